@@ -1,0 +1,37 @@
+/** One training sequence: token ids, and for each token whether predicting it counts. */
+export interface Example {
+  /** [length] token ids: prompt, completion, end-of-turn. */
+  readonly ids: Int32Array;
+  /** [length] 1 where the token is a label (predicted from those before it), 0 for prompt tokens. Index 0 is always 0. */
+  readonly isLabel: Uint8Array;
+  /** Index of this example in its data set. */
+  readonly index: number;
+}
+
+/** A packed trie of examples (design: "The batch"): R rows × T tokens in depth-first order. */
+export interface PackedBatch {
+  /** R. */
+  readonly rows: number;
+  /** T: tokens per row, a bucket size; rows are filled up with padding nodes that see only themselves. */
+  readonly length: number;
+  /** [R·T] token ids. */
+  readonly tokens: Int32Array;
+  /** [R·T] depth of each node: its position. */
+  readonly positions: Int32Array;
+  /** [R·T] end of each node's subtree as an index in its row: token i may attend to j iff j ≤ i < end[j]. */
+  readonly ends: Int32Array;
+  /** [E] flat node index (row·T + column) each edge starts from. */
+  readonly edgeNodes: Int32Array;
+  /** [E] token id the edge leads to. */
+  readonly edgeLabels: Int32Array;
+  /** [E] number of examples that take the edge with a loss on it; 0 for padding edges. */
+  readonly edgeWeights: Float32Array;
+  /** Sum of edgeWeights: label tokens in the batch. */
+  readonly labelCount: number;
+  /** Indices of the examples in this batch. */
+  readonly examples: readonly number[];
+  /** Nodes in the trie, padding not counted. */
+  readonly trieTokens: number;
+  /** Tokens a padded rectangle would have had: examples × longest. */
+  readonly paddedTokens: number;
+}
