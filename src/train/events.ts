@@ -1,0 +1,171 @@
+/** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
+ *  samples (before), then step with evaluation and checkpoint between, evaluation (after), samples (after), and
+ *  either done or stopped. Warnings come at any time. Every number's name carries its unit. */
+export type TrainEvent =
+  | PlanEvent
+  | ProgressEvent
+  | PreviewEvent
+  | EvaluationEvent
+  | StepEvent
+  | CheckpointEvent
+  | SamplesEvent
+  | WarningEvent
+  | ResumedEvent
+  | StoppedEvent
+  | DoneEvent;
+
+/** Everything known before the first step. */
+export interface PlanEvent {
+  readonly type: "plan";
+  /** The model as the user named it. */
+  readonly model: string;
+  /** "lora" | … */
+  readonly method: string;
+  /** The data as the user named it. */
+  readonly data: string;
+  readonly trainableParameters: number;
+  /** Parameters of the base and of the adapter. */
+  readonly totalParameters: number;
+  /** trainableParameters / totalParameters, 0 to 1. */
+  readonly share: number;
+  /** Training examples that are left after truncation and dropping. */
+  readonly examples: number;
+  readonly validationExamples: number;
+  readonly testExamples: number;
+  /** One epoch's tokens: as padded rectangles, as packed tries, and those with a loss on them. */
+  readonly tokensPerEpoch: { readonly padded: number; readonly trie: number; readonly labels: number };
+  /** Optimizer updates of the whole run. */
+  readonly steps: number;
+  readonly stepsPerEpoch: number;
+  /** Examples cut to maxLength. */
+  readonly truncated: number;
+  /** Examples left out because they do not fit maxLength. */
+  readonly dropped: number;
+  readonly estimatedMemoryBytes: number;
+  /** Seconds the run will take; null where nothing was measured yet. */
+  readonly estimatedSeconds: number | null;
+  /** Where the run is written. */
+  readonly runFolder: string;
+}
+
+/** A download or a conversion on its way; `doneBytes` equals `totalBytes` at its end where the total is known. */
+export interface ProgressEvent {
+  readonly type: "progress";
+  readonly what: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number | null;
+}
+
+/** A piece of a decoded example: `isLabel` where the loss counts. */
+export interface PreviewSpan {
+  readonly text: string;
+  readonly isLabel: boolean;
+}
+
+/** The first examples, decoded as the model will see them. */
+export interface PreviewEvent {
+  readonly type: "preview";
+  readonly examples: readonly (readonly PreviewSpan[])[];
+}
+
+/** Losses on held-out examples. */
+export interface EvaluationEvent {
+  readonly type: "evaluation";
+  /** Optimizer updates done: 0 is the untrained adapter. */
+  readonly step: number;
+  readonly split: "validation" | "test";
+  /** Nats per label token. */
+  readonly loss: number;
+  readonly perplexity: number;
+  /** Share of label tokens whose most likely prediction is right, 0 to 1. */
+  readonly tokenAccuracy: number;
+  readonly labelTokens: number;
+  readonly elapsedMs: number;
+  /** The lowest loss on this split so far. */
+  readonly isBest: boolean;
+}
+
+/** One optimizer update. */
+export interface StepEvent {
+  readonly type: "step";
+  /** 1 is the first. */
+  readonly step: number;
+  readonly steps: number;
+  /** Passes over the data, fractional. */
+  readonly epoch: number;
+  /** Nats per label token over the step's examples, before the update. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Global L2 norm before clipping. */
+  readonly gradNorm: number;
+  readonly labelTokens: number;
+  readonly trieTokens: number;
+  readonly examples: number;
+  /** Milliseconds this step took. */
+  readonly elapsedMs: number;
+  /** Trie tokens per second. */
+  readonly tokensPerSecond: number;
+  readonly examplesPerSecond: number;
+  /** Milliseconds to the end of the run at the recent pace. */
+  readonly etaMs: number;
+}
+
+/** A checkpoint is completely on disk. */
+export interface CheckpointEvent {
+  readonly type: "checkpoint";
+  readonly step: number;
+  readonly path: string;
+  /** It holds the best adapter by validation loss so far. */
+  readonly isBest: boolean;
+}
+
+/** A prompt, what the data says, and what the model says. */
+export interface Sample {
+  readonly prompt: string;
+  readonly reference: string;
+  readonly output: string;
+}
+
+/** Greedy outputs for a few held-out prompts. */
+export interface SamplesEvent {
+  readonly type: "samples";
+  readonly step: number;
+  readonly when: "before" | "after";
+  readonly samples: readonly Sample[];
+}
+
+/** Something that the user should know and that does not stop the run. */
+export interface WarningEvent {
+  readonly type: "warning";
+  readonly message: string;
+}
+
+/** The run goes on from a checkpoint. */
+export interface ResumedEvent {
+  readonly type: "resumed";
+  readonly step: number;
+  readonly path: string;
+}
+
+/** The run ended before its last step, with a checkpoint written. Early stopping goes on to `done`. */
+export interface StoppedEvent {
+  readonly type: "stopped";
+  readonly reason: "interrupt" | "early-stopping";
+  readonly step: number;
+  /** The command that goes on from here; null where the run is over. */
+  readonly resumeHint: string | null;
+}
+
+/** The adapter is on disk. */
+export interface DoneEvent {
+  readonly type: "done";
+  readonly steps: number;
+  readonly elapsedMs: number;
+  readonly adapterPath: string;
+  /** The step whose adapter was kept; null where nothing was evaluated between (then it is the last). */
+  readonly bestStep: number | null;
+  /** Held-out loss (test, else validation) in nats per label token; null without held-out examples. */
+  readonly lossBefore: number | null;
+  readonly lossAfter: number | null;
+  readonly reportPath: string;
+}
