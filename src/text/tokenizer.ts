@@ -1,3 +1,19 @@
+import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
+import { FormatError, UnsupportedError } from "../errors.ts";
+import type { TokenizerSource } from "../formats/model-source.ts";
+import { type AddedToken, type Span, splitter } from "./added-tokens.ts";
+import { pieceBytes } from "./piece-bytes.ts";
+import { correctPreTokenizer } from "./pre-tokenizer.ts";
+
+/** A stretch of text between special tokens, or (with `id`) one special token. */
+export interface TextSection {
+  /** Offset in the text cut up, in UTF-16 units. */
+  readonly start: number;
+  readonly text: string;
+  /** Id of the special token, or null for ordinary text. */
+  readonly id: number | null;
+}
+
 /** Encoder and decoder of one model's tokens. */
 export interface Tokenizer {
   /** Size of the id space, added tokens included. */
@@ -6,14 +22,174 @@ export interface Tokenizer {
   tokenId(token: string): number | undefined;
   /** Text of an id as it stands in the vocabulary. */
   token(id: number): string | undefined;
+  /** UTF-8 bytes an id adds to the decoded text; a character may be spread over several ids. Empty for unknown ids. */
+  tokenBytes(id: number): Uint8Array;
+  /** The id belongs to a special token. */
+  isSpecial(id: number): boolean;
   readonly bosId: number | null;
   readonly eosId: number | null;
   readonly padId: number | null;
   /** The model expects a BOS in front of plain text (chat templates write their own). */
   readonly addBos: boolean;
   /** Token ids of text. Special tokens written in the text are recognised only with `special: true` (chat template
-   *  output); user text keeps them literal. Never adds BOS or EOS by itself. */
-  encode(text: string, options?: { readonly special?: boolean }): number[];
-  /** Text of ids; special tokens are left out unless `special: true`. */
+   *  output); user text keeps them literal, as `split_special_tokens` does in transformers. Never adds BOS or EOS by
+   *  itself. `continues`: the text follows other text, so that no word-start mark is put before it where the
+   *  tokenizer does that at the start only. */
+  encode(text: string, options?: { readonly special?: boolean; readonly continues?: boolean }): number[];
+  /** The text cut at its special tokens, except where they touch a `literal` range. `encode` of each section (with
+   *  `continues` for all but the first) gives the ids of the whole. */
+  sections(text: string, literal?: readonly Span[]): TextSection[];
+  /** Text of ids; special tokens are left out unless `special: true`. Unknown ids add nothing; bytes that are not
+   *  UTF-8 become U+FFFD. */
   decode(ids: readonly number[] | Int32Array, options?: { readonly special?: boolean }): string;
+}
+
+const MAX_CACHED_PIECES = 100_000;
+const MAX_CACHED_PIECE_LENGTH = 64;
+
+/** Tokenizer from the contents of tokenizer.json: normalizer, pre-tokenizer and model by `@huggingface/tokenizers`,
+ *  added tokens and decoding here (the library has no way to leave special tokens literal, and drops a byte order
+ *  mark when decoding).
+ *  @throws FormatError if tokenizer.json is malformed, UnsupportedError if it names an unknown part. */
+export function createTokenizer(source: TokenizerSource): Tokenizer {
+  const pipeline = openPipeline(source);
+  const added = addedTokens(source, pipeline);
+  const encodeText = textEncoder(pipeline, added);
+  const special = added.filter((t) => t.special);
+  const specialIds = new Set(special.map((t) => t.id));
+  const cutSpecial = splitter(special);
+  const addedIds = new Map(added.map((t) => [t.content, t.id]));
+  const addedText = new Map(added.map((t) => [t.id, t.content]));
+  const vocab = pipeline.model?.vocab ?? [];
+  const idsOf = pipeline.model?.tokens_to_ids;
+  const bytes = pieceBytes(source.tokenizerJson.decoder, vocab, addedText);
+  const tokenId = (token: string): number | undefined => addedIds.get(token) ?? idsOf?.get(token);
+  const named = (token: string | null): number | null => (token === null ? null : (tokenId(token) ?? null));
+
+  const encode: Tokenizer["encode"] = (text, options = {}) => {
+    const ids: number[] = [];
+    const sections = options.special ? cutSpecial(text) : [{ start: 0, text, id: null }];
+    for (const section of sections) {
+      const continues = options.continues === true || section.start > 0;
+      if (section.id === null) encodeText(section.text, continues, ids);
+      else ids.push(section.id);
+    }
+    return ids;
+  };
+
+  return {
+    vocabSize: Math.max(vocab.length, ...added.map((t) => t.id + 1)),
+    tokenId,
+    token: (id) => addedText.get(id) ?? vocab[id],
+    tokenBytes: bytes.of,
+    isSpecial: (id) => specialIds.has(id),
+    bosId: named(source.bosToken),
+    eosId: named(source.eosToken),
+    padId: named(source.padToken),
+    addBos: source.addBos,
+    encode,
+    sections: cutSpecial,
+    decode(ids, options = {}) {
+      const shown = options.special ? ids : ids.filter((id) => !specialIds.has(id));
+      return bytes.join(Array.from(shown, bytes.of));
+    },
+  };
+}
+
+function openPipeline(source: TokenizerSource): Pipeline {
+  const json = source.tokenizerJson;
+  const model = json.model;
+  if (typeof model !== "object" || model === null || !("vocab" in model)) {
+    throw new FormatError("tokenizer.json", `expected a "model" with a "vocab", got ${typeof model}`);
+  }
+  const complete = {
+    ...json,
+    added_tokens: [],
+    normalizer: json.normalizer ?? null,
+    pre_tokenizer: correctPreTokenizer(json.pre_tokenizer ?? null),
+    post_processor: null,
+    decoder: null,
+  };
+  try {
+    return new Pipeline(complete, source.tokenizerConfig);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (reason.startsWith("Unknown ")) throw new UnsupportedError(`tokenizer.json: ${reason}`);
+    throw new FormatError("tokenizer.json", reason, { cause: error });
+  }
+}
+
+/** The added tokens of tokenizer.json; bos, eos, pad and unk count as special even where the file does not say so,
+ *  as in transformers. */
+function addedTokens(source: TokenizerSource, pipeline: Pipeline): AddedToken[] {
+  const listed = (source.tokenizerJson.added_tokens ?? []) as readonly Partial<AddedToken>[];
+  const tokens = new Map<string, AddedToken>();
+  for (const { content, id, ...flags } of listed) {
+    if (typeof content !== "string" || typeof id !== "number") {
+      throw new FormatError(
+        "tokenizer.json",
+        `added token without content and id: ${JSON.stringify(content)}`,
+      );
+    }
+    if (content !== "") tokens.set(content, { content, id, ...flags });
+  }
+  for (const name of [source.bosToken, source.eosToken, source.padToken, source.unkToken]) {
+    const id = name === null ? undefined : (tokens.get(name)?.id ?? pipeline.model?.tokens_to_ids.get(name));
+    if (name !== null && name !== "" && id !== undefined)
+      tokens.set(name, { ...tokens.get(name), content: name, id, special: true });
+  }
+  return [...tokens.values()];
+}
+
+/** Encoder of text whose special tokens have been cut out or are literal; appends to `ids`. */
+function textEncoder(
+  pipeline: Pipeline,
+  added: readonly AddedToken[],
+): (text: string, continues: boolean, ids: number[]) => void {
+  const { normalizer, pre_tokenizer: preTokenizer } = pipeline;
+  const plain = added.filter((t) => !t.special);
+  const onNormalized = (t: AddedToken): boolean => normalizer !== null && t.normalized === true;
+  const cutRaw = splitter(plain.filter((t) => !onNormalized(t)));
+  const normalized = plain.filter(onNormalized);
+  const cutNormalized = splitter(
+    normalized.map((t) => ({ ...t, content: normalizer?.normalize(t.content) ?? t.content })),
+  );
+  const idsOfPiece = pieceEncoder(pipeline);
+  return (text, continues, ids) => {
+    for (const raw of cutRaw(text)) {
+      if (raw.id !== null) {
+        ids.push(raw.id);
+        continue;
+      }
+      if (raw.text === "") continue;
+      const isFirst = !continues && raw.start === 0;
+      for (const part of cutNormalized(normalizer?.normalize(raw.text) ?? raw.text)) {
+        if (part.id !== null) ids.push(part.id);
+        else if (part.text !== "") {
+          const section = { section_index: isFirst && part.start === 0 ? 0 : 1 };
+          const pieces = preTokenizer?.pre_tokenize(part.text, section) ?? [part.text];
+          for (const piece of pieces) for (const id of idsOfPiece(piece)) ids.push(id);
+        }
+      }
+    }
+  };
+}
+
+/** Model of one pre-tokenized piece, with a cache: most pieces of a data set are a few thousand common words. */
+function pieceEncoder(pipeline: Pipeline): (piece: string) => readonly number[] {
+  const model = pipeline.model;
+  if (model === null) throw new FormatError("tokenizer.json", "no model");
+  const cache = new Map<string, readonly number[]>();
+  return (piece) => {
+    const known = cache.get(piece);
+    if (known !== undefined) return known;
+    const ids: number[] = [];
+    for (const token of model._call([piece])) {
+      const id = model.tokens_to_ids.get(token) ?? model.unk_token_id;
+      if (id !== undefined) ids.push(id);
+    }
+    if (cache.size >= MAX_CACHED_PIECES) cache.clear();
+    if (piece.length <= MAX_CACHED_PIECE_LENGTH) cache.set(piece, ids);
+    return ids;
+  };
 }

@@ -1,0 +1,39 @@
+/** GPT-2's pattern: contractions, then words, numbers and other characters with the space before them, then spaces. */
+const GPT2_PATTERN = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+
+type Config = Readonly<Record<string, unknown>>;
+
+const split = (regex: string): Config => ({
+  type: "Split",
+  pattern: { Regex: regex },
+  behavior: "Isolated",
+  invert: false,
+});
+
+/** The `pre_tokenizer` of a tokenizer.json with the parts rewritten in which `@huggingface/tokenizers` 0.2 cuts text
+ *  otherwise than the reference implementation:
+ *  - `ByteLevel` uses JavaScript's `\s`, which counts U+FEFF and not U+0085 as white space; as a `Split` the library
+ *    translates the same pattern with Unicode's definition;
+ *  - `Digits` knows ASCII digits only, the reference every `\p{N}`. */
+export function correctPreTokenizer(config: unknown): unknown {
+  if (typeof config !== "object" || config === null) return config;
+  const node = config as Config;
+  if (node.type === "Sequence") {
+    const parts = Array.isArray(node.pretokenizers) ? node.pretokenizers : [];
+    return { ...node, pretokenizers: parts.map(correctPreTokenizer) };
+  }
+  if (node.type === "Digits") return split(node.individual_digits ? String.raw`\p{N}` : String.raw`\p{N}+`);
+  if (node.type === "ByteLevel" && node.use_regex !== false) return byteLevelSequence(node);
+  return config;
+}
+
+function byteLevelSequence(node: Config): Config {
+  const prefixSpace = {
+    type: "Replace",
+    pattern: { Regex: String.raw`\A(?! )` },
+    content: " ",
+  };
+  const first = node.add_prefix_space ? [prefixSpace] : [];
+  const bytes = { ...node, add_prefix_space: false, use_regex: false };
+  return { type: "Sequence", pretokenizers: [...first, split(GPT2_PATTERN), bytes] };
+}
