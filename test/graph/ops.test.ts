@@ -1,0 +1,204 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { UnsupportedError } from "../../src/errors.ts";
+import { gradients } from "../../src/graph/gradients.ts";
+import * as op from "../../src/graph/ops/index.ts";
+import { input, type Value } from "../../src/graph/value.ts";
+import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
+import type { Tensor } from "../../src/tensor/tensor.ts";
+import {
+  type Build,
+  type BuiltCase,
+  buildCase,
+  finiteDifferences,
+  numbers,
+  type OpCase,
+  readFixture,
+  relativeError,
+  toTensor,
+} from "./harness.ts";
+
+// All relative to the largest value of the tensor compared. Fixture values are exact to fp32, so what is left is fp32
+// rounding (6e-8 each) over sums of up to 50 terms that partly cancel, and the engine's polynomial exp, erf and tanh.
+// Largest seen on an x86 CPU: forward 1.1e-6, gradients 6e-7.
+const FORWARD = 2e-6;
+const GRADIENT = 2e-6;
+// Differences over steps of 1e-2: fp32 rounding of the outputs over the step width, about 1e-5, and the truncation h⁴ that
+// extrapolation leaves. Largest seen: 2.3e-4 (cross-entropy, whose value is 100 times its slopes).
+const DIFFERENCES = 1e-3;
+
+const number = (c: OpCase, key: string): number => c.attributes[key] as number;
+const list = (c: OpCase, key: string): readonly number[] => c.attributes[key] as readonly number[];
+const sizes = (c: OpCase) =>
+  c.attributes as unknown as { headCount: number; kvHeadCount: number; headDim: number };
+
+/** Inputs in argument order, for ops that take nothing else. */
+function plain(fn: (...values: Value[]) => Value): Build {
+  return (inputs) => fn(...Object.values(inputs));
+}
+
+const v = (inputs: Readonly<Record<string, Value>>, name: string): Value => inputs[name] as Value;
+
+function rotaryTables(c: OpCase): op.RotaryTables {
+  const [cos, sin] = [c.inputs.cos, c.inputs.sin] as [OpCase["outputs"][0], OpCase["outputs"][0]];
+  return {
+    cos: Float32Array.from(cos.data),
+    sin: Float32Array.from(sin.data),
+    positionCount: cos.shape[0] as number,
+    halfDim: cos.shape[1] as number,
+  };
+}
+
+function crossEntropy(x: Readonly<Record<string, Value>>, c: OpCase): Value {
+  const summed = op.crossEntropy(v(x, "logits"), v(x, "labels"), v(x, "weights"), number(c, "smoothing"));
+  return c.attributes.mean ? op.div(summed, op.sumAll(v(x, "weights"))) : summed;
+}
+
+/** How each op of the fixtures is written here. Keys that are no export are compositions. */
+const BUILD: Readonly<Record<string, Build>> = {
+  add: plain(op.add),
+  sub: plain(op.sub),
+  mul: plain(op.mul),
+  div: plain(op.div),
+  min: plain(op.min),
+  neg: plain(op.neg),
+  exp: plain(op.exp),
+  log: plain(op.log),
+  sqrt: plain(op.sqrt),
+  square: plain(op.square),
+  tanh: plain(op.tanh),
+  sigmoid: plain(op.sigmoid),
+  silu: plain(op.silu),
+  gelu: plain(op.gelu),
+  geluTanh: plain(op.geluTanh),
+  relu: plain(op.relu),
+  sign: plain(op.sign),
+  scale: (x, c) => op.scale(v(x, "x"), number(c, "factor")),
+  zeros: plain(op.zeros),
+  ones: plain(op.ones),
+  matmul: (x, c) => op.matmul(v(x, "a"), v(x, "b"), c.attributes as op.MatmulOptions),
+  linear: (x, c) => op.linear(v(x, "x"), v(x, "weight"), number(c, "alpha")),
+  loraLinear: (x, c) =>
+    op.add(
+      op.linear(v(x, "x"), v(x, "weight")),
+      op.linear(op.linear(v(x, "x"), v(x, "loraA")), v(x, "loraB"), number(c, "scaling")),
+    ),
+  transpose: (x, c) => op.transpose(v(x, "x"), list(c, "order")),
+  reshape: (x, c) => op.reshape(v(x, "x"), list(c, "shape")),
+  reshapeLike: plain(op.reshapeLike),
+  foldRows: plain(op.foldRows),
+  expandLike: plain(op.expandLike),
+  slice: (x, c) => op.slice(v(x, "x"), number(c, "axis"), number(c, "start"), number(c, "end")),
+  concat: (x, c) => op.concat(Object.values(x), number(c, "axis")),
+  split: (x, c) => {
+    const pieces = op.split(v(x, "x"), list(c, "sizes"), number(c, "axis"));
+    return list(c, "used").map((i) => pieces[i] as Value);
+  },
+  gather: plain(op.gather),
+  sum: (x, c) => op.sum(v(x, "x"), list(c, "axes"), c.attributes.keep as boolean),
+  mean: (x, c) => op.mean(v(x, "x"), list(c, "axes"), c.attributes.keep as boolean),
+  sumAll: plain(op.sumAll),
+  sumTo: (x, c) => op.sumTo(v(x, "x"), list(c, "shape")),
+  total: (x) => op.total(Object.values(x)),
+  softmax: plain(op.softmax),
+  logSoftmax: plain(op.logSoftmax),
+  maskedSoftmax: (x) => op.softmax(op.add(v(x, "x"), v(x, "mask"))),
+  rmsNorm: (x, c) => op.rmsNorm(v(x, "x"), v(x, "gamma"), number(c, "epsilon")),
+  layerNorm: (x, c) => op.layerNorm(v(x, "x"), v(x, "gamma"), v(x, "beta"), number(c, "epsilon")),
+  rotary: (x, c) => op.rotary(v(x, "x"), v(x, "positions"), rotaryTables(c)),
+  swiglu: (x) => op.mul(op.silu(v(x, "gate")), v(x, "up")),
+  trieMask: (x, c) =>
+    op.trieMask(
+      v(x, "columns"),
+      v(x, "ends"),
+      x.positions ? { size: number(c, "window"), positions: x.positions } : null,
+    ),
+  groupMask: (x, c) => op.groupMask(v(x, "mask"), sizes(c)),
+  attention: (x, c) =>
+    op.attention(v(x, "q"), v(x, "k"), v(x, "v"), op.groupMask(v(x, "mask"), sizes(c)), sizes(c)),
+  crossEntropy,
+  topIsLabel: plain(op.topIsLabel),
+};
+
+/** Exports that fixtures cannot hold, each with its own test elsewhere. */
+const TESTED_ELSEWHERE = new Map([["dropout", "test/graph/dropout.test.ts: random"]]);
+
+const { cases } = readFixture<{ cases: OpCase[] }>("ops/ops.json");
+const isDifferentiable = (c: OpCase): boolean => Object.keys(c.gradients).length > 0;
+
+let runtime: Runtime;
+beforeAll(() => {
+  runtime = openRuntime({ threads: 1 });
+});
+afterAll(() => runtime.close());
+
+async function ready(c: OpCase): Promise<BuiltCase> {
+  const build = BUILD[c.op];
+  if (!build) throw new Error(`no builder for op "${c.op}"`);
+  return buildCase(runtime, c, build);
+}
+
+describe.each(cases)("$name", (c) => {
+  test("forward and gradients are PyTorch's", async () => {
+    const { session, feeds } = await ready(c);
+    const got = await session.run(feeds);
+    c.outputs.forEach((want, i) => {
+      const y = got[`y${i}`] as Tensor;
+      expect(y.shape, "shape of the output").toEqual(want.shape);
+      expect(relativeError(numbers(y), want.data), `output ${i}`).toBeLessThan(FORWARD);
+    });
+    for (const [name, want] of Object.entries(c.gradients)) {
+      const dx = got[`d ${name}`] as Tensor;
+      expect(dx.shape, `shape of the gradient of ${name}`).toEqual(want.shape);
+      expect(relativeError(numbers(dx), want.data), `gradient of ${name}`).toBeLessThan(GRADIENT);
+    }
+    await session.close();
+  });
+});
+
+describe.each(cases.filter(isDifferentiable))("$name", (c) => {
+  test("gradients are finite differences", async () => {
+    const built = await ready(c);
+    const got = await built.session.run(built.feeds);
+    for (const name of Object.keys(c.gradients)) {
+      const slopes = await finiteDifferences(built, c, name);
+      expect(relativeError(numbers(got[`d ${name}`] as Tensor), slopes), name).toBeLessThan(DIFFERENCES);
+    }
+    await built.session.close();
+  });
+});
+
+test("shapes known when the graph is built are those that come out", async () => {
+  for (const c of cases) {
+    const inputs = Object.fromEntries(
+      Object.entries(c.inputs).map(([n, t]) => [n, input(n, t.dtype, t.shape)]),
+    );
+    const ys = [(BUILD[c.op] as Build)(inputs, c)].flat() as Value[];
+    expect(
+      ys.map((y) => y.shape),
+      c.name,
+    ).toEqual(c.outputs.map((o) => o.shape));
+  }
+});
+
+test("every exported op has a case", () => {
+  const covered = new Set([...cases.map((c) => c.op), ...TESTED_ELSEWHERE.keys()]);
+  const missing = Object.keys(op).filter((name) => !covered.has(name));
+  expect(missing, "add a case to test/fixtures/ops/make.py and a line to BUILD").toEqual([]);
+});
+
+test("every case that has gradients is of an op declared differentiable, and no other", () => {
+  const declared = ["min", "ones", "sign", "topIsLabel", "trieMask", "zeros"];
+  const found = new Set(cases.filter((c) => !isDifferentiable(c)).map((c) => c.op));
+  expect([...found].sort()).toEqual(declared);
+});
+
+test("asking for the gradient of an op that has none is an error that names it", () => {
+  const x = input("x", "float32", [2]);
+  expect(() => gradients(op.sumAll(op.sign(x)), [x])).toThrow(new UnsupportedError("Sign has no gradient"));
+});
+
+test("fixtures hold what they say", () => {
+  for (const c of cases)
+    for (const t of [...Object.values(c.inputs), ...c.outputs])
+      expect(toTensor(t).data.length).toBe(t.data.length);
+});
