@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
 import { gradients } from "../../src/graph/gradients.ts";
+import type { RotaryTables } from "../../src/graph/ops/attention.ts";
 import * as op from "../../src/graph/ops/index.ts";
+import type { MatmulOptions } from "../../src/graph/ops/matrix.ts";
 import { input, type Value } from "../../src/graph/value.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -38,7 +40,7 @@ function plain(fn: (...values: Value[]) => Value): Build {
 
 const v = (inputs: Readonly<Record<string, Value>>, name: string): Value => inputs[name] as Value;
 
-function rotaryTables(c: OpCase): op.RotaryTables {
+function rotaryTables(c: OpCase): RotaryTables {
   const [cos, sin] = [c.inputs.cos, c.inputs.sin] as [OpCase["outputs"][0], OpCase["outputs"][0]];
   return {
     cos: Float32Array.from(cos.data),
@@ -75,7 +77,7 @@ const BUILD: Readonly<Record<string, Build>> = {
   scale: (x, c) => op.scale(v(x, "x"), number(c, "factor")),
   zeros: plain(op.zeros),
   ones: plain(op.ones),
-  matmul: (x, c) => op.matmul(v(x, "a"), v(x, "b"), c.attributes as op.MatmulOptions),
+  matmul: (x, c) => op.matmul(v(x, "a"), v(x, "b"), c.attributes as MatmulOptions),
   linear: (x, c) => op.linear(v(x, "x"), v(x, "weight"), number(c, "alpha")),
   loraLinear: (x, c) =>
     op.add(
