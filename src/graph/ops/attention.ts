@@ -1,0 +1,97 @@
+import { ShapeError } from "../../errors.ts";
+import { floats } from "../../tensor/tensor.ts";
+import { apply, constant, type Dim, known, scalarConstant, showShape, type Value } from "../value.ts";
+import { softmax } from "./activation.ts";
+import { add, sub } from "./arithmetic.ts";
+import { matmul } from "./matrix.ts";
+import { int64s } from "./reduce.ts";
+import { concat, repeatDim, reshape, transpose } from "./shape.ts";
+
+/** cos and sin of every position × frequency, constants [positions, headDim / 2], and −sin for the way back. */
+export interface RotaryTables {
+  readonly cos: Value;
+  readonly sin: Value;
+  readonly negativeSin: Value;
+}
+
+/** Tables of a graph from host arrays [positions · halfDim]: made once, used by every layer. */
+export function rotaryConstants(cos: Float32Array, sin: Float32Array, halfDim: number): RotaryTables {
+  const table = (data: Float32Array): Value => constant(floats(data, [data.length / halfDim, halfDim]));
+  return { cos: table(cos), sin: table(sin), negativeSin: table(sin.map((s) => -s)) };
+}
+
+/** Rotary position embedding, rotate-half form (Su et al. 2021): x [R, T, heads·headDim], positions int64 [R, T].
+ *  The gradient is the rotation by the opposite angle. */
+export function rotary(x: Value, positions: Value, tables: RotaryTables): Value {
+  const headDim = 2 * known(tables.cos.shape[1], "rotary");
+  if (known(x.shape[2], "rotary") % headDim !== 0)
+    throw new ShapeError(`rotary: ${showShape(x.shape)} is not a multiple of headDim ${headDim}`);
+  const inputs = [x, positions, tables.cos, tables.sin];
+  const back = { cos: tables.cos, sin: tables.negativeSin, negativeSin: tables.sin };
+  return apply("com.microsoft::RotaryEmbedding", inputs, x.shape, {}, (dy) => [
+    rotary(dy, positions, back),
+    null,
+    null,
+    null,
+  ]);
+}
+
+/** Additive attention mask of a packed trie: 0 where token i may see token j (j ≤ i < ends[j], and fewer than `window`
+ *  positions back), −10³⁰ elsewhere. columns int32 [T] = 0 … T−1, ends int32 [R, T], positions int64 [R, T] → [R, 1, T, T]. */
+export function trieMask(
+  columns: Value,
+  ends: Value,
+  window: { readonly size: number; readonly positions: Value } | null = null,
+): Value {
+  const [rows, length] = ends.shape as [Dim, Dim];
+  const i = unsqueeze(columns, [0, 1, 3], [1, 1, length, 1]);
+  const j = unsqueeze(columns, [0, 1, 2], [1, 1, 1, length]);
+  const end = unsqueeze(ends, [1, 2], [rows, 1, 1, length]);
+  const shape = [rows, 1, length, length];
+  const causal = apply("LessOrEqual", [j, i], [1, 1, length, length], {}, null, "bool");
+  const inside = apply("Less", [i, end], shape, {}, null, "bool");
+  let seen = apply("And", [causal, inside], shape, {}, null, "bool");
+  if (window) {
+    const from = unsqueeze(window.positions, [1, 3], [rows, 1, length, 1]);
+    const to = unsqueeze(window.positions, [1, 2], [rows, 1, 1, length]);
+    const near = apply("Less", [sub(from, to), int64s([window.size])], shape, {}, null, "bool");
+    seen = apply("And", [seen, near], shape, {}, null, "bool");
+  }
+  return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
+}
+
+function unsqueeze(x: Value, axes: readonly number[], shape: readonly Dim[]): Value {
+  return apply("Unsqueeze", [x, int64s(axes)], shape, {}, null);
+}
+
+/** Sizes of a grouped-query attention. */
+export interface AttentionSizes {
+  readonly headCount: number;
+  readonly kvHeadCount: number;
+  readonly headDim: number;
+}
+
+/** `mask` [R, 1, T, S] stacked once per query head of a group: [R, 1, group·T, S]. Computed once, used by every layer. */
+export function groupMask(mask: Value, { headCount, kvHeadCount }: AttentionSizes): Value {
+  return concat(
+    Array.from({ length: headCount / kvHeadCount }, () => mask),
+    2,
+  );
+}
+
+/** softmax(q·kᵀ/√headDim + mask)·v with grouped heads (Ainslie et al. 2023): q [R, T, heads·headDim],
+ *  k and v [R, S, kvHeads·headDim], mask from `groupMask` → [R, T, heads·headDim]. A group's query heads are stacked
+ *  along the rows, so keys and values are not repeated. */
+export function attention(q: Value, k: Value, v: Value, mask: Value, sizes: AttentionSizes): Value {
+  const { headCount, kvHeadCount, headDim } = sizes;
+  const [rows, length] = q.shape as [Dim, Dim];
+  const keys = k.shape[1] as Dim;
+  const tall = repeatDim(headCount / kvHeadCount, length);
+  const heads = transpose(reshape(q, [rows, length, headCount, headDim]), [0, 2, 1, 3]);
+  const grouped = reshape(heads, [rows, kvHeadCount, tall, headDim]);
+  const split = (x: Value): Value => transpose(reshape(x, [rows, keys, kvHeadCount, headDim]), [0, 2, 1, 3]);
+  const scores = matmul(grouped, split(k), { transB: true, alpha: 1 / Math.sqrt(headDim) });
+  const mixed = matmul(softmax(add(scores, mask)), split(v));
+  const apart = reshape(mixed, [rows, headCount, length, headDim]);
+  return reshape(transpose(apart, [0, 2, 1, 3]), [rows, length, headCount * headDim]);
+}

@@ -1,0 +1,18 @@
+export { gelu, geluTanh, relu, sigmoid, sign, silu, softmax, tanh } from "./activation.ts";
+export { add, div, exp, log, min, mul, neg, scale, sqrt, square, sub } from "./arithmetic.ts";
+export {
+  type AttentionSizes,
+  attention,
+  groupMask,
+  type RotaryTables,
+  rotary,
+  rotaryConstants,
+  trieMask,
+} from "./attention.ts";
+export { dropout } from "./dropout.ts";
+export { gather } from "./gather.ts";
+export { crossEntropy, logSoftmax, topIsLabel, total } from "./loss.ts";
+export { foldRows, linear, type MatmulOptions, matmul } from "./matrix.ts";
+export { layerNorm, rmsNorm } from "./normalization.ts";
+export { mean, sum, sumAll, sumTo } from "./reduce.ts";
+export { concat, expandLike, ones, reshape, reshapeLike, slice, split, transpose, zeros } from "./shape.ts";

@@ -1,0 +1,56 @@
+import { apply, compose, known, type Value } from "../value.ts";
+import { add, exp, mul, neg, scale, sub } from "./arithmetic.ts";
+import { int64s, mean, sumAll } from "./reduce.ts";
+import { reshape } from "./shape.ts";
+
+/** log softmax over the last axis. Gradient: dy − eʸ·Σdy. */
+export function logSoftmax(x: Value): Value {
+  return apply("LogSoftmax", [x], x.shape, { axis: -1 }, (dy, y) => [sub(dy, mul(exp(y), sumLast(dy)))]);
+}
+
+function sumLast(x: Value): Value {
+  return apply("ReduceSum", [x, int64s([x.shape.length - 1])], x.shape.with(-1, 1), { keepdims: 1 }, null);
+}
+
+function column(x: Value): Value {
+  return reshape(x, [...x.shape, 1]);
+}
+
+function addAt(x: Value, indices: Value, updates: Value): Value {
+  return apply("ScatterElements", [x, indices, updates], x.shape, { axis: -1, reduction: "add" }, null);
+}
+
+/** Σ_e weights[e] · CE(logits[e], labels[e]), in nats: logits [E, V], labels int32 [E], weights [E] → [].
+ *  With label smoothing ε the target is (1−ε)·onehot + ε/V (Szegedy et al. 2016).
+ *  dlogits = weights · (softmax − target), made in two passes over [E, V]. */
+export function crossEntropy(logits: Value, labels: Value, weights: Value, smoothing = 0): Value {
+  const vocab = known(logits.shape[1], "crossEntropy");
+  const logp = logSoftmax(logits);
+  const target = column(labels);
+  const picked = apply("GatherElements", [logp, target], target.shape, { axis: 1 }, null);
+  const hard = neg(reshape(picked, labels.shape));
+  const each = smoothing === 0 ? hard : sub(scale(hard, 1 - smoothing), scale(mean(logp, [1]), smoothing));
+  return compose([logits, weights], sumAll(mul(weights, each)), (dy) => {
+    const w = column(mul(weights, dy));
+    const soft = exp(logp);
+    const p = smoothing === 0 ? soft : sub(soft, scale(onesLike(logp), smoothing / vocab));
+    return [addAt(mul(p, w), target, scale(neg(w), 1 - smoothing)), mul(each, dy)];
+  });
+}
+
+function onesLike(x: Value): Value {
+  return apply("Exp", [scale(x, 0)], x.shape, {}, null);
+}
+
+/** 1 where the highest logit is the label, else 0: logits [E, V], labels int32 [E] → float32 [E]; not differentiable. */
+export function topIsLabel(logits: Value, labels: Value): Value {
+  const best = apply("ArgMax", [logits], labels.shape, { axis: 1, keepdims: 0 }, null, "int64");
+  const cast = apply("Cast", [labels], labels.shape, { to: 7 }, null, "int64");
+  const equal = apply("Equal", [best, cast], labels.shape, {}, null, "bool");
+  return apply("Cast", [equal], labels.shape, { to: 1 }, null, "float32");
+}
+
+/** Sum of terms. */
+export function total(terms: readonly Value[]): Value {
+  return terms.reduce((a, b) => add(a, b));
+}

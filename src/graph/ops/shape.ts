@@ -1,0 +1,153 @@
+import { ShapeError } from "../../errors.ts";
+import { floats } from "../../tensor/tensor.ts";
+import {
+  apply,
+  applyMany,
+  constant,
+  type Dim,
+  known,
+  scalarConstant,
+  showShape,
+  type Value,
+} from "../value.ts";
+import { int64s, sumTo } from "./reduce.ts";
+
+/** Same elements in a new shape. A named dimension must stand at the same place in `x`, or be the only one unknown.
+ *  @throws ShapeError */
+export function reshape(x: Value, shape: readonly Dim[]): Value {
+  if (shape.length === x.shape.length && shape.every((d, i) => d === x.shape[i])) return x;
+  let free = 0;
+  const spec = shape.map((d, i) => {
+    if (typeof d === "number") return d;
+    if (d === x.shape[i]) return 0; // ONNX: 0 copies the input's dimension
+    free++;
+    return -1;
+  });
+  if (free > 1)
+    throw new ShapeError(
+      `reshape: ${showShape(x.shape)} to ${showShape(shape)} has ${free} unknown dimensions`,
+    );
+  if ([...x.shape, ...shape].every((d) => typeof d === "number")) {
+    const count = (s: readonly Dim[]): number => s.reduce<number>((n, d) => n * (d as number), 1);
+    if (count(x.shape) !== count(shape))
+      throw new ShapeError(
+        `reshape: ${showShape(x.shape)} to ${showShape(shape)} changes the number of elements`,
+      );
+  }
+  return apply("Reshape", [x, int64s(spec)], shape, {}, (dy) => [reshapeLike(dy, x), null]);
+}
+
+/** `x` in the shape of `like` (same number of elements), known or not. */
+export function reshapeLike(x: Value, like: Value): Value {
+  if (like.shape.filter((d) => typeof d === "string").length <= 1) return reshape(x, like.shape);
+  return apply("Reshape", [x, shapeOf(like)], like.shape, {}, (dy) => [reshapeLike(dy, x), null]);
+}
+
+/** int64 vector of the run-time shape. */
+export function shapeOf(x: Value): Value {
+  return apply("Shape", [x], [x.shape.length], {}, null, "int64");
+}
+
+/** Axes in a new order. */
+export function transpose(x: Value, order: readonly number[]): Value {
+  const inverse = order.map((_, i) => order.indexOf(i));
+  return apply(
+    "Transpose",
+    [x],
+    order.map((a) => x.shape[a] as Dim),
+    { perm: order },
+    (dy) => [transpose(dy, inverse)],
+  );
+}
+
+/** Broadcast to the shape of `like`. */
+export function expandLike(x: Value, like: Value): Value {
+  if (x.shape.length === like.shape.length && x.shape.every((d, i) => d === like.shape[i])) return x;
+  const known = like.shape.every((d) => typeof d === "number");
+  const shape = known ? int64s(like.shape as number[]) : shapeOf(like);
+  return apply("Expand", [x, shape], like.shape, {}, (dy) => [sumTo(dy, x.shape), null]);
+}
+
+function filled(like: Value, value: number): Value {
+  if (like.shape.length === 0) return scalarConstant(value);
+  return expandLike(
+    constant(
+      floats(
+        Float32Array.of(value),
+        like.shape.map(() => 1),
+      ),
+    ),
+    like,
+  );
+}
+
+/** Zeros in the shape of `like`. */
+export function zeros(like: Value): Value {
+  return filled(like, 0);
+}
+
+/** Ones in the shape of `like`. */
+export function ones(like: Value): Value {
+  return filled(like, 1);
+}
+
+/** Cut into pieces of the given sizes along `axis`. @throws ShapeError if the sizes do not add up. */
+export function split(x: Value, sizes: readonly number[], axis: number): readonly Value[] {
+  const total = sizes.reduce((a, b) => a + b, 0);
+  if (x.shape[axis] !== total)
+    throw new ShapeError(`split: axis ${axis} of ${showShape(x.shape)} is not the sum of sizes, ${total}`);
+  const types = sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }));
+  const pieces: readonly Value[] = applyMany("Split", [x, int64s(sizes)], types, { axis }, (dys) => [
+    concat(
+      dys.map((dy, i) => dy ?? zeros(pieces[i] as Value)),
+      axis,
+    ),
+    null,
+  ]);
+  return pieces;
+}
+
+/** n copies of a named dimension T are called n·T, as `repeatDim` calls them. */
+function joinedSize(dims: readonly Dim[]): Dim {
+  if (dims.every((d) => typeof d === "number")) return dims.reduce<number>((a, b) => a + (b as number), 0);
+  return dims.every((d) => d === dims[0]) ? repeatDim(dims.length, dims[0] as Dim) : dims.join("+");
+}
+
+/** The dimension of `count` copies of `dim` laid end to end. */
+export function repeatDim(count: number, dim: Dim): Dim {
+  if (typeof dim === "number") return count * dim;
+  return count === 1 ? dim : `${count}·${dim}`;
+}
+
+/** Joined along `axis`. The gradient needs the sizes along it known, all but a leading one. */
+export function concat(xs: readonly Value[], axis: number): Value {
+  const first = xs[0];
+  if (!first) throw new ShapeError("concat: expected at least one value, got none");
+  if (xs.length === 1) return first;
+  const dims = xs.map((x) => x.shape[axis] as Dim);
+  const total = joinedSize(dims);
+  return apply("Concat", xs, first.shape.with(axis, total), { axis }, (dy) =>
+    split(
+      dy,
+      dims.map((d) => known(d, "gradient of concat")),
+      axis,
+    ),
+  );
+}
+
+/** Elements [start, end) along `axis`, whose size must be known for the gradient. */
+export function slice(x: Value, axis: number, start: number, end: number): Value {
+  const size = x.shape[axis] as Dim;
+  const inputs = [x, int64s([start]), int64s([end]), int64s([axis])];
+  return apply("Slice", inputs, x.shape.with(axis, end - start), {}, (dy) => {
+    const n = known(size, "gradient of slice");
+    const around = [
+      [0, start],
+      [end, n],
+    ].map(([a, b]) =>
+      (b as number) > (a as number) ? zeros(slice(x, axis, a as number, b as number)) : null,
+    );
+    const parts = [around[0] ?? null, dy, around[1] ?? null].filter((v) => v !== null);
+    return [concat(parts, axis), null, null, null];
+  });
+}

@@ -1,0 +1,24 @@
+import type { Value } from "../graph/value.ts";
+
+/** What a model's forward pass asks for at each place. The base context applies frozen weights; adaptation methods wrap it.
+ *  Paths are this project's: `layers.0.attention.q`. */
+export interface ForwardContext {
+  /** A single weight, e.g. `layers.0.attention_norm.weight`. */
+  weight(path: string): Value;
+  /** x · Wᵀ (+ bias) of a linear module: [R, T, in] → [R, T, out]. */
+  linear(path: string, x: Value): Value;
+  /** Rows of an embedding module: ids [R, T] → [R, T, d]. */
+  embedding(path: string, ids: Value): Value;
+  /** Grouped-query attention of a layer over the tokens it may see: q [R, T, heads·headDim] → same. */
+  attention(path: string, q: Value, k: Value, v: Value): Value;
+  /** A sublayer's or layer's output before it is used: `layers.0.attention`, `layers.0.mlp` (before the residual), `layers.0`. */
+  output(path: string, x: Value): Value;
+}
+
+/** The tokens of one forward pass. */
+export interface TokenInputs {
+  /** int32 [R, T]. */
+  readonly ids: Value;
+  /** int64 [R, T]. */
+  readonly positions: Value;
+}

@@ -1,0 +1,19 @@
+import { UnsupportedError } from "../errors.ts";
+import type { Family } from "./family.ts";
+import { gpt2 } from "./gpt2.ts";
+import { llama } from "./llama.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+
+/** Every model family, one line each. */
+const FAMILIES: readonly Family[] = [llama, qwen2, qwen3, gpt2];
+
+/** Family by name. @throws UnsupportedError listing the known ones. */
+export function familyOf(name: string): Family {
+  const family = FAMILIES.find((f) => f.name === name);
+  if (!family)
+    throw new UnsupportedError(
+      `unknown model family "${name}"; known: ${FAMILIES.map((f) => f.name).join(", ")}`,
+    );
+  return family;
+}

@@ -1,0 +1,55 @@
+import type { ModelConfig } from "../formats/model-source.ts";
+import type { Value } from "../graph/value.ts";
+import type { ForwardContext, TokenInputs } from "./context.ts";
+
+/** A module that has weights. */
+export type ModuleSpec =
+  | {
+      readonly kind: "linear";
+      readonly path: string;
+      readonly inSize: number;
+      readonly outSize: number;
+      readonly bias: boolean;
+      /** The output layer (LM head). */
+      readonly isOutput?: boolean;
+      /** Path of the embedding whose weight it shares. */
+      readonly tiedTo?: string;
+    }
+  | { readonly kind: "embedding"; readonly path: string; readonly count: number; readonly size: number }
+  | { readonly kind: "norm"; readonly path: string; readonly size: number; readonly bias: boolean };
+
+/** A kind of model: its modules, and its forward pass up to the final norm. */
+export interface Family {
+  readonly name: string;
+  /** Every module, in the order of the forward pass. */
+  modules(config: ModelConfig): readonly ModuleSpec[];
+  /** Tokens → hidden states [R, T, d] after the final norm. `positionCount`: positions that can occur. */
+  forward(config: ModelConfig, ctx: ForwardContext, tokens: TokenInputs, positionCount: number): Value;
+}
+
+/** A weight that a model needs: path, shape. */
+export interface WeightSpec {
+  readonly path: string;
+  readonly shape: readonly number[];
+  readonly module: ModuleSpec;
+}
+
+/** Weights of a module, in [out, in] orientation; none for an output layer that shares the embedding. */
+export function moduleWeights(module: ModuleSpec): WeightSpec[] {
+  const spec = (suffix: string, shape: readonly number[]): WeightSpec => ({
+    path: `${module.path}.${suffix}`,
+    shape,
+    module,
+  });
+  switch (module.kind) {
+    case "embedding":
+      return [spec("weight", [module.count, module.size])];
+    case "norm":
+      return [spec("weight", [module.size]), ...(module.bias ? [spec("bias", [module.size])] : [])];
+    case "linear":
+      return [
+        ...(module.tiedTo ? [] : [spec("weight", [module.outSize, module.inSize])]),
+        ...(module.bias ? [spec("bias", [module.outSize])] : []),
+      ];
+  }
+}

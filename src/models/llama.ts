@@ -1,0 +1,91 @@
+import type { ModelConfig } from "../formats/model-source.ts";
+import type { RotaryTables } from "../graph/ops/index.ts";
+import { add, mul, rmsNorm, rotary } from "../graph/ops/index.ts";
+import type { Value } from "../graph/value.ts";
+import type { ForwardContext, TokenInputs } from "./context.ts";
+import type { Family, ModuleSpec } from "./family.ts";
+import { activation, headModule, linearModule, rotaryTables } from "./layers.ts";
+
+/** What a relative of llama changes about a query or key before its rotation: [R, T, width] → same. */
+export type HeadNorm = (config: ModelConfig, ctx: ForwardContext, path: string, x: Value) => Value;
+
+const unchanged: HeadNorm = (_config, _ctx, _path, x) => x;
+
+function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
+  const width = c.headCount * c.headDim;
+  const kvWidth = c.kvHeadCount * c.headDim;
+  return [
+    { kind: "norm", path: `${layer}.attention_norm`, size: c.hiddenSize, bias: false },
+    linearModule(`${layer}.attention.q`, c.hiddenSize, width, c.qkvBias),
+    linearModule(`${layer}.attention.k`, c.hiddenSize, kvWidth, c.qkvBias),
+    linearModule(`${layer}.attention.v`, c.hiddenSize, kvWidth, c.qkvBias),
+    linearModule(`${layer}.attention.o`, width, c.hiddenSize, c.outputBias),
+    { kind: "norm", path: `${layer}.mlp_norm`, size: c.hiddenSize, bias: false },
+    linearModule(`${layer}.mlp.gate`, c.hiddenSize, c.mlpSize, c.mlpBias),
+    linearModule(`${layer}.mlp.up`, c.hiddenSize, c.mlpSize, c.mlpBias),
+    linearModule(`${layer}.mlp.down`, c.mlpSize, c.hiddenSize, c.mlpBias),
+  ];
+}
+
+/** Modules of a llama-shaped decoder. */
+export function llamaModules(c: ModelConfig): ModuleSpec[] {
+  return [
+    { kind: "embedding", path: "embed", count: c.vocabSize, size: c.hiddenSize },
+    ...Array.from({ length: c.layerCount }, (_, i) => layerModules(c, `layers.${i}`)).flat(),
+    { kind: "norm", path: "final_norm", size: c.hiddenSize, bias: false },
+    headModule(c),
+  ];
+}
+
+function attentionBlock(
+  c: ModelConfig,
+  ctx: ForwardContext,
+  layer: string,
+  x: Value,
+  positions: Value,
+  tables: RotaryTables,
+  headNorm: HeadNorm,
+): Value {
+  const path = `${layer}.attention`;
+  const q = rotary(headNorm(c, ctx, `${path}.q_norm`, ctx.linear(`${path}.q`, x)), positions, tables);
+  const k = rotary(headNorm(c, ctx, `${path}.k_norm`, ctx.linear(`${path}.k`, x)), positions, tables);
+  const v = ctx.linear(`${path}.v`, x);
+  return ctx.linear(`${path}.o`, ctx.attention(layer, q, k, v));
+}
+
+function mlpBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
+  const gate = activation(c)(ctx.linear(`${layer}.mlp.gate`, x));
+  return ctx.linear(`${layer}.mlp.down`, mul(gate, ctx.linear(`${layer}.mlp.up`, x)));
+}
+
+/** Forward pass of a llama-shaped decoder (Touvron et al. 2023): pre-norm, RoPE, SwiGLU. */
+export function llamaForward(
+  c: ModelConfig,
+  ctx: ForwardContext,
+  tokens: TokenInputs,
+  positionCount: number,
+  headNorm: HeadNorm = unchanged,
+): Value {
+  const tables = rotaryTables(c.rope as NonNullable<typeof c.rope>, c.headDim, positionCount);
+  const norm = (path: string, x: Value): Value => rmsNorm(x, ctx.weight(`${path}.weight`), c.normEpsilon);
+  let x = ctx.embedding("embed", tokens.ids);
+  for (let i = 0; i < c.layerCount; i++) {
+    const layer = `layers.${i}`;
+    const attended = attentionBlock(
+      c,
+      ctx,
+      layer,
+      norm(`${layer}.attention_norm`, x),
+      tokens.positions,
+      tables,
+      headNorm,
+    );
+    x = add(x, ctx.output(`${layer}.attention`, attended));
+    x = add(x, ctx.output(`${layer}.mlp`, mlpBlock(c, ctx, layer, norm(`${layer}.mlp_norm`, x))));
+    x = ctx.output(layer, x);
+  }
+  return norm("final_norm", x);
+}
+
+/** Llama 1-3, SmolLM2, TinyLlama, Mistral. */
+export const llama: Family = { name: "llama", modules: llamaModules, forward: llamaForward };

@@ -1,0 +1,45 @@
+import { add, div, mul, scale, sqrt, square, sub } from "../graph/ops/index.ts";
+import { scalarConstant, type Value } from "../graph/value.ts";
+
+/** AdamW's constants. */
+export interface AdamWOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+}
+
+/** Parameters and moments, all [N]. */
+export interface AdamWState {
+  readonly theta: Value;
+  readonly m: Value;
+  readonly v: Value;
+}
+
+/** Scalars that change with the step. */
+export interface AdamWScalars {
+  readonly learningRate: Value;
+  /** 1 − β₁ᵗ. */
+  readonly correction1: Value;
+  /** 1 − β₂ᵗ. */
+  readonly correction2: Value;
+}
+
+/** One AdamW update (Loshchilov & Hutter 2019, Algorithm 2, as torch.optim.AdamW computes it). `decay` [N]: 1 where weight
+ *  decay applies, 0 elsewhere; null for everywhere. */
+export function adamw(
+  state: AdamWState,
+  gradient: Value,
+  scalars: AdamWScalars,
+  options: AdamWOptions,
+  decay: Value | null = null,
+): AdamWState {
+  const { beta1, beta2, epsilon, weightDecay } = options;
+  const m = add(scale(state.m, beta1), scale(gradient, 1 - beta1));
+  const v = add(scale(state.v, beta2), scale(square(gradient), 1 - beta2));
+  const denominator = add(sqrt(div(v, scalars.correction2)), scalarConstant(epsilon));
+  const step = div(div(m, scalars.correction1), denominator);
+  const decayed = scale(decay ? mul(state.theta, decay) : state.theta, weightDecay);
+  const change = weightDecay === 0 ? step : add(step, decayed);
+  return { theta: sub(state.theta, mul(scalars.learningRate, change)), m, v };
+}

@@ -1,0 +1,188 @@
+import { InputError } from "../errors.ts";
+import { hfModuleName } from "../formats/names.ts";
+import type { LoraConfig } from "../formats/peft-config.ts";
+import {
+  alphaOf,
+  isSavedModule,
+  type ModuleInfo,
+  matchTargets,
+  rankOf,
+  scalingOf,
+} from "../formats/peft-targets.ts";
+import { add, dropout, gather, linear, scale, transpose } from "../graph/ops/index.ts";
+import type { Value } from "../graph/value.ts";
+import type { ForwardContext } from "../models/context.ts";
+import { type ModuleSpec, moduleWeights } from "../models/family.ts";
+import type { Random } from "../tensor/random.ts";
+import type { Method, MethodInputs, Trainable } from "./method.ts";
+
+/** A module that LoRA adapts. */
+export interface LoraModule {
+  /** This project's path, `layers.0.attention.q`. */
+  readonly path: string;
+  /** Hugging Face's, `model.layers.0.self_attn.q_proj`. */
+  readonly name: string;
+  readonly kind: "linear" | "embedding";
+  /** Input features; the vocabulary for an embedding. */
+  readonly inSize: number;
+  readonly outSize: number;
+  readonly rank: number;
+  readonly alpha: number;
+  /** alpha/rank, or alpha/√rank with rsLoRA. */
+  readonly scaling: number;
+}
+
+/** What a configuration adapts in a model. */
+export interface LoraPlan {
+  readonly modules: readonly LoraModule[];
+  /** Modules trained whole. */
+  readonly saved: readonly ModuleSpec[];
+  /** Paths of trained biases, `layers.0.attention.q.bias`. */
+  readonly biases: readonly string[];
+}
+
+/** LoRA of a model: the method and what it adapts. */
+export interface Lora extends Method {
+  readonly name: "lora";
+  readonly config: LoraConfig;
+  readonly plan: LoraPlan;
+}
+
+function describe(family: string, m: ModuleSpec): ModuleInfo {
+  return {
+    name: hfModuleName(family, m.path),
+    isLinear: m.kind === "linear",
+    isOutput: m.kind === "linear" && m.isOutput === true,
+    isEmbedding: m.kind === "embedding",
+  };
+}
+
+function adapt(family: string, config: LoraConfig, m: ModuleSpec): LoraModule[] {
+  if (m.kind === "norm") return [];
+  const name = hfModuleName(family, m.path);
+  const sizes =
+    m.kind === "linear" ? { inSize: m.inSize, outSize: m.outSize } : { inSize: m.count, outSize: m.size };
+  const [rank, alpha] = [rankOf(config, name), alphaOf(config, name)];
+  return [{ path: m.path, name, kind: m.kind, ...sizes, rank, alpha, scaling: scalingOf(config, name) }];
+}
+
+/** Resolves a configuration against a model's modules.
+ *  @throws InputError listing targets that match nothing, excluded or saved modules without effect, ranks out of range. */
+export function planLora(config: LoraConfig, family: string, modules: readonly ModuleSpec[]): LoraPlan {
+  const infos = modules.map((m) => describe(family, m));
+  const { matched, problems } = matchTargets(infos, config);
+  const unknownSaved = config.modulesToSave
+    .filter((s) => !infos.some((m) => isSavedModule({ ...config, modulesToSave: [s] }, m.name)))
+    .map((s) => ({ where: "modules_to_save", message: `"${s}" matches no module` }));
+  if (problems.length + unknownSaved.length > 0)
+    throw new InputError("the LoRA configuration does not fit this model", [...problems, ...unknownSaved]);
+  const targets = new Set(matched);
+  const adapted = modules.filter((_, i) => targets.has((infos[i] as ModuleInfo).name));
+  const biasOwners = config.bias === "all" ? modules : config.bias === "lora_only" ? adapted : [];
+  return {
+    modules: adapted.flatMap((m) => adapt(family, config, m)),
+    saved: modules.filter((_, i) => isSavedModule(config, (infos[i] as ModuleInfo).name)),
+    biases: biasOwners.flatMap((m) => ("bias" in m && m.bias ? [`${m.path}.bias`] : [])),
+  };
+}
+
+/** Variance of A's elements is 1/(3·d_in) in both, so that learning rates carry over. `gaussian` is the paper's (LoRA §4.1),
+ *  `kaiming-uniform` what its code and PEFT do: U(−1/√d_in, 1/√d_in). */
+function initA(init: LoraConfig["init"], m: LoraModule, generator: Random): Float32Array {
+  const bound = 1 / Math.sqrt(m.inSize);
+  const draw =
+    init === "gaussian"
+      ? () => generator.normal() * (bound / Math.sqrt(3))
+      : () => (2 * generator.uniform() - 1) * bound;
+  return Float32Array.from({ length: m.rank * m.inSize }, draw);
+}
+
+/** A embedding's factors start the other way round (PEFT: A zero, B standard normal); the product is zero all the same. */
+function factorTrainables(config: LoraConfig, m: LoraModule): Trainable[] {
+  const zero = (n: number): Float32Array => new Float32Array(n);
+  const embedding = m.kind === "embedding";
+  return [
+    {
+      name: `${m.path}.loraA`,
+      shape: [m.rank, m.inSize],
+      init: (g) => (embedding ? zero(m.rank * m.inSize) : initA(config.init, m, g)),
+    },
+    {
+      name: `${m.path}.loraB`,
+      shape: [m.outSize, m.rank],
+      init: (g) =>
+        embedding
+          ? Float32Array.from({ length: m.outSize * m.rank }, () => g.normal())
+          : zero(m.outSize * m.rank),
+    },
+  ];
+}
+
+function baseTrainable(path: string, shape: readonly number[], from: string = path): Trainable {
+  return { name: path, shape, init: async (_g, base) => (await base(from)).data };
+}
+
+function savedTrainables(m: ModuleSpec): Trainable[] {
+  const own = moduleWeights(m).map((w) => baseTrainable(w.path, w.shape));
+  if (m.kind !== "linear" || !m.tiedTo) return own;
+  // Trained by itself, a tied output layer becomes a weight of its own that starts as the embedding.
+  return [baseTrainable(`${m.path}.weight`, [m.outSize, m.inSize], `${m.tiedTo}.weight`), ...own];
+}
+
+function planTrainables(config: LoraConfig, plan: LoraPlan, modules: readonly ModuleSpec[]): Trainable[] {
+  const whole = new Map(plan.saved.flatMap(savedTrainables).map((t) => [t.name, t]));
+  const specs = new Map(modules.flatMap(moduleWeights).map((w) => [w.path, w]));
+  const biases = plan.biases
+    .filter((path) => !whole.has(path))
+    .map((path) => baseTrainable(path, specs.get(path)?.shape as readonly number[]));
+  return [...plan.modules.flatMap((m) => factorTrainables(config, m)), ...whole.values(), ...biases];
+}
+
+function wrapContext(
+  config: LoraConfig,
+  plan: LoraPlan,
+  ctx: ForwardContext,
+  inputs: MethodInputs,
+): ForwardContext {
+  const adapted = new Map(plan.modules.map((m) => [m.path, m]));
+  const savedEmbeddings = new Set(plan.saved.filter((m) => m.kind === "embedding").map((m) => m.path));
+  const factors = (path: string): [Value, Value] => [
+    inputs.trainable(`${path}.loraA`),
+    inputs.trainable(`${path}.loraB`),
+  ];
+  return {
+    ...ctx,
+    // h = W0·x + s·B·A·x (LoRA §4.1), dropout on the branch's input while training
+    linear: (path, x) => {
+      const m = adapted.get(path);
+      if (!m) return ctx.linear(path, x);
+      const [a, b] = factors(path);
+      const branch = inputs.noise ? dropout(x, config.dropout, inputs.noise, path) : x;
+      return add(ctx.linear(path, x), linear(linear(branch, a), b, m.scaling));
+    },
+    embedding: (path, ids) => {
+      if (savedEmbeddings.has(path)) return gather(inputs.trainable(`${path}.weight`), ids);
+      const m = adapted.get(path);
+      if (!m) return ctx.embedding(path, ids);
+      const [a, b] = factors(path);
+      return add(ctx.embedding(path, ids), scale(linear(gather(transpose(a, [1, 0]), ids), b), m.scaling));
+    },
+  };
+}
+
+/** LoRA (Hu et al. 2021) of a model. @throws InputError if the configuration does not fit the model. */
+export function lora(config: LoraConfig, family: string, modules: readonly ModuleSpec[]): Lora {
+  const plan = planLora(config, family, modules);
+  const trainables = planTrainables(config, plan, modules);
+  // A saved embedding is used by the embedding alone (PEFT): a tied output layer keeps the frozen weight.
+  const embeddings = new Set(plan.saved.filter((m) => m.kind === "embedding").map((m) => `${m.path}.weight`));
+  const replaced = new Set(trainables.map((t) => t.name).filter((n) => !embeddings.has(n)));
+  return {
+    name: "lora",
+    config,
+    plan,
+    trainables,
+    replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
+    wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),
+  };
+}

@@ -1,0 +1,31 @@
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Device } from "./device.ts";
+
+/** Requests to the worker thread that owns the execution engine. */
+export type Request =
+  | {
+      readonly kind: "load";
+      readonly session: number;
+      readonly path: string;
+      readonly device: Device;
+      readonly threads: number;
+      readonly deterministic: boolean;
+      readonly profile: string | null;
+    }
+  | {
+      readonly kind: "run";
+      readonly session: number;
+      readonly feeds: Readonly<Record<string, Tensor>>;
+      readonly inputs: readonly string[];
+      readonly fetch: readonly string[];
+      readonly carry: Readonly<Record<string, string>>;
+      readonly carryIf: string | null;
+    }
+  | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
+  | { readonly kind: "get"; readonly names: readonly string[] }
+  | { readonly kind: "unload"; readonly session: number };
+
+/** What the worker answers. */
+export type Reply =
+  | { readonly id: number; readonly ok: true; readonly tensors: Readonly<Record<string, Tensor>> }
+  | { readonly id: number; readonly ok: false; readonly message: string };

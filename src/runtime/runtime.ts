@@ -1,0 +1,152 @@
+import { randomUUID } from "node:crypto";
+import { rm, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { RuntimeError } from "../errors.ts";
+import { type SerializedGraph, serialize } from "../graph/onnx.ts";
+import type { Value } from "../graph/value.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { checkDevice, type Device } from "./device.ts";
+import type { Reply, Request } from "./protocol.ts";
+
+/** How to open a runtime. */
+export interface RuntimeOptions {
+  readonly device?: Device;
+  /** Threads of the execution engine; default: all cores. */
+  readonly threads?: number | null;
+}
+
+/** How to load a graph. */
+export interface LoadOptions {
+  /** Folder that external weights lie in; default: the system's temporary folder. */
+  readonly folder?: string;
+  /** Prefix of a profile file written when the session closes. */
+  readonly profile?: string;
+}
+
+/** What one run takes and gives. */
+export interface RunOptions {
+  /** Outputs wanted; default: all. */
+  readonly fetch?: readonly string[];
+  /** Outputs kept in the runtime under an input's name, for the next run of any session. */
+  readonly carry?: Readonly<Record<string, string>>;
+  /** Scalar output that must be true for `carry` to happen. */
+  readonly carryIf?: string;
+}
+
+/** A loaded graph. */
+export interface Session {
+  readonly graph: SerializedGraph;
+  /** Runs the graph. Inputs not fed are taken from what was `put` or carried. @throws RuntimeError */
+  run(feeds: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<Record<string, Tensor>>;
+  close(): Promise<void>;
+}
+
+/** The execution engine on a worker thread; the only door to ONNX Runtime. */
+export interface Runtime {
+  readonly device: Device;
+  readonly threads: number;
+  /** Serializes and loads a graph given by its named outputs. @throws RuntimeError */
+  load(outputs: Readonly<Record<string, Value>>, options?: LoadOptions): Promise<Session>;
+  /** Keeps tensors under input names for later runs. */
+  put(tensors: Readonly<Record<string, Tensor>>): Promise<void>;
+  /** Copies of kept tensors. @throws RuntimeError if one is not there. */
+  get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
+  close(): Promise<void>;
+}
+
+type Call = (request: Request) => Promise<Record<string, Tensor>>;
+
+// Sources run under a TypeScript loader in tests, but a worker thread needs JavaScript: the built file then.
+function workerUrl(): URL {
+  const built = import.meta.url.endsWith(".ts") ? "../../dist/runtime/worker.js" : "./worker.js";
+  return new URL(built, import.meta.url);
+}
+
+function startWorker(device: Device): { call: Call; stop: () => Promise<void> } {
+  const worker = new Worker(workerUrl());
+  const waiting = new Map<
+    number,
+    { resolve: (t: Record<string, Tensor>) => void; reject: (e: Error) => void }
+  >();
+  let nextId = 0;
+  let dead: string | null = null;
+  const fail = (reason: string): void => {
+    dead = reason;
+    for (const w of waiting.values()) w.reject(new RuntimeError(reason));
+    waiting.clear();
+    worker.unref();
+  };
+  worker.on("message", (reply: Reply) => {
+    const w = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if (waiting.size === 0) worker.unref();
+    if (reply.ok) w?.resolve(reply.tensors as Record<string, Tensor>);
+    else w?.reject(new RuntimeError(`${device}: ${reply.message}`));
+  });
+  worker.on("error", (e) => fail(`the execution engine failed: ${e.message}`));
+  worker.on("exit", () => fail("the runtime is closed"));
+  worker.unref();
+  return {
+    call: (request) =>
+      new Promise((resolve, reject) => {
+        if (dead !== null) return reject(new RuntimeError(dead));
+        const id = nextId++;
+        waiting.set(id, { resolve, reject });
+        worker.ref(); // a pending call keeps the process alive, an idle runtime does not
+        worker.postMessage({ id, request });
+      }),
+    stop: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+/** Starts the execution engine. @throws UnsupportedError if the device cannot be had on this platform. */
+export function openRuntime(options: RuntimeOptions = {}): Runtime {
+  const device = options.device ?? "cpu";
+  checkDevice(device);
+  const threads = options.threads ?? availableParallelism();
+  const { call, stop } = startWorker(device);
+  let nextSession = 0;
+
+  const load = async (outputs: Readonly<Record<string, Value>>, opts: LoadOptions = {}): Promise<Session> => {
+    const graph = serialize(outputs);
+    const session = nextSession++;
+    // External weights are found relative to the graph's own file, which is needed only while it loads.
+    const path = join(opts.folder ?? tmpdir(), `.graph-${randomUUID()}.onnx`);
+    await writeFile(path, graph.bytes);
+    try {
+      const profile = opts.profile ?? null;
+      await call({ kind: "load", session, path, device, threads, deterministic: true, profile });
+    } finally {
+      await rm(path, { force: true });
+    }
+    const inputs = graph.inputs.map((i) => i.name);
+    return {
+      graph,
+      run: (feeds, { fetch = graph.outputs, carry = {}, carryIf } = {}) =>
+        call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf: carryIf ?? null }),
+      close: async () => {
+        await call({ kind: "unload", session });
+      },
+    };
+  };
+
+  return {
+    device,
+    threads,
+    load,
+    put: async (tensors) => {
+      await call({ kind: "put", tensors });
+    },
+    get: async <K extends string>(names: readonly K[]) => {
+      const tensors = await call({ kind: "get", names });
+      const missing = names.filter((n) => !tensors[n]);
+      if (missing.length > 0) throw new RuntimeError(`not in the runtime: ${missing.join(", ")}`);
+      return tensors as Record<K, Tensor>;
+    },
+    close: stop,
+  };
+}

@@ -1,0 +1,94 @@
+// The thread that owns ONNX Runtime: `run` blocks, so the caller's event loop must not be here.
+import { parentPort } from "node:worker_threads";
+import * as ort from "onnxruntime-node";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Reply, Request } from "./protocol.ts";
+
+const sessions = new Map<number, ort.InferenceSession>();
+/** Tensors that stay here between runs: adapters, optimizer state, key-value caches. */
+const resident = new Map<string, ort.Tensor>();
+
+function toOrt(t: Tensor): ort.Tensor {
+  return new ort.Tensor(t.dtype, t.data as ort.Tensor.DataTypeMap[ort.Tensor.Type], t.shape);
+}
+
+function fromOrt(t: ort.Tensor): Tensor {
+  return { dtype: t.type as Tensor["dtype"], shape: t.dims, data: t.data as Tensor["data"] };
+}
+
+async function load(request: Extract<Request, { kind: "load" }>): Promise<void> {
+  const session = await ort.InferenceSession.create(request.path, {
+    executionProviders: [request.device],
+    intraOpNumThreads: request.threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    ...(request.profile ? { enableProfiling: true, profileFilePrefix: request.profile } : {}),
+    extra: {
+      session: {
+        use_deterministic_compute: request.deterministic ? "1" : "0",
+        "intra_op.allow_spinning": "1",
+      },
+    },
+  });
+  sessions.set(request.session, session);
+}
+
+async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<string, Tensor>> {
+  const session = sessions.get(request.session);
+  if (!session) throw new Error(`session ${request.session} is closed`);
+  const feeds: Record<string, ort.Tensor> = {};
+  for (const name of request.inputs) {
+    const fed = request.feeds[name];
+    const value = fed ? toOrt(fed) : resident.get(name);
+    if (!value) throw new Error(`input "${name}" was neither fed nor put`);
+    feeds[name] = value;
+  }
+  const outputs = await session.run(feeds, [...new Set([...request.fetch, ...Object.keys(request.carry)])]);
+  const decisive = request.carryIf === null ? null : outputs[request.carryIf];
+  if (!decisive || decisive.data[0])
+    for (const [from, to] of Object.entries(request.carry)) resident.set(to, outputs[from] as ort.Tensor);
+  return Object.fromEntries(request.fetch.map((name) => [name, fromOrt(outputs[name] as ort.Tensor)]));
+}
+
+async function handle(request: Request): Promise<Record<string, Tensor>> {
+  switch (request.kind) {
+    case "load":
+      await load(request);
+      return {};
+    case "run":
+      return run(request);
+    case "put":
+      for (const [name, t] of Object.entries(request.tensors)) resident.set(name, toOrt(t));
+      return {};
+    case "get":
+      return Object.fromEntries(
+        request.names.flatMap((name) => {
+          const t = resident.get(name);
+          return t ? [[name, fromOrt(t)]] : [];
+        }),
+      );
+    case "unload": {
+      const session = sessions.get(request.session);
+      sessions.delete(request.session);
+      session?.endProfiling();
+      await session?.release();
+      return {};
+    }
+  }
+}
+
+function answer(reply: Reply): void {
+  parentPort?.postMessage(reply);
+}
+
+// One request at a time, in order: a run must see the state that the one before left.
+let last: Promise<void> = Promise.resolve();
+parentPort?.on("message", ({ id, request }: { id: number; request: Request }) => {
+  last = last.then(async () => {
+    try {
+      answer({ id, ok: true, tensors: await handle(request) });
+    } catch (error) {
+      answer({ id, ok: false, message: error instanceof Error ? error.message : String(error) });
+    }
+  });
+});

@@ -1,0 +1,165 @@
+import type { ModelConfig } from "../formats/model-source.ts";
+import { gradients } from "../graph/gradients.ts";
+import {
+  add,
+  crossEntropy,
+  foldRows,
+  gather,
+  mul,
+  topIsLabel,
+  total,
+  trieMask,
+  zeros,
+} from "../graph/ops/index.ts";
+import { apply, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
+import { baseContext, batchAttention, type WeightLookup } from "../models/base-context.ts";
+import type { ForwardContext } from "../models/context.ts";
+import type { Family, ModuleSpec } from "../models/family.ts";
+import { type AdamWOptions, adamw } from "../optim/adamw.ts";
+import { clipByNorm, globalNorm } from "../optim/clip.ts";
+import type { Method, MethodInputs } from "../peft/method.ts";
+import { parameterCount, viewsOf } from "../peft/parameters.ts";
+
+/** A model with its adaptation, as graphs are built from it. */
+export interface AdaptedModel {
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly modules: readonly ModuleSpec[];
+  readonly frozen: WeightLookup;
+  readonly methods: readonly Method[];
+  /** Positions that can occur. */
+  readonly positionCount: number;
+}
+
+/** Every trainable of a model's methods, in the order of the flat vector θ. */
+export function trainablesOf(methods: readonly Method[]): Method["trainables"] {
+  return methods.flatMap((m) => m.trainables);
+}
+
+/** Flat vector input [|Θ|]. */
+function flat(name: string, model: AdaptedModel): Value {
+  return input(name, "float32", [parameterCount(trainablesOf(model.methods))]);
+}
+
+/** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. */
+export function adaptedContext(
+  model: AdaptedModel,
+  inputs: MethodInputs,
+  attend: ForwardContext["attention"],
+): ForwardContext {
+  const lookup: WeightLookup = (path) => {
+    for (const m of model.methods) {
+      const value = m.replace(path, inputs);
+      if (value) return value;
+    }
+    return model.frozen(path);
+  };
+  return model.methods.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
+}
+
+/** Rows, tokens per row and edges per chunk of the batches a graph takes: numbers, or names where batches differ. */
+export interface BatchDims {
+  readonly R: Dim;
+  readonly T: Dim;
+  readonly E: Dim;
+}
+
+const ANY_BATCH: BatchDims = { R: "R", T: "T", E: "E" };
+
+interface BatchGraph {
+  readonly theta: Value;
+  readonly logits: readonly Value[];
+  readonly labels: readonly Value[];
+  readonly weights: readonly Value[];
+}
+
+/** Logits at the edges of a packed batch. The edges come in `chunks` equal parts, so that [E, V] is never whole. */
+function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dims: BatchDims): BatchGraph {
+  const { R, T, E } = dims;
+  const ids = input("tokens", "int32", [R, T]);
+  const positions = input("positions", "int64", [R, T]);
+  const ends = input("ends", "int32", [R, T]);
+  const columns = input("columns", "int32", [T]);
+  const theta = flat("theta", model);
+  const views = viewsOf(theta, trainablesOf(model.methods));
+  const inputs: MethodInputs = {
+    trainable: (name) => views.get(name) as Value,
+    noise: training ? input("noise", "int32", [R, T, 1]) : null,
+  };
+  const { slidingWindow } = model.config;
+  const window =
+    slidingWindow !== null && slidingWindow < model.positionCount ? { size: slidingWindow, positions } : null;
+  const mask = trieMask(columns, ends, window);
+  const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
+  const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, model.positionCount));
+  const part = (name: string, dtype: "int32" | "float32"): Value[] =>
+    Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));
+  return {
+    theta,
+    logits: part("edgeNodes", "int32").map((nodes) => ctx.linear("head", gather(hidden, nodes))),
+    labels: part("edgeLabels", "int32"),
+    weights: part("edgeWeights", "float32"),
+  };
+}
+
+function lossOf(graph: BatchGraph, smoothing: number): Value {
+  return total(
+    graph.logits.map((logits, i) =>
+      crossEntropy(logits, graph.labels[i] as Value, graph.weights[i] as Value, smoothing),
+    ),
+  );
+}
+
+/** One micro-step: adds the gradient of `Σ edge losses · lossScale` to `gradient`. lossScale is 1 / (label tokens of the
+ *  whole accumulation window), so that accumulation equals the big batch.
+ *  Outputs: loss [] (already scaled), gradient.next [|Θ|]. */
+export function gradientGraph(
+  model: AdaptedModel,
+  smoothing: number,
+  chunks: number,
+  dims: BatchDims = ANY_BATCH,
+): Record<string, Value> {
+  const graph = batchLogits(model, true, chunks, dims);
+  const loss = mul(lossOf(graph, smoothing), input("lossScale", "float32", []));
+  const [g] = gradients(loss, [graph.theta]);
+  const sum = flat("gradient", model);
+  return { loss, "gradient.next": g ? add(sum, g) : sum };
+}
+
+/** One optimizer update from the summed gradient. Outputs the new state, a zero gradient, the norm before clipping, and
+ *  `finite`: whether the norm is a number, without which the new state must not be kept. */
+export function updateGraph(
+  model: AdaptedModel,
+  options: AdamWOptions & { readonly clipNorm: number | null },
+): Record<string, Value> {
+  const gradient = flat("gradient", model);
+  const norm = globalNorm(gradient);
+  const clipped = options.clipNorm === null ? gradient : clipByNorm(gradient, norm, options.clipNorm);
+  const scalars = {
+    learningRate: input("learningRate", "float32", []),
+    correction1: input("correction1", "float32", []),
+    correction2: input("correction2", "float32", []),
+  };
+  const state = { theta: flat("theta", model), m: flat("m", model), v: flat("v", model) };
+  const next = adamw(state, clipped, scalars, options);
+  const finite = apply("Less", [norm, scalarConstant(3.4e38)], [], {}, null, "bool"); // false for NaN too
+  return {
+    "theta.next": next.theta,
+    "m.next": next.m,
+    "v.next": next.v,
+    "gradient.zero": zeros(gradient),
+    gradNorm: norm,
+    finite,
+  };
+}
+
+/** Loss without gradients. Outputs: loss [] (Σ of edge losses, nats), correct [] (Σ of weights where the top logit is the
+ *  label). */
+export function evaluationGraph(model: AdaptedModel, chunks: number): Record<string, Value> {
+  const graph = batchLogits(model, false, chunks, ANY_BATCH);
+  const hits = graph.logits.map((logits, i) =>
+    mul(topIsLabel(logits, graph.labels[i] as Value), graph.weights[i] as Value),
+  );
+  const sumOf = (x: Value): Value => apply("ReduceSum", [x], [], { keepdims: 0 }, null);
+  return { loss: lossOf(graph, 0), correct: total(hits.map(sumOf)) };
+}
