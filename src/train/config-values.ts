@@ -1,0 +1,76 @@
+import { z } from "zod";
+import { pythonRegExp } from "../formats/python-regex.ts";
+
+/** Which modules: every linear layer but the head, names (dotted suffixes), or a regex over the whole path. */
+export type ModuleSelection = "all-linear" | readonly string[] | { readonly regex: string };
+
+/** The selection as PEFT writes it: a string is "all-linear" or a regex, a list holds names and dotted suffixes. */
+export function peftModules(selection: ModuleSelection): string | readonly string[] {
+  return typeof selection === "object" && "regex" in selection ? selection.regex : selection;
+}
+
+/** Adds a problem to a zod transform. */
+interface Context {
+  readonly issues: { push(issue: { code: "custom"; message: string; input: unknown }): unknown };
+}
+
+const item = z.string().min(1);
+
+/** A list, or its items in one text between commas. */
+export const names: z.ZodType<readonly string[], unknown> = z
+  .union([z.string(), z.array(item)])
+  .transform((value, context: Context) => {
+    const list = splitList(value);
+    if (typeof value === "string" && list.length === 0)
+      fail(context, "expected a name, got an empty text", value);
+    return list;
+  });
+
+/** "all-linear", "/regex/", or names as a list or in one text. */
+export const modules: z.ZodType<ModuleSelection, unknown> = z
+  .union([z.string(), z.array(item), z.strictObject({ regex: item })])
+  .transform((value, context: Context): ModuleSelection => {
+    if (value === "all-linear" || Array.isArray(value)) return value as ModuleSelection;
+    const regex =
+      typeof value === "string" ? /^\/(.+)\/$/s.exec(value)?.[1] : (value as { regex: string }).regex;
+    if (regex === undefined) return splitList(value as string);
+    const problem = regexProblem(regex);
+    if (problem) fail(context, problem, value);
+    return { regex };
+  });
+
+/** Layer numbers and ranges ("0-5,28", 3, [0, "4-6"]), ascending without repeats. */
+export const layerList: z.ZodType<readonly number[], unknown> = z
+  .union([z.string(), z.number(), z.array(z.union([z.string(), z.number()]))])
+  .transform((value, context: Context) => {
+    const parts = Array.isArray(value) ? value.map(String) : splitList(String(value));
+    const ranges = parts.map(layerRange);
+    const wrong = parts.filter((_, i) => ranges[i] === null);
+    if (wrong.length > 0 || parts.length === 0)
+      fail(context, `expected layers such as 0-5,28, got ${JSON.stringify(wrong[0] ?? value)}`, value);
+    return [...new Set(ranges.flatMap((range) => range ?? []))].sort((a, b) => a - b);
+  });
+
+function layerRange(part: string): number[] | null {
+  const match = /^(\d{1,4})(?:\s*-\s*(\d{1,4}))?$/.exec(part.trim());
+  const [first, last] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
+  return match && first <= last ? Array.from({ length: last - first + 1 }, (_, i) => first + i) : null;
+}
+
+function splitList(value: string | readonly string[]): readonly string[] {
+  const items = typeof value === "string" ? value.split(",") : value;
+  return items.map((text) => text.trim()).filter((text) => text !== "");
+}
+
+function regexProblem(source: string): string | null {
+  try {
+    pythonRegExp(source, true);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function fail(context: Context, message: string, input: unknown): void {
+  context.issues.push({ code: "custom", message, input });
+}

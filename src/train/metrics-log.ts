@@ -1,0 +1,73 @@
+import { type FileHandle, open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import writeFileAtomic from "write-file-atomic";
+import type { EvaluationEvent, SamplesEvent, StepEvent } from "./events.ts";
+
+/** The file in a run folder that holds one JSON line per step, evaluation and set of samples. */
+export const METRICS_FILE = "metrics.jsonl";
+
+/** What the log keeps: these are the events themselves. */
+export type MetricsEvent = StepEvent | EvaluationEvent | SamplesEvent;
+
+export interface MetricsLog {
+  /** Adds one line. */
+  append(event: MetricsEvent): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens a run's log. Without `resumeStep` it starts empty; with it, a half-written last line and every line about
+ *  a later step are removed first, in one atomic replacement. */
+export async function openMetricsLog(
+  runFolder: string,
+  options: { readonly resumeStep?: number | null } = {},
+): Promise<MetricsLog> {
+  const path = join(runFolder, METRICS_FILE);
+  const step = options.resumeStep ?? null;
+  const kept = step === null ? [] : (await readMetrics(runFolder)).filter((event) => event.step <= step);
+  await writeFileAtomic(path, kept.map(line).join(""));
+  return appender(await open(path, "a"));
+}
+
+function appender(file: FileHandle): MetricsLog {
+  let isOpen = true;
+  return {
+    append: async (event) => {
+      await file.appendFile(line(event));
+    },
+    close: async () => {
+      if (isOpen) await file.close();
+      isOpen = false;
+    },
+  };
+}
+
+function line(event: MetricsEvent): string {
+  return `${JSON.stringify(event)}\n`;
+}
+
+/** A run's log; empty where there is none. Where a step was logged twice (the run was killed between evaluation and
+ *  checkpoint), the later line counts. Lines that are not complete JSON are left out: only a killed writer makes
+ *  them. */
+export async function readMetrics(runFolder: string): Promise<readonly MetricsEvent[]> {
+  const text = await readFile(join(runFolder, METRICS_FILE), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  const byIdentity = new Map<string, MetricsEvent>();
+  for (const event of text.split("\n").flatMap(parseLine)) byIdentity.set(identity(event), event);
+  return [...byIdentity.values()];
+}
+
+function identity(event: MetricsEvent): string {
+  if (event.type === "evaluation") return `evaluation ${event.split} ${event.step}`;
+  return event.type === "samples" ? `samples ${event.when}` : `step ${event.step}`;
+}
+
+function parseLine(text: string): MetricsEvent[] {
+  try {
+    const event = JSON.parse(text) as MetricsEvent;
+    return typeof event?.step === "number" ? [event] : [];
+  } catch {
+    return [];
+  }
+}
