@@ -1,0 +1,169 @@
+import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import { permutation, random } from "../tensor/random.ts";
+import type { DatasetRow } from "./examples.ts";
+import type { DataFormat, FieldMapping } from "./formats/format.ts";
+import { describeUndetected, detectFormat, findFormat } from "./formats/table.ts";
+import { type ProblemList, problemList } from "./problems.ts";
+import { formatWhere, type ReadOptions, readRecords } from "./records.ts";
+import { type FetchDataset, resolveSource, type SourceFiles } from "./sources.ts";
+
+export interface DatasetOptions extends FieldMapping, ReadOptions {
+  /** Bundled name, file, folder or Hub id; or several of them, one after the other. */
+  readonly source: string | readonly string[];
+  /** Rows to validate on, as a source. Without it: the source's own validation files, else `validationFraction`. */
+  readonly validation?: string | readonly string[] | undefined;
+  /** Rows to test on, as a source. Without it: the source's own test files. */
+  readonly test?: string | readonly string[] | undefined;
+  /** Share of the training rows set apart for validation, in [0, 1); default 0. Chosen by `seed`. */
+  readonly validationFraction?: number | undefined;
+  /** Default 0. */
+  readonly seed?: number | undefined;
+  /** Name of a data format; default: by the first record. */
+  readonly format?: string | undefined;
+  /** At most so many rows of each split: the first ones. */
+  readonly limit?: number | undefined;
+  /** Replaces the download from the Hub. */
+  readonly fetchDataset?: FetchDataset | undefined;
+}
+
+/** A data set read and parsed. */
+export interface Dataset {
+  readonly name: string;
+  /** Name of the data format. */
+  readonly format: string;
+  readonly train: readonly DatasetRow[];
+  readonly validation: readonly DatasetRow[];
+  readonly test: readonly DatasetRow[];
+  readonly duplicates: Duplicates;
+}
+
+/** Rows that occur more than once: harmless for training, misleading in an evaluation. */
+export interface Duplicates {
+  /** Training rows equal to an earlier one. */
+  readonly train: number;
+  /** Validation rows that are also training rows. */
+  readonly validation: number;
+  /** Test rows that are also training rows. */
+  readonly test: number;
+}
+
+/** Finds, reads and parses a data set, and splits it.
+ *  @throws InputError with the first ten problems (file and line) and their count.
+ *  @throws NotFoundError if a source is not there. */
+export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
+  checkOptions(options);
+  const files = await resolveSplits(options);
+  const problems = problemList();
+  const reader = rowReader(files, options, problems);
+  const train = await reader.read(files.train);
+  const validation = await reader.read(files.validation);
+  const test = await reader.read(files.test);
+  problems.throwIfAny("The data cannot be used");
+  const split = validation.length > 0 ? { train, validation } : splitRows(train, options);
+  const format = reader.format()?.name ?? "";
+  return { name: files.name, format, ...split, test, duplicates: findDuplicates(split, test) };
+}
+
+function checkOptions({ validation, validationFraction = 0, limit }: DatasetOptions): void {
+  const problems: Problem[] = [];
+  if (!(validationFraction >= 0 && validationFraction < 1))
+    problems.push({
+      where: "validationFraction",
+      message: `expected a share in [0, 1), got ${validationFraction}`,
+    });
+  if (validation !== undefined && validationFraction > 0)
+    problems.push({ where: "validationFraction", message: "validation rows are given already" });
+  if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))
+    problems.push({ where: "limit", message: `expected a positive integer, got ${limit}` });
+  if (problems.length > 0) throw new InputError("Invalid data options", problems);
+}
+
+const asList = (source: string | readonly string[]): readonly string[] =>
+  typeof source === "string" ? [source] : source;
+
+async function resolveSplits(options: DatasetOptions): Promise<SourceFiles> {
+  const resolve = (source: string | readonly string[]): Promise<SourceFiles[]> =>
+    Promise.all(asList(source).map((one) => resolveSource(one, options.fetchDataset ?? fetchFromHub)));
+  const everyFile = (sources: readonly SourceFiles[]): string[] =>
+    sources.flatMap((source) => [...source.train, ...source.validation, ...source.test]);
+  const sources = await resolve(options.source);
+  const validation = options.validation === undefined ? null : await resolve(options.validation);
+  const test = options.test === undefined ? null : await resolve(options.test);
+  return {
+    ...sources[0],
+    name: sources.map((source) => source.name).join("+"),
+    train: sources.flatMap((source) => source.train),
+    validation: validation ? everyFile(validation) : sources.flatMap((source) => source.validation),
+    test: test ? everyFile(test) : sources.flatMap((source) => source.test),
+  };
+}
+
+/** Reads rows of files; the format is settled by the first record of the first file. */
+function rowReader(
+  files: SourceFiles,
+  options: DatasetOptions,
+  problems: ProblemList,
+): { read(files: readonly string[]): Promise<DatasetRow[]>; format(): DataFormat | null } {
+  const mapping = mergeMapping(options, files.mapping);
+  const name = options.format ?? files.format;
+  let format = name === undefined ? null : findFormat(name);
+  const read = async (paths: readonly string[]): Promise<DatasetRow[]> => {
+    const rows: DatasetRow[] = [];
+    for await (const { record, where } of readRecords(paths, problems, options)) {
+      const place = formatWhere(where);
+      format ??= detectFormat(record, mapping);
+      if (format === null) {
+        problems.add(place, describeUndetected(record));
+        break;
+      }
+      const row = format.parse(record, mapping, (message) => problems.add(place, message));
+      if (row !== null) rows.push({ row, where });
+      if (options.limit !== undefined && rows.length >= options.limit) break;
+    }
+    return rows;
+  };
+  return { read, format: () => format };
+}
+
+/** What the user names wins over what the data set says of itself. */
+function mergeMapping(options: DatasetOptions, own: FieldMapping = {}): FieldMapping {
+  const template = options.promptTemplate;
+  return {
+    promptField: options.promptField ?? own.promptField,
+    completionField: options.completionField ?? own.completionField,
+    systemField: options.systemField ?? own.systemField,
+    promptTemplate: template ?? (options.promptField === undefined ? own.promptTemplate : undefined),
+    messagesField: options.messagesField ?? own.messagesField,
+    textField: options.textField ?? own.textField,
+  };
+}
+
+type TrainSplit = Pick<Dataset, "train" | "validation">;
+
+/** Sets a seeded choice of rows apart; both parts keep the order of the file. */
+function splitRows(rows: readonly DatasetRow[], options: DatasetOptions): TrainSplit {
+  const { validationFraction = 0, seed = 0 } = options;
+  if (validationFraction === 0) return { train: rows, validation: [] };
+  if (rows.length < 2) {
+    const message = `cannot split ${rows.length} row${rows.length === 1 ? "" : "s"} into training and validation`;
+    throw new InputError("Invalid data options", [{ where: "validationFraction", message }]);
+  }
+  const count = Math.min(rows.length - 1, Math.max(1, Math.round(rows.length * validationFraction)));
+  const chosen = new Set(permutation(rows.length, random(seed, "validation split")).subarray(0, count));
+  return {
+    train: rows.filter((_, i) => !chosen.has(i)),
+    validation: rows.filter((_, i) => chosen.has(i)),
+  };
+}
+
+function findDuplicates({ train, validation }: TrainSplit, test: readonly DatasetRow[]): Duplicates {
+  const seen = new Set(train.map(({ row }) => JSON.stringify(row)));
+  const known = (rows: readonly DatasetRow[]): number =>
+    rows.filter(({ row }) => seen.has(JSON.stringify(row))).length;
+  return { train: train.length - seen.size, validation: known(validation), test: known(test) };
+}
+
+/** Loaded only when a data set comes from the Hub. */
+async function fetchFromHub(id: string): Promise<string> {
+  throw new UnsupportedError(`${id}: data sets of the Hub are not wired up yet`);
+}

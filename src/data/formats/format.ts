@@ -1,0 +1,46 @@
+import type { Message } from "../../text/messages.ts";
+
+/** One record of a data file, as read: field → value. */
+export type DataRecord = Readonly<Record<string, unknown>>;
+
+/** A record with somebody to answer: the loss is on the assistant's turns. */
+export interface Conversation {
+  readonly kind: "conversation";
+  readonly messages: readonly Message[];
+}
+
+/** A record without roles: the loss is on every token. */
+export interface PlainText {
+  readonly kind: "text";
+  readonly text: string;
+}
+
+/** A training row, whatever format it came in. */
+export type Row = Conversation | PlainText;
+
+/** Which fields of a record mean what; a format has its usual names for those left out. */
+export interface FieldMapping {
+  readonly promptField?: string | undefined;
+  readonly completionField?: string | undefined;
+  /** Field with a system message (prompt-completion, alpaca). */
+  readonly systemField?: string | undefined;
+  /** Prompt made of several fields: "Translate to {{language}}: {{text}}". */
+  readonly promptTemplate?: string | undefined;
+  /** Field with the list of turns (messages, sharegpt). */
+  readonly messagesField?: string | undefined;
+  /** Field with plain text. */
+  readonly textField?: string | undefined;
+}
+
+/** Notes one thing wrong with the record being parsed. */
+export type Report = (message: string) => void;
+
+/** How one kind of record becomes a training row. */
+export interface DataFormat {
+  readonly name: string;
+  readonly description: string;
+  /** Whether a record looks like this format under its usual field names. */
+  detect(record: DataRecord): boolean;
+  /** The row, or null if something is wrong with the record, which is then reported. */
+  parse(record: DataRecord, mapping: FieldMapping, report: Report): Row | null;
+}

@@ -1,0 +1,99 @@
+import { extname } from "node:path";
+import type { DataRecord } from "./formats/format.ts";
+import type { ProblemList } from "./problems.ts";
+import { readCsv } from "./readers/csv.ts";
+import { readJson } from "./readers/json.ts";
+import { readJsonLines } from "./readers/jsonl.ts";
+import { readParquet } from "./readers/parquet.ts";
+import { readText } from "./readers/text.ts";
+
+/** Where a record stands. */
+export interface Where {
+  readonly file: string;
+  /** 1-based line (the first, where a record spans several), or row number in files without lines. */
+  readonly line: number;
+  readonly unit: "line" | "row";
+}
+
+/** One record and its place. */
+export interface SourceRecord {
+  readonly record: DataRecord;
+  readonly where: Where;
+}
+
+export interface ReadOptions {
+  /** Longest line or record accepted, in bytes; default 64 MiB. Longer ones are reported, and never held in memory. */
+  readonly maxLineBytes?: number | undefined;
+  /** What one record of a .txt file is: the file, a paragraph (blank lines between), or a line. Default file. */
+  readonly textUnit?: "file" | "paragraph" | "line" | undefined;
+}
+
+/** What a reader needs: where to note problems, and the limits. */
+export interface ReadContext {
+  readonly problems: ProblemList;
+  readonly maxLineBytes: number;
+  readonly textUnit: "file" | "paragraph" | "line";
+}
+
+/** Reads one file's records; faults of the file go to `context.problems`, never into an exception. */
+export type RecordReader = (file: string, context: ReadContext) => AsyncGenerator<SourceRecord>;
+
+const READERS: ReadonlyMap<string, RecordReader> = new Map([
+  [".jsonl", readJsonLines],
+  [".ndjson", readJsonLines],
+  [".json", readJson],
+  [".csv", readCsv(",")],
+  [".tsv", readCsv("\t")],
+  [".parquet", readParquet],
+  [".txt", readText],
+]);
+
+const DEFAULT_MAX_LINE_BYTES = 64 * 1024 * 1024;
+
+/** File extensions that can be read, with the dot. */
+export const dataExtensions: readonly string[] = [...READERS.keys()];
+
+/** `file:12`, or `file row 12` for files without lines. */
+export function formatWhere(where: Where): string {
+  return where.unit === "line" ? `${where.file}:${where.line}` : `${where.file} row ${where.line}`;
+}
+
+/** Streams the records of files in order. What is wrong (bad JSON, not an object, invalid UTF-8, a line too long, an
+ *  empty or unreadable file, an unknown extension) is collected in `problems` with file and line, and reading goes on. */
+export async function* readRecords(
+  files: readonly string[],
+  problems: ProblemList,
+  options: ReadOptions = {},
+): AsyncGenerator<SourceRecord> {
+  const context: ReadContext = {
+    problems,
+    maxLineBytes: options.maxLineBytes ?? DEFAULT_MAX_LINE_BYTES,
+    textUnit: options.textUnit ?? "file",
+  };
+  for (const file of files) yield* readFileRecords(file, context);
+}
+
+async function* readFileRecords(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
+  const reader = READERS.get(extname(file).toLowerCase());
+  if (reader === undefined) {
+    context.problems.add(file, `unknown kind of file; known: ${dataExtensions.join(", ")}`);
+    return;
+  }
+  const before = context.problems.count;
+  let records = 0;
+  try {
+    for await (const record of reader(file, context)) {
+      records++;
+      yield record;
+    }
+  } catch (error) {
+    if (!isFileError(error)) throw error;
+    context.problems.add(file, `cannot be read: ${error.message}`);
+  }
+  if (records === 0 && context.problems.count === before) context.problems.add(file, "holds no records");
+}
+
+/** Errors of the operating system carry a code such as ENOENT; anything else is a defect and must surface. */
+function isFileError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "code" in error && "syscall" in error;
+}

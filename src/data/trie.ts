@@ -1,0 +1,233 @@
+import { InputError } from "../errors.ts";
+import type { ModelConfig } from "../formats/model-source.ts";
+import type { Example, PackedBatch } from "./batch.ts";
+
+/** Work per token and per pair of tokens in a row, in any common unit: a row of T tokens costs
+ *  T·perToken + T²·perTokenPair. */
+export interface PackingCosts {
+  readonly perToken: number;
+  readonly perTokenPair: number;
+}
+
+export interface PackOptions {
+  /** R, or "auto" (default): the number for which R·(T·perToken + T²·perTokenPair) is least. */
+  readonly rows?: number | "auto" | undefined;
+  /** T is a multiple of this; default 32. */
+  readonly bucket?: number | undefined;
+  /** E is a multiple of this; default 32. */
+  readonly edgeBucket?: number | undefined;
+  /** Default: a model of SmolLM2-135M's size. */
+  readonly costs?: PackingCosts | undefined;
+}
+
+/** Forward FLOPs of a decoder: 2 per weight and token in the linear layers, and in attention 2·width each for the
+ *  score and for the weighted sum of a pair of tokens. (The backward pass is a constant factor on both.) */
+export function packingCosts(
+  model: Pick<ModelConfig, "layerCount" | "hiddenSize" | "headCount" | "kvHeadCount" | "headDim" | "mlpSize">,
+): PackingCosts {
+  const width = model.headCount * model.headDim;
+  const attention = model.hiddenSize * (2 * width + 2 * model.kvHeadCount * model.headDim);
+  const mlp = 3 * model.hiddenSize * model.mlpSize;
+  return {
+    perToken: model.layerCount * 2 * (attention + mlp),
+    perTokenPair: model.layerCount * 4 * width,
+  };
+}
+
+const DEFAULT_COSTS: PackingCosts = packingCosts({
+  layerCount: 30,
+  hiddenSize: 576,
+  headCount: 9,
+  kvHeadCount: 3,
+  headDim: 64,
+  mlpSize: 1536,
+});
+
+/** An example as a path from the root. Nothing is predicted from its last label, nor from what follows it, so these
+ *  need no node. */
+interface Path {
+  readonly ids: Int32Array;
+  readonly isLabel: Uint8Array;
+  /** Nodes on the path. */
+  readonly length: number;
+  /** Nodes shared with the path before it in sorted order. */
+  readonly shared: number;
+}
+
+/** Packs examples into R rows × T tokens, each row a trie in depth-first order (design: "The batch"). Examples are
+ *  sorted by their tokens, and each row takes a stretch of them, so prefixes are shared within a row. Loss and gradient
+ *  are those of the padded batch. Same examples, same batch.
+ *  @throws InputError if rows, bucket or edgeBucket is not a positive integer. */
+export function packTrie(examples: readonly Example[], options: PackOptions = {}): PackedBatch {
+  const { rows = "auto", bucket = 32, edgeBucket = 32, costs = DEFAULT_COSTS } = options;
+  checkPositive({ bucket, edgeBucket, ...(rows === "auto" ? {} : { rows }) });
+  const paths = sortedPaths(examples);
+  const length = chooseLength(paths, rows, bucket, costs);
+  const groups = partition(paths, length);
+  const rowCount = rows === "auto" ? Math.max(1, groups.length) : rows;
+  const nodes = emptyNodes(rowCount, length);
+  const edges: EdgeWeights = new Map();
+  let trieTokens = 0;
+  groups.forEach((group, row) => {
+    trieTokens += fillRow(group, row * length, nodes, edges);
+  });
+  return {
+    rows: rowCount,
+    length,
+    ...nodes,
+    ...edgeArrays(edges, edgeBucket),
+    examples: examples.map((example) => example.index),
+    trieTokens,
+    paddedTokens: paddedSize(examples),
+  };
+}
+
+/** Tokens of the rectangle that would hold the examples: count × longest. */
+export function paddedSize(examples: readonly Example[]): number {
+  return examples.length * examples.reduce((longest, example) => Math.max(longest, example.ids.length), 0);
+}
+
+/** Nodes of the trie of all examples in one row. */
+export function trieSize(examples: readonly Example[]): number {
+  return sortedPaths(examples).reduce((size, path) => size + path.length - path.shared, 0);
+}
+
+function checkPositive(values: Readonly<Record<string, number>>): void {
+  const problems = Object.entries(values)
+    .filter(([, value]) => !Number.isInteger(value) || value < 1)
+    .map(([where, value]) => ({ where, message: `expected a positive integer, got ${value}` }));
+  if (problems.length > 0) throw new InputError("Invalid packing options", problems);
+}
+
+function sortedPaths(examples: readonly Example[]): Path[] {
+  const paths = examples.map(({ ids, isLabel }) => ({
+    ids,
+    isLabel,
+    length: Math.max(0, isLabel.lastIndexOf(1)),
+    shared: 0,
+  }));
+  paths.sort(compare);
+  return paths.map((path, i) => {
+    const before = paths[i - 1];
+    return before === undefined ? path : { ...path, shared: sharedLength(before, path) };
+  });
+}
+
+/** Lexicographic; a prefix comes before what extends it. */
+function compare(a: Path, b: Path): number {
+  const shared = sharedLength(a, b);
+  const ends = shared === Math.min(a.length, b.length);
+  return ends ? a.length - b.length : (a.ids[shared] as number) - (b.ids[shared] as number);
+}
+
+function sharedLength(a: Path, b: Path): number {
+  const limit = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < limit && a.ids[i] === b.ids[i]) i++;
+  return i;
+}
+
+/** T: the multiple of the bucket with the least cost, or the first that fits into a given number of rows. */
+function chooseLength(
+  paths: readonly Path[],
+  rows: number | "auto",
+  bucket: number,
+  costs: PackingCosts,
+): number {
+  const toBucket = (tokens: number): number => Math.max(1, Math.ceil(tokens / bucket)) * bucket;
+  const longest = paths.reduce((n, path) => Math.max(n, path.length), 0);
+  const total = paths.reduce((n, path) => n + path.length - path.shared, 0);
+  let best = toBucket(total); // one row holds everything
+  let bestCost = Number.POSITIVE_INFINITY;
+  for (let length = toBucket(longest); length <= toBucket(total); length += bucket) {
+    const count = partition(paths, length).length;
+    if (rows !== "auto" && count <= rows) return length;
+    const cost = count * (length * costs.perToken + length * length * costs.perTokenPair);
+    if (rows === "auto" && cost < bestCost) [best, bestCost] = [length, cost];
+  }
+  return best;
+}
+
+/** Fills rows of `length` tokens one after the other in sorted order: the fewest rows that keep the order, because
+ *  a row that starts later never holds more. */
+function partition(paths: readonly Path[], length: number): Path[][] {
+  const groups: Path[][] = [];
+  let used = length + 1; // forces the first row
+  for (const path of paths) {
+    const fresh = path.length - path.shared;
+    const group = groups.at(-1);
+    if (group !== undefined && used + fresh <= length) {
+      group.push(path);
+      used += fresh;
+    } else {
+      groups.push([path]);
+      used = path.length;
+    }
+  }
+  return groups;
+}
+
+type Nodes = Pick<PackedBatch, "tokens" | "positions" | "ends">;
+
+/** All padding: token 0 at position 0, seeing itself only. */
+function emptyNodes(rows: number, length: number): Nodes {
+  const size = rows * length;
+  return {
+    tokens: new Int32Array(size),
+    positions: new Int32Array(size),
+    ends: Int32Array.from({ length: size }, (_, i) => (i % length) + 1),
+  };
+}
+
+/** node · LABEL_STRIDE + label → weight. */
+type EdgeWeights = Map<number, number>;
+/** Above any vocabulary; the product stays an exact integer for 2³¹ nodes. */
+const LABEL_STRIDE = 2 ** 22;
+
+/** Lays the trie of sorted paths out from `base`; gives the number of nodes. */
+function fillRow(paths: readonly Path[], base: number, nodes: Nodes, edges: EdgeWeights): number {
+  const open: number[] = []; // column of the node at each depth of the current path
+  let used = 0;
+  const close = (depth: number): void => {
+    while (open.length > depth) nodes.ends[base + (open.pop() as number)] = used;
+  };
+  for (const [i, path] of paths.entries()) {
+    close(i === 0 ? 0 : path.shared);
+    while (open.length < path.length) {
+      nodes.tokens[base + used] = path.ids[open.length] as number;
+      nodes.positions[base + used] = open.length;
+      open.push(used++);
+    }
+    addEdges(path, open, base, edges);
+  }
+  close(0);
+  return used;
+}
+
+function addEdges(path: Path, open: readonly number[], base: number, edges: EdgeWeights): void {
+  for (let i = 1; i <= path.length; i++) {
+    if (path.isLabel[i] !== 1) continue;
+    const key = (base + (open[i - 1] as number)) * LABEL_STRIDE + (path.ids[i] as number);
+    edges.set(key, (edges.get(key) ?? 0) + 1);
+  }
+}
+
+/** Edges in the order of node, then label; filled up with edges of weight 0. */
+function edgeArrays(
+  edges: EdgeWeights,
+  bucket: number,
+): Pick<PackedBatch, "edgeNodes" | "edgeLabels" | "edgeWeights" | "labelCount"> {
+  const sorted = [...edges].sort(([a], [b]) => a - b);
+  const size = Math.max(1, Math.ceil(sorted.length / bucket)) * bucket;
+  const edgeNodes = new Int32Array(size);
+  const edgeLabels = new Int32Array(size);
+  const edgeWeights = new Float32Array(size);
+  let labelCount = 0;
+  sorted.forEach(([key, weight], e) => {
+    edgeNodes[e] = Math.floor(key / LABEL_STRIDE);
+    edgeLabels[e] = key % LABEL_STRIDE;
+    edgeWeights[e] = weight;
+    labelCount += weight;
+  });
+  return { edgeNodes, edgeLabels, edgeWeights, labelCount };
+}
