@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
 import { gradients } from "../../src/graph/gradients.ts";
-import type { RotaryTables } from "../../src/graph/ops/attention.ts";
 import * as op from "../../src/graph/ops/index.ts";
-import type { MatmulOptions } from "../../src/graph/ops/matrix.ts";
 import { input, type Value } from "../../src/graph/value.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -40,14 +38,9 @@ function plain(fn: (...values: Value[]) => Value): Build {
 
 const v = (inputs: Readonly<Record<string, Value>>, name: string): Value => inputs[name] as Value;
 
-function rotaryTables(c: OpCase): RotaryTables {
+function rotaryTables(c: OpCase): op.RotaryTables {
   const [cos, sin] = [c.inputs.cos, c.inputs.sin] as [OpCase["outputs"][0], OpCase["outputs"][0]];
-  return {
-    cos: Float32Array.from(cos.data),
-    sin: Float32Array.from(sin.data),
-    positionCount: cos.shape[0] as number,
-    halfDim: cos.shape[1] as number,
-  };
+  return op.rotaryConstants(Float32Array.from(cos.data), Float32Array.from(sin.data), cos.shape[1] as number);
 }
 
 function crossEntropy(x: Readonly<Record<string, Value>>, c: OpCase): Value {
@@ -77,7 +70,7 @@ const BUILD: Readonly<Record<string, Build>> = {
   scale: (x, c) => op.scale(v(x, "x"), number(c, "factor")),
   zeros: plain(op.zeros),
   ones: plain(op.ones),
-  matmul: (x, c) => op.matmul(v(x, "a"), v(x, "b"), c.attributes as MatmulOptions),
+  matmul: (x, c) => op.matmul(v(x, "a"), v(x, "b"), c.attributes as op.MatmulOptions),
   linear: (x, c) => op.linear(v(x, "x"), v(x, "weight"), number(c, "alpha")),
   loraLinear: (x, c) =>
     op.add(
@@ -121,8 +114,11 @@ const BUILD: Readonly<Record<string, Build>> = {
   topIsLabel: plain(op.topIsLabel),
 };
 
-/** Exports that fixtures cannot hold, each with its own test elsewhere. */
-const TESTED_ELSEWHERE = new Map([["dropout", "test/graph/dropout.test.ts: random"]]);
+/** Exports without a case of their own, and what covers them. */
+const COVERED_BY = new Map([
+  ["dropout", "test/graph/dropout.test.ts: it is random"],
+  ["rotaryConstants", "the case `rotary`: makes its tables"],
+]);
 
 const { cases } = readFixture<{ cases: OpCase[] }>("ops/ops.json");
 const isDifferentiable = (c: OpCase): boolean => Object.keys(c.gradients).length > 0;
@@ -183,7 +179,7 @@ test("shapes known when the graph is built are those that come out", async () =>
 });
 
 test("every exported op has a case", () => {
-  const covered = new Set([...cases.map((c) => c.op), ...TESTED_ELSEWHERE.keys()]);
+  const covered = new Set([...cases.map((c) => c.op), ...COVERED_BY.keys()]);
   const missing = Object.keys(op).filter((name) => !covered.has(name));
   expect(missing, "add a case to test/fixtures/ops/make.py and a line to BUILD").toEqual([]);
 });

@@ -1,0 +1,71 @@
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const BIOME = join(ROOT, "node_modules/@biomejs/biome/bin/biome");
+
+const FORBIDDEN = [
+  ["src/tensor", "../graph/value.ts"],
+  ["src/text", "../data/batch.ts"],
+  ["src/formats", "../models/families.ts"],
+  ["src/graph", "../cli/main.ts"],
+  ["src/graph", "../runtime/runtime.ts"],
+  ["src/graph/ops", "../../models/family.ts"],
+  ["src/runtime", "../peft/lora.ts"],
+  ["src/optim", "../train/graphs.ts"],
+  ["src/models", "../peft/lora.ts"],
+  ["src/data", "../train/graphs.ts"],
+  ["src/peft", "../train/graphs.ts"],
+  ["src/train", "../server/app.ts"],
+  ["src/generate", "../cli/main.ts"],
+  ["src/server", "../cli/main.ts"],
+  ["src/graph", "onnxruntime-node"],
+  ["src/train", "onnxruntime-node"],
+  ["src/cli", "onnxruntime-common"],
+  ["bench", "../src/graph/value.ts"],
+  ["experiments", "../src/train/graphs.ts"],
+  ["experiments", "onnxruntime-node"],
+] as const;
+
+const ALLOWED = [
+  ["src/graph", "../tensor/tensor.ts"],
+  ["src/graph", "./value.ts"],
+  ["src/graph", "./ops/index.ts"],
+  ["src/runtime", "onnxruntime-node"],
+  ["src/runtime", "../graph/value.ts"],
+  ["src/models", "../graph/ops/index.ts"],
+  ["src/train", "../generate/decode.ts"],
+  ["src/cli", "../train/graphs.ts"],
+  ["bench", "../src/index.ts"],
+] as const;
+
+// A copy of the rules in a folder of its own: a violation in the source tree would break whatever reads that tree meanwhile.
+const folder = mkdtempSync(join(tmpdir(), "lowrank-lint-"));
+for (const name of ["biome.json", ".gitignore"]) copyFileSync(join(ROOT, name), join(folder, name));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Lints one file in `from` that imports `target`. */
+function lint(from: string, target: string): { status: number | null; report: string } {
+  const path = join(folder, from, "file.ts");
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `import { thing } from "${target}";\n\nexport const copy: unknown = thing;\n`);
+  const args = [BIOME, "lint", "--error-on-warnings", path];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+  return { status, report: stdout + stderr };
+}
+
+test.each(FORBIDDEN)("%s may not import %s", (from, target) => {
+  const { status, report } = lint(from, target);
+  expect(report).toContain("noRestrictedImports");
+  expect(status).toBe(1);
+});
+
+test.each(ALLOWED)("%s may import %s", (from, target) => {
+  const { status, report } = lint(from, target);
+  expect(report).not.toContain("noRestrictedImports");
+  expect(status).toBe(0);
+});

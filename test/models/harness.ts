@@ -1,0 +1,199 @@
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseHfConfig } from "../../src/formats/hf-config.ts";
+import type { ModelConfig, ModelSource, WeightEntry } from "../../src/formats/model-source.ts";
+import { isTransposed, pathOfHfTensor } from "../../src/formats/names.ts";
+import { readPeftConfig } from "../../src/formats/peft-config.ts";
+import { openSafetensors } from "../../src/formats/safetensors.ts";
+import { gradients } from "../../src/graph/gradients.ts";
+import { crossEntropy, foldRows, gather, mul, trieMask } from "../../src/graph/ops/index.ts";
+import { input, scalarConstant, type Value } from "../../src/graph/value.ts";
+import { batchAttention, frozenWeights } from "../../src/models/base-context.ts";
+import { familyOf } from "../../src/models/families.ts";
+import { moduleWeights } from "../../src/models/family.ts";
+import { openWeightFile, type WeightFile } from "../../src/models/weight-file.ts";
+import { type Lora, lora } from "../../src/peft/lora.ts";
+import type { Method } from "../../src/peft/method.ts";
+import { flatten, viewsOf } from "../../src/peft/parameters.ts";
+import type { Runtime, Session } from "../../src/runtime/runtime.ts";
+import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
+import { type AdaptedModel, adaptedContext, trainablesOf } from "../../src/train/graphs.ts";
+
+const FIXTURES = fileURLToPath(new URL("../fixtures/models/", import.meta.url));
+
+/** A tiny model of test/fixtures/models, opened, with what PyTorch computed on it. */
+export interface TinyModel {
+  readonly name: string;
+  readonly config: ModelConfig;
+  readonly file: WeightFile;
+  readonly model: AdaptedModel;
+  /** Tensors of expected.safetensors; integers as int32. */
+  readonly expected: ReadonlyMap<string, Tensor>;
+  readonly adapter: ReadonlyMap<string, FloatTensor>;
+}
+
+/** A fixture by name; its weights are converted below a new temporary folder. */
+export async function openTiny(name: string): Promise<TinyModel> {
+  const folder = join(FIXTURES, name);
+  const hfConfig = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
+  const config = parseHfConfig(hfConfig, join(folder, "config.json"));
+  const family = familyOf(config.family);
+  const modules = family.modules(config);
+  const source = { path: folder, fingerprint: name, weights: await weightEntries(folder, config.family) };
+  const cache = await mkdtemp(join(tmpdir(), "lowrank-test-"));
+  const file = await openWeightFile(source as unknown as ModelSource, modules.flatMap(moduleWeights), cache);
+  const frozen = frozenWeights(modules, file);
+  return {
+    name,
+    config,
+    file,
+    model: { config, family, modules, frozen, methods: [], positionCount: 16 },
+    expected: await readTensors(join(folder, "expected.safetensors")),
+    adapter: (await readTensors(join(folder, "adapter", "adapter_model.safetensors"))) as Map<
+      string,
+      FloatTensor
+    >,
+  };
+}
+
+async function weightEntries(folder: string, family: string): Promise<WeightEntry[]> {
+  const files = (await readdir(folder)).filter((f) => /^model.*\.safetensors$/.test(f));
+  const all = await Promise.all(files.map((f) => readTensors(join(folder, f))));
+  return all.flatMap((tensors) =>
+    [...tensors].flatMap(([name, tensor]): WeightEntry[] => {
+      const path = pathOfHfTensor(family, name);
+      if (path === null) return [];
+      const ours = isTransposed(family, path) && !path.endsWith(".bias") ? transposed(tensor) : tensor;
+      const read = async (): Promise<FloatTensor> => ours as FloatTensor;
+      return [{ path, shape: ours.shape, storage: "F32", sizeBytes: ours.data.byteLength, read }];
+    }),
+  );
+}
+
+/** [a, b] → [b, a]. */
+export function transposed(t: Tensor): FloatTensor {
+  const [rows, columns] = t.shape as [number, number];
+  const out = new Float32Array(t.data.length);
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < columns; c++) out[c * rows + r] = t.data[r * columns + c] as number;
+  return floats(out, [columns, rows]);
+}
+
+async function readTensors(path: string): Promise<Map<string, Tensor>> {
+  const file = await openSafetensors(path);
+  try {
+    const tensors = new Map<string, Tensor>();
+    for (const [name, { dtype, shape }] of file.entries)
+      tensors.set(
+        name,
+        dtype === "I32"
+          ? ints(new Int32Array((await file.readBytes(name)).buffer as ArrayBuffer), shape)
+          : await file.read(name),
+      );
+    return tensors;
+  } finally {
+    await file.close();
+  }
+}
+
+/** One of the expected tensors. */
+export function expectedOf(tiny: TinyModel, name: string): Tensor {
+  const tensor = tiny.expected.get(name);
+  if (!tensor) throw new Error(`${tiny.name}: no expected ${name}`);
+  return tensor;
+}
+
+/** LoRA as the fixture's adapter_config.json says. */
+export async function tinyLora(tiny: TinyModel): Promise<Lora> {
+  const path = join(FIXTURES, tiny.name, "adapter", "adapter_config.json");
+  const { config } = readPeftConfig(JSON.parse(await readFile(path, "utf8")), basename(path));
+  return lora(config, tiny.config.family, tiny.model.modules);
+}
+
+/** Tensor of a PEFT file that holds a LoRA factor: `layers.0.attention.q.loraA` → `base_model.model.….lora_A.weight`. */
+export function peftKey(method: Lora, trainable: string): string {
+  const [, path, factor] = /^(.*)\.lora([AB])$/.exec(trainable) as unknown as [string, string, string];
+  const name = method.plan.modules.find((m) => m.path === path)?.name;
+  return `base_model.model.${name}.lora_${factor}.weight`;
+}
+
+/** The adapter's factors as the flat vector θ. */
+export function tinyTheta(tiny: TinyModel, method: Lora): Float32Array {
+  const tensors = method.trainables.map(
+    (t) => [t.name, tiny.adapter.get(peftKey(method, t.name)) as FloatTensor] as const,
+  );
+  return flatten(new Map(tensors), method.trainables);
+}
+
+/** Every weight of the model trained: full fine-tuning. */
+export function everyWeight(tiny: TinyModel): Method {
+  const specs = tiny.model.modules.flatMap(moduleWeights);
+  const paths = new Set(specs.map((s) => s.path));
+  return {
+    name: "full",
+    trainables: specs.map(({ path, shape }) => ({
+      name: path,
+      shape,
+      init: async () => (await tiny.file.read(path)).data,
+    })),
+    replace: (path, inputs) => (paths.has(path) ? inputs.trainable(path) : null),
+    wrap: (ctx) => ctx,
+  };
+}
+
+/** Graph over the padded batch, every row a chain: outputs hidden, logits, loss and, with methods, gradient [|Θ|]. */
+export async function loadPadded(runtime: Runtime, tiny: TinyModel, model: AdaptedModel): Promise<Session> {
+  const ids = input("tokens", "int32", [2, 12]);
+  const positions = input("positions", "int64", [2, 12]);
+  const { slidingWindow } = model.config;
+  const window = slidingWindow === null ? null : { size: slidingWindow, positions };
+  const mask = trieMask(input("columns", "int32", [12]), input("ends", "int32", [2, 12]), window);
+  const trainables = trainablesOf(model.methods);
+  const theta = input("theta", "float32", [
+    trainables.reduce((n, t) => n + t.shape.reduce((a, b) => a * b, 1), 0),
+  ]);
+  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
+  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null };
+  const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
+  const hidden = model.family.forward(model.config, ctx, { ids, positions }, model.positionCount);
+  const edges = paddedEdges(tiny);
+  const nodes = input("edgeNodes", "int32", [edges.nodes.length]);
+  const labels = input("edgeLabels", "int32", [edges.nodes.length]);
+  const weights = input("edgeWeights", "float32", [edges.nodes.length]);
+  const atEdges = ctx.linear("head", gather(foldRows(hidden), nodes));
+  const loss = mul(crossEntropy(atEdges, labels, weights), scalarConstant(1 / edges.nodes.length));
+  const outputs: Record<string, Value> = { hidden, logits: ctx.linear("head", hidden), loss };
+  const [gradient] = trainables.length > 0 ? gradients(loss, [theta]) : [];
+  if (gradient) outputs.gradient = gradient;
+  return runtime.load(outputs, { folder: tiny.file.folder });
+}
+
+/** Nodes and labels of the padded batch that count. */
+export function paddedEdges(tiny: TinyModel): { nodes: number[]; labels: number[] } {
+  const labels = expectedOf(tiny, "labels").data as Int32Array;
+  const nodes = Array.from(labels.keys()).filter((i) => i % 12 < 11 && labels[i + 1] !== -100);
+  return { nodes, labels: nodes.map((i) => labels[i + 1] as number) };
+}
+
+/** Feeds of `loadPadded`. */
+export function paddedFeeds(tiny: TinyModel): Record<string, Tensor> {
+  const edges = paddedEdges(tiny);
+  const count = edges.nodes.length;
+  return {
+    tokens: expectedOf(tiny, "input_ids"),
+    positions: longs(
+      BigInt64Array.from({ length: 24 }, (_, i) => BigInt(i % 12)),
+      [2, 12],
+    ),
+    columns: ints(
+      Int32Array.from({ length: 12 }, (_, i) => i),
+      [12],
+    ),
+    ends: ints(new Int32Array(24).fill(12), [2, 12]),
+    edgeNodes: ints(Int32Array.from(edges.nodes), [count]),
+    edgeLabels: ints(Int32Array.from(edges.labels), [count]),
+    edgeWeights: floats(new Float32Array(count).fill(1), [count]),
+  };
+}
