@@ -38,7 +38,10 @@ export function splitter(
       const start = match.index;
       const stop = start + found.length;
       const id = ids.get(found) ?? ids.get(found.trim());
-      if (id === undefined || literal.some(([from, to]) => start < to && from < stop)) {
+      // White space that a token takes with it may belong to a literal range, the token itself may not.
+      const from = start + found.length - found.trimStart().length;
+      const until = start + found.trimEnd().length;
+      if (id === undefined || literal.some((range) => from < range[1] && range[0] < until)) {
         pattern.lastIndex = start + 1;
         continue;
       }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { TokenizerSource } from "../../src/formats/model-source.ts";
+import type { Message, RenderOptions } from "../../src/text/messages.ts";
 
 const FOLDER = new URL("../fixtures/text/", import.meta.url);
 
@@ -44,4 +45,33 @@ export function tinySource(name: string, more: Partial<TokenizerSource> = {}): T
     ...SPECIAL[name],
     ...more,
   };
+}
+
+/** A conversation of chat.json. */
+export interface Conversation {
+  readonly messages: readonly Message[];
+  readonly addGenerationPrompt?: boolean;
+  readonly tools?: readonly unknown[];
+  readonly extra?: Readonly<Record<string, unknown>>;
+}
+
+/** Templates, conversations, and what transformers makes of each conversation under each template. */
+export const CHAT: {
+  readonly templates: Readonly<Record<string, string>>;
+  /** Tiny tokenizer that goes with each template. */
+  readonly tokenizers: Readonly<Record<string, string>>;
+  readonly conversations: readonly Conversation[];
+  readonly results: Readonly<
+    Record<
+      string,
+      readonly { readonly text?: string; readonly ids?: readonly number[]; readonly error?: string }[]
+    >
+  >;
+  /** Each odd string as a user message, answered by "ls -la", under "chatml". */
+  readonly oddStrings: readonly EncodedString[];
+} = fixture("chat.json");
+
+/** Render options of a conversation. */
+export function optionsOf({ messages: _, ...options }: Conversation): RenderOptions {
+  return options;
 }
