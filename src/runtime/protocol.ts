@@ -11,6 +11,7 @@ export type Request =
       readonly threads: number;
       readonly deterministic: boolean;
       readonly profile: string | null;
+      readonly prepack: boolean;
     }
   | {
       readonly kind: "run";
@@ -20,6 +21,7 @@ export type Request =
       readonly fetch: readonly string[];
       readonly carry: Readonly<Record<string, string>>;
       readonly carryIf: string | null;
+      readonly append: Readonly<Record<string, string>>;
     }
   | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
   | { readonly kind: "get"; readonly names: readonly string[] }

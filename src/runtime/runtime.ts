@@ -23,6 +23,9 @@ export interface LoadOptions {
   readonly folder?: string;
   /** Prefix of a profile file written when the session closes. */
   readonly profile?: string;
+  /** Keep private copies of weights in the layout that products read fastest (default). Without: memory-mapped weights are
+   *  shared and not copied. */
+  readonly prepack?: boolean;
 }
 
 /** What one run takes and gives. */
@@ -33,6 +36,8 @@ export interface RunOptions {
   readonly carry?: Readonly<Record<string, string>>;
   /** Scalar output that must be true for `carry` to happen. */
   readonly carryIf?: string;
+  /** Outputs [n, …] added to the end of kept tensors [m, …], under the input's name. */
+  readonly append?: Readonly<Record<string, string>>;
 }
 
 /** A loaded graph. */
@@ -119,15 +124,24 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     await writeFile(path, graph.bytes);
     try {
       const profile = opts.profile ?? null;
-      await call({ kind: "load", session, path, device, threads, deterministic: true, profile });
+      await call({
+        kind: "load",
+        session,
+        path,
+        device,
+        threads,
+        deterministic: true,
+        profile,
+        prepack: opts.prepack ?? true,
+      });
     } finally {
       await rm(path, { force: true });
     }
     const inputs = graph.inputs.map((i) => i.name);
     return {
       graph,
-      run: (feeds, { fetch = graph.outputs, carry = {}, carryIf } = {}) =>
-        call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf: carryIf ?? null }),
+      run: (feeds, { fetch = graph.outputs, carry = {}, carryIf, append = {} } = {}) =>
+        call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf: carryIf ?? null, append }),
       close: async () => {
         await call({ kind: "unload", session });
       },

@@ -7,6 +7,25 @@ import type { Reply, Request } from "./protocol.ts";
 const sessions = new Map<number, ort.InferenceSession>();
 /** Tensors that stay here between runs: adapters, optimizer state, key-value caches. */
 const resident = new Map<string, ort.Tensor>();
+/** Room behind the resident tensors that grow. */
+const stores = new Map<string, Float32Array>();
+
+/** Adds rows to a resident tensor [n, …], in place while there is room. */
+function append(name: string, rows: ort.Tensor): void {
+  const before = resident.get(name);
+  if (!before) throw new Error(`nothing to append to: "${name}" was not put`);
+  const added = rows.data as Float32Array;
+  const used = before.data.length;
+  let store = stores.get(name);
+  if (!store || store.buffer !== (before.data as Float32Array).buffer || store.length < used + added.length) {
+    store = new Float32Array(Math.max(2 * (used + added.length), 4096));
+    store.set(before.data as Float32Array);
+    stores.set(name, store);
+  }
+  store.set(added, used);
+  const dims = [(before.dims[0] as number) + (rows.dims[0] as number), ...rows.dims.slice(1)];
+  resident.set(name, new ort.Tensor("float32", store.subarray(0, used + added.length), dims));
+}
 
 function toOrt(t: Tensor): ort.Tensor {
   return new ort.Tensor(t.dtype, t.data as ort.Tensor.DataTypeMap[ort.Tensor.Type], t.shape);
@@ -27,6 +46,7 @@ async function load(request: Extract<Request, { kind: "load" }>): Promise<void> 
       session: {
         use_deterministic_compute: request.deterministic ? "1" : "0",
         "intra_op.allow_spinning": "1",
+        disable_prepacking: request.prepack ? "0" : "1",
       },
     },
   });
@@ -43,10 +63,12 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<s
     if (!value) throw new Error(`input "${name}" was neither fed nor put`);
     feeds[name] = value;
   }
-  const outputs = await session.run(feeds, [...new Set([...request.fetch, ...Object.keys(request.carry)])]);
+  const wanted = [...request.fetch, ...Object.keys(request.carry), ...Object.keys(request.append)];
+  const outputs = await session.run(feeds, [...new Set(wanted)]);
   const decisive = request.carryIf === null ? null : outputs[request.carryIf];
   if (!decisive || decisive.data[0])
     for (const [from, to] of Object.entries(request.carry)) resident.set(to, outputs[from] as ort.Tensor);
+  for (const [from, to] of Object.entries(request.append)) append(to, outputs[from] as ort.Tensor);
   return Object.fromEntries(request.fetch.map((name) => [name, fromOrt(outputs[name] as ort.Tensor)]));
 }
 

@@ -1,4 +1,3 @@
-import type { ModelConfig } from "../formats/model-source.ts";
 import { gradients } from "../graph/gradients.ts";
 import {
   add,
@@ -12,49 +11,16 @@ import {
   zeros,
 } from "../graph/ops/index.ts";
 import { apply, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
-import { baseContext, batchAttention, type WeightLookup } from "../models/base-context.ts";
-import type { ForwardContext } from "../models/context.ts";
-import type { Family, ModuleSpec } from "../models/family.ts";
+import { batchAttention } from "../models/base-context.ts";
 import { type AdamWOptions, adamw } from "../optim/adamw.ts";
 import { clipByNorm, globalNorm } from "../optim/clip.ts";
-import type { Method, MethodInputs } from "../peft/method.ts";
+import { type AdaptedModel, adaptedContext, trainablesOf } from "../peft/adapted-model.ts";
+import type { MethodInputs } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
-
-/** A model with its adaptation, as graphs are built from it. */
-export interface AdaptedModel {
-  readonly config: ModelConfig;
-  readonly family: Family;
-  readonly modules: readonly ModuleSpec[];
-  readonly frozen: WeightLookup;
-  readonly methods: readonly Method[];
-  /** Positions that can occur. */
-  readonly positionCount: number;
-}
-
-/** Every trainable of a model's methods, in the order of the flat vector θ. */
-export function trainablesOf(methods: readonly Method[]): Method["trainables"] {
-  return methods.flatMap((m) => m.trainables);
-}
 
 /** Flat vector input [|Θ|]. */
 function flat(name: string, model: AdaptedModel): Value {
   return input(name, "float32", [parameterCount(trainablesOf(model.methods))]);
-}
-
-/** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. */
-export function adaptedContext(
-  model: AdaptedModel,
-  inputs: MethodInputs,
-  attend: ForwardContext["attention"],
-): ForwardContext {
-  const lookup: WeightLookup = (path) => {
-    for (const m of model.methods) {
-      const value = m.replace(path, inputs);
-      if (value) return value;
-    }
-    return model.frozen(path);
-  };
-  return model.methods.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
 }
 
 /** Rows, tokens per row and edges per chunk of the batches a graph takes: numbers, or names where batches differ. */

@@ -60,6 +60,20 @@ export function trieMask(
   return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
 }
 
+/** Additive attention mask over a key-value cache: a query sees the keys up to its own column, from where its row starts
+ *  (rows are padded on the left). queries int32 [T], keys int32 [S], starts int32 [R] → [R, 1, T, S]. */
+export function cacheMask(queries: Value, keys: Value, starts: Value): Value {
+  const [length, size, rows] = [queries, keys, starts].map((v) => v.shape[0]) as [Dim, Dim, Dim];
+  const query = unsqueeze(queries, [0, 1, 3], [1, 1, length, 1]);
+  const key = unsqueeze(keys, [0, 1, 2], [1, 1, 1, size]);
+  const start = unsqueeze(starts, [1, 2, 3], [rows, 1, 1, 1]);
+  const past = apply("LessOrEqual", [key, query], [1, 1, length, size], {}, null, "bool");
+  const own = apply("LessOrEqual", [start, key], [rows, 1, 1, size], {}, null, "bool");
+  const shape = [rows, 1, length, size];
+  const seen = apply("And", [past, own], shape, {}, null, "bool");
+  return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
+}
+
 function unsqueeze(x: Value, axes: readonly number[], shape: readonly Dim[]): Value {
   return apply("Unsqueeze", [x, int64s(axes)], shape, {}, null);
 }

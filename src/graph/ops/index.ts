@@ -3,6 +3,7 @@ export { add, div, exp, log, min, mul, neg, scale, sqrt, square, sub } from "./a
 export {
   type AttentionSizes,
   attention,
+  cacheMask,
   groupMask,
   type RotaryTables,
   rotary,

@@ -1,0 +1,59 @@
+import { attention, cacheMask, concat, foldRows, gather, groupMask, transpose } from "../graph/ops/index.ts";
+import { input, type Value } from "../graph/value.ts";
+import type { AttentionStrategy } from "../models/base-context.ts";
+import { type AdaptedModel, adaptedContext, trainablesOf } from "../peft/adapted-model.ts";
+import { parameterCount, viewsOf } from "../peft/parameters.ts";
+
+/** Names of a layer's cached keys or values, [past, R, kvHeads·headDim]: token-major, so that new tokens go at the end. */
+export function cacheName(kind: "keys" | "values", layer: number): string {
+  return `cache.${kind}.${layer}`;
+}
+
+/** Every cache tensor of a model. */
+export function cacheNames(layerCount: number): string[] {
+  const layers = Array.from({ length: layerCount }, (_, i) => i);
+  return layers.flatMap((i) => [cacheName("keys", i), cacheName("values", i)]);
+}
+
+/** Attention over cached and new tokens; what is new is put into `outputs` under `<cache name>.new`. */
+function cachedAttention(
+  model: AdaptedModel,
+  mask: Value,
+  outputs: Record<string, Value>,
+): AttentionStrategy {
+  const width = model.config.kvHeadCount * model.config.headDim;
+  const grouped = groupMask(mask, model.config);
+  const extend = (name: string, fresh: Value): Value => {
+    const tokenMajor = transpose(fresh, [1, 0, 2]);
+    outputs[`${name}.new`] = tokenMajor;
+    return transpose(concat([input(name, "float32", ["P", "R", width]), tokenMajor], 0), [1, 0, 2]);
+  };
+  return (path, q, k, v) => {
+    const layer = Number(path.split(".")[1]);
+    const keys = extend(cacheName("keys", layer), k);
+    return attention(q, keys, extend(cacheName("values", layer), v), grouped, model.config);
+  };
+}
+
+/** One decoding step: T new tokens in each of R rows after P cached ones. Outputs: `logits` [R, V] at `outputNodes` (flat
+ *  indices into R·T), and the new keys and values of every layer. θ is an input where something is adapted. */
+export function decodeGraph(model: AdaptedModel): Record<string, Value> {
+  const ids = input("tokens", "int32", ["R", "T"]);
+  const positions = input("positions", "int64", ["R", "T"]);
+  const mask = cacheMask(
+    input("queryColumns", "int32", ["T"]),
+    input("keyColumns", "int32", ["P+T"]),
+    input("starts", "int32", ["R"]),
+  );
+  const trainables = trainablesOf(model.methods);
+  const theta = input("theta", "float32", [parameterCount(trainables)]);
+  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
+  const outputs: Record<string, Value> = {};
+  const ctx = adaptedContext(
+    model,
+    { trainable: (name) => views.get(name) as Value, noise: null },
+    cachedAttention(model, mask, outputs),
+  );
+  const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, model.positionCount));
+  return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["R"]))), ...outputs };
+}

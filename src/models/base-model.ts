@@ -1,0 +1,76 @@
+import { cacheFolder } from "../formats/cache.ts";
+import type { ModelConfig, ModelSource, OnProgress } from "../formats/model-source.ts";
+import { openModel } from "../formats/open-model.ts";
+import { resolveModel } from "../formats/resolve.ts";
+import { type ChatTemplate, createChatTemplate } from "../text/chat-template.ts";
+import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { frozenWeights, type WeightLookup } from "./base-context.ts";
+import { familyOf } from "./families.ts";
+import { type Family, type ModuleSpec, moduleWeights } from "./family.ts";
+import { openWeightFile, type WeightFile } from "./weight-file.ts";
+
+/** How to find and open a model. */
+export interface OpenBaseOptions {
+  /** Use the cache only. */
+  readonly offline?: boolean;
+  /** Default: `LOWRANK_CACHE`, else the platform's cache folder. */
+  readonly cacheFolder?: string;
+  readonly onProgress?: OnProgress;
+  readonly signal?: AbortSignal;
+}
+
+/** A frozen model, opened: its modules, weights on disk, tokenizer and chat template. */
+export interface BaseModel {
+  readonly source: ModelSource;
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly modules: readonly ModuleSpec[];
+  readonly weights: WeightFile;
+  readonly frozen: WeightLookup;
+  readonly tokenizer: Tokenizer;
+  /** null for models without one. */
+  readonly template: ChatTemplate | null;
+  /** Ids that end generation. */
+  readonly eosIds: readonly number[];
+}
+
+/** Finds a model by alias, path or Hub id without reading its weights. The caller closes it. */
+export async function openSource(name: string, options: OpenBaseOptions = {}): Promise<ModelSource> {
+  const path = await resolveModel(name, {
+    offline: options.offline ?? false,
+    ...(options.cacheFolder === undefined ? {} : { cacheDir: options.cacheFolder }),
+    ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+    ...(options.signal ? { signal: options.signal } : {}),
+  });
+  return openModel(path, name);
+}
+
+/** Opens a model by alias, path or Hub id: fetched and converted on first use.
+ *  @throws NotFoundError, NetworkError, FormatError, UnsupportedError, InputError as the sources and files give reason to */
+export async function openBase(name: string, options: OpenBaseOptions = {}): Promise<BaseModel> {
+  const source = await openSource(name, options);
+  try {
+    const family = familyOf(source.config.family);
+    const modules = family.modules(source.config);
+    const folder = cacheFolder(options.cacheFolder);
+    const weights = await openWeightFile(source, modules.flatMap(moduleWeights), folder, options.onProgress);
+    return {
+      source,
+      config: source.config,
+      family,
+      modules,
+      weights,
+      frozen: frozenWeights(modules, weights),
+      tokenizer: createTokenizer(source.tokenizer),
+      template: source.tokenizer.chatTemplate === null ? null : createChatTemplate(source.tokenizer),
+      eosIds: source.eosIds,
+    };
+  } finally {
+    await source.close();
+  }
+}
+
+/** Number of parameters; a shared weight counts once. */
+export function parameterTotal(modules: readonly ModuleSpec[]): number {
+  return modules.flatMap(moduleWeights).reduce((n, w) => n + w.shape.reduce((a, b) => a * b, 1), 0);
+}

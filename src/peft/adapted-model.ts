@@ -1,0 +1,37 @@
+import type { ModelConfig } from "../formats/model-source.ts";
+import { baseContext, type WeightLookup } from "../models/base-context.ts";
+import type { ForwardContext } from "../models/context.ts";
+import type { Family, ModuleSpec } from "../models/family.ts";
+import type { Method, MethodInputs, Trainable } from "./method.ts";
+
+/** A model with its adaptation: what graphs are built from. */
+export interface AdaptedModel {
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly modules: readonly ModuleSpec[];
+  readonly frozen: WeightLookup;
+  readonly methods: readonly Method[];
+  /** Positions that can occur. */
+  readonly positionCount: number;
+}
+
+/** Every trainable of a model's methods, in the order of the flat vector θ. */
+export function trainablesOf(methods: readonly Method[]): readonly Trainable[] {
+  return methods.flatMap((m) => m.trainables);
+}
+
+/** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. */
+export function adaptedContext(
+  model: Pick<AdaptedModel, "modules" | "frozen" | "methods">,
+  inputs: MethodInputs,
+  attend: ForwardContext["attention"],
+): ForwardContext {
+  const lookup: WeightLookup = (path) => {
+    for (const m of model.methods) {
+      const value = m.replace(path, inputs);
+      if (value) return value;
+    }
+    return model.frozen(path);
+  };
+  return model.methods.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
+}
