@@ -154,11 +154,14 @@ const toFloats: ReadonlyMap<string, (bytes: Uint8Array<ArrayBuffer>, out: Float3
   ["F64", (bytes, out) => out.set(new Float64Array(bytes.buffer))],
 ]);
 
+/** dtypes that `read` turns into float32. */
+export const READABLE_DTYPES: readonly string[] = ["F32", ...toFloats.keys()];
+
 async function readFloats(file: RandomAccessFile, entry: SafetensorsEntry): Promise<FloatTensor> {
   const convert = toFloats.get(entry.dtype);
   if (!convert && entry.dtype !== "F32")
     throw new UnsupportedError(
-      `${file.path}: tensor "${entry.name}" is ${entry.dtype}, expected weights in F32, F16, BF16 or F64`,
+      `${file.path}: tensor "${entry.name}" is ${entry.dtype}, expected ${READABLE_DTYPES.join(", ")}`,
     );
   const out = new Float32Array(sizeOf(entry.shape));
   if (convert) {

@@ -1,4 +1,4 @@
-import { UnsupportedError } from "../errors.ts";
+import { type Problem, UnsupportedError } from "../errors.ts";
 import type { ModelConfig } from "./model-source.ts";
 
 /** A weight that a model of some configuration has. */
@@ -100,4 +100,24 @@ export function expectedWeights(config: ModelConfig): WeightSpec[] {
       `no weights are known for the model family "${config.family}"; known: ${Object.keys(SPECS).join(", ")}`,
     );
   return specs(config);
+}
+
+/** Compares the weights found in a checkpoint with those its configuration calls for. `found`: path → name in the
+ *  checkpoint and shape. `nameOf`: what a missing path would be called there. */
+export function weightProblems(
+  expected: readonly WeightSpec[],
+  found: ReadonlyMap<string, { readonly name: string; readonly shape: readonly number[] }>,
+  nameOf: (path: string) => string,
+): Problem[] {
+  const problems: Problem[] = [];
+  const paths = new Set(expected.map(({ path }) => path));
+  for (const { path, shape } of expected) {
+    const weight = found.get(path);
+    if (!weight) problems.push({ where: nameOf(path), message: `is missing, expected shape [${shape}]` });
+    else if (String(weight.shape) !== String(shape))
+      problems.push({ where: weight.name, message: `has shape [${weight.shape}], expected [${shape}]` });
+  }
+  for (const [path, { name }] of found)
+    if (!paths.has(path)) problems.push({ where: name, message: "is not a weight of this configuration" });
+  return problems;
 }

@@ -1,0 +1,107 @@
+import { basename, resolve } from "node:path";
+import { InputError, type Problem } from "../errors.ts";
+import { type FloatTensor, floats } from "../tensor/tensor.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { requireFinite } from "./finite.ts";
+import { type GgufEntry, type GgufFile, type GgufValue, openGguf } from "./gguf.ts";
+import { ggufArchitecture, rebuildHfConfig } from "./gguf-config.ts";
+import { rowsFromGguf } from "./gguf-permute.ts";
+import { dequantize, READABLE_TYPES } from "./gguf-quants.ts";
+import { rebuildTokenizer } from "./gguf-tokenizer.ts";
+import { parseHfConfig } from "./hf-config.ts";
+import type { ModelConfig, ModelSource, WeightEntry } from "./model-source.ts";
+import { ggufTensorName, pathOfGgufTensor } from "./names.ts";
+import { stopIds } from "./stop-ids.ts";
+import { expectedWeights, weightProblems } from "./weight-shapes.ts";
+
+/** Read with the configuration, not a weight. */
+const ROPE_FREQS = "rope_freqs.weight";
+
+/** Items of an array that `metadata` keeps. */
+const METADATA_ITEMS = 8;
+
+/** Heads whose rows llama.cpp reorders in this weight; null for weights that keep their order. */
+function permutedHeads(config: ModelConfig, path: string): number | null {
+  const part = /\.attention\.(q|k)\.(?:weight|bias)$/.exec(path)?.[1];
+  if (part === undefined) return null;
+  return part === "q" ? config.headCount : config.kvHeadCount;
+}
+
+function weightEntry(gguf: GgufFile, path: string, entry: GgufEntry, heads: number | null): WeightEntry {
+  const { name, shape, type, sizeBytes } = entry;
+  const read = async (): Promise<FloatTensor> => {
+    const bytes = await gguf.readBytes(name);
+    const ordered = heads === null ? bytes : rowsFromGguf(bytes, shape[0] as number, heads);
+    return requireFinite(gguf.path, name, floats(dequantize(type, ordered), shape));
+  };
+  return { path, shape, storage: type, sizeBytes, read };
+}
+
+function assignPaths(gguf: GgufFile, family: string, problems: Problem[]): Map<string, GgufEntry> {
+  const found = new Map<string, GgufEntry>();
+  for (const entry of gguf.entries.values()) {
+    if (entry.name === ROPE_FREQS) continue;
+    const path = pathOfGgufTensor(family, entry.name);
+    if (path === null) problems.push({ where: entry.name, message: `is not a weight of a ${family} model` });
+    else found.set(path, entry);
+    if (!READABLE_TYPES.includes(entry.type))
+      problems.push({
+        where: entry.name,
+        message: `is ${entry.type}, readable are ${READABLE_TYPES.join(", ")}`,
+      });
+  }
+  return found;
+}
+
+function weightsOf(gguf: GgufFile, config: ModelConfig): WeightEntry[] {
+  const problems: Problem[] = [];
+  const { permuted } = ggufArchitecture(gguf);
+  const found = assignPaths(gguf, config.family, problems);
+  const expected = expectedWeights(config);
+  problems.push(...weightProblems(expected, found, (path) => ggufTensorName(config.family, path)));
+  if (problems.length > 0) throw new InputError(`${gguf.path}: the tensors do not fit the keys:`, problems);
+  return expected.map(({ path }) =>
+    weightEntry(gguf, path, found.get(path) as GgufEntry, permuted ? permutedHeads(config, path) : null),
+  );
+}
+
+function abbreviated(value: GgufValue): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (!Array.isArray(value) || value.length <= METADATA_ITEMS) return value;
+  return [...value.slice(0, METADATA_ITEMS), `… ${value.length - METADATA_ITEMS} more`];
+}
+
+async function sourceOf(gguf: GgufFile, name: string): Promise<ModelSource> {
+  const hfConfig = await rebuildHfConfig(gguf);
+  const config = parseHfConfig(hfConfig, gguf.path);
+  const weights = weightsOf(gguf, config);
+  const tokenizer = rebuildTokenizer(gguf);
+  const ids = ["eos", "eot", "eom"].map((kind) => gguf.values.get(`tokenizer.ggml.${kind}_token_id`));
+  return {
+    name,
+    kind: "gguf",
+    path: gguf.path,
+    config,
+    hfConfig,
+    weights,
+    tokenizer,
+    eosIds: stopIds(ids, tokenizer),
+    fingerprint: fingerprintOf([{ ...gguf, name: basename(gguf.path) }], [hfConfig]),
+    metadata: Object.fromEntries([...gguf.values].map(([key, value]) => [key, abbreviated(value)])),
+    close: gguf.close,
+  };
+}
+
+/** Opens a .gguf model file. Weights come in transformers' order (Q and K of the llama family un-permuted), the
+ *  configuration and the tokenizer are rebuilt from the keys.
+ *  @throws NotFoundError, FormatError; UnsupportedError for unknown architectures and tokenizers; InputError listing every
+ *  key or tensor at fault. */
+export async function openGgufModel(path: string, name: string = path): Promise<ModelSource> {
+  const gguf = await openGguf(resolve(path));
+  try {
+    return await sourceOf(gguf, name);
+  } catch (error) {
+    await gguf.close();
+    throw error;
+  }
+}

@@ -1,0 +1,140 @@
+import { FormatError, UnsupportedError } from "../errors.ts";
+import {
+  addedTokensOf,
+  bosTemplate,
+  type GgufVocabulary,
+  type RebuiltTokenizer,
+  TokenType,
+} from "./gguf-vocabulary.ts";
+
+/** How a family of byte-level BPE tokenizers prepares text; `tokenizer.ggml.pre` names it. */
+interface PreTokenizer {
+  readonly normalizer: Record<string, unknown> | null;
+  readonly steps: readonly Record<string, unknown>[];
+  /** A piece that is in the vocabulary as a whole is taken without merging. */
+  readonly ignoreMerges: boolean;
+  /** BOS starts sequences where the file does not say. */
+  readonly addBos: boolean;
+}
+
+const byteLevel = (useRegex: boolean) => ({
+  type: "ByteLevel",
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: useRegex,
+});
+
+const split = (regex: string) => ({
+  type: "Split",
+  pattern: { Regex: regex },
+  behavior: "Isolated",
+  invert: false,
+});
+
+/** The GPT-4 regex with numbers in groups of up to `digits`. */
+const gpt4Regex = (digits: string): string =>
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+
+const gpt2Style: PreTokenizer = {
+  normalizer: null,
+  steps: [byteLevel(true)],
+  ignoreMerges: false,
+  addBos: false,
+};
+
+const singleDigits: PreTokenizer = {
+  ...gpt2Style,
+  steps: [{ type: "Digits", individual_digits: true }, byteLevel(true)],
+};
+
+const llama3: PreTokenizer = {
+  normalizer: null,
+  steps: [split(gpt4Regex("\\p{N}{1,3}")), byteLevel(false)],
+  ignoreMerges: true,
+  addBos: true,
+};
+
+const qwen2: PreTokenizer = {
+  normalizer: { type: "NFC" },
+  steps: [split(gpt4Regex("\\p{N}")), byteLevel(false)],
+  ignoreMerges: false,
+  addBos: false,
+};
+
+/** `tokenizer.ggml.pre` → pre-tokenizer. One line each. */
+const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
+  "gpt-2": gpt2Style,
+  smollm: singleDigits,
+  starcoder: singleDigits,
+  "llama-bpe": llama3,
+  "llama-v3": llama3,
+  llama3,
+  qwen2,
+  "deepseek-r1-qwen": qwen2,
+};
+
+/** Where a file does not name its pre-tokenizer (files of before 2024-05, or "default"): that of the architecture. */
+const BY_ARCHITECTURE: Readonly<Record<string, PreTokenizer>> = { qwen2, qwen3: qwen2 };
+
+function preTokenizerOf({ pre, architecture, path }: GgufVocabulary): PreTokenizer {
+  if (pre === null || pre === "default" || pre === "") {
+    return Object.hasOwn(BY_ARCHITECTURE, architecture)
+      ? (BY_ARCHITECTURE[architecture] as PreTokenizer)
+      : gpt2Style;
+  }
+  const known = Object.hasOwn(PRE_TOKENIZERS, pre) ? PRE_TOKENIZERS[pre] : undefined;
+  if (known) return known;
+  throw new UnsupportedError(
+    `${path}: pre-tokenizer "${pre}" is not supported; known: ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
+  );
+}
+
+function mergePairs({ merges, path }: GgufVocabulary): [string, string][] {
+  return merges.map((merge, i) => {
+    // A byte-level token holds no space: it is written Ġ.
+    const space = merge.indexOf(" ");
+    if (space <= 0 || space !== merge.lastIndexOf(" ") || space === merge.length - 1)
+      throw new FormatError(
+        path,
+        `tokenizer.ggml.merges[${i}] is ${JSON.stringify(merge)}, expected two tokens`,
+      );
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+}
+
+/** tokenizer.json of a byte-level BPE vocabulary (`tokenizer.ggml.model` "gpt2"). Unused ids (padding of the embedding)
+ *  get no token. @throws UnsupportedError for an unknown pre-tokenizer; FormatError for broken merges. */
+export function byteLevelTokenizer(vocabulary: GgufVocabulary): RebuiltTokenizer {
+  const pre = preTokenizerOf(vocabulary);
+  const { tokens, types, bosId } = vocabulary;
+  const addBos = (vocabulary.addBos ?? pre.addBos) && bosId !== null;
+  const used = tokens
+    .map((token, id) => [token, id] as const)
+    .filter(([, id]) => types[id] !== TokenType.unused);
+  const [first] = pre.steps;
+  return {
+    addBos,
+    json: {
+      version: "1.0",
+      truncation: null,
+      padding: null,
+      added_tokens: addedTokensOf(vocabulary),
+      normalizer: pre.normalizer,
+      pre_tokenizer: pre.steps.length === 1 ? first : { type: "Sequence", pretokenizers: pre.steps },
+      post_processor: addBos && bosId !== null ? bosTemplate(vocabulary, bosId) : byteLevel(true),
+      decoder: { ...byteLevel(true), add_prefix_space: true },
+      model: {
+        type: "BPE",
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: "",
+        end_of_word_suffix: "",
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: pre.ignoreMerges,
+        vocab: Object.fromEntries(used),
+        merges: mergePairs(vocabulary),
+      },
+    },
+  };
+}

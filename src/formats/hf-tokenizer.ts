@@ -1,0 +1,93 @@
+import { join } from "node:path";
+import { FormatError, NotFoundError } from "../errors.ts";
+import { readBytes, readBytesIfThere } from "./disk.ts";
+import { isObject, kindOf, parseJsonObject } from "./json.ts";
+import type { TokenizerSource } from "./model-source.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** A JSON object that may be missing: `{}` then. */
+export async function readOptionalJson(path: string): Promise<Json> {
+  const bytes = await readBytesIfThere(path);
+  return bytes ? parseJsonObject(bytes, path) : {};
+}
+
+/** Text of a special token: a string, or an object with `content`. */
+function tokenText(value: unknown): string | null {
+  if (typeof value === "string") return value;
+  return isObject(value) && typeof value.content === "string" ? value.content : null;
+}
+
+/** The template of tokenizer_config.json: one string, or a list of named ones, of which "default". */
+function templateOf(value: unknown, where: string): string | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value))
+    throw new FormatError(where, `chat_template: expected a string or a list, got ${kindOf(value)}`);
+  const named = value.filter(isObject).find(({ name }) => name === "default") ?? value.filter(isObject)[0];
+  return typeof named?.template === "string" ? named.template : null;
+}
+
+async function chatTemplateOf(folder: string, config: Json): Promise<string | null> {
+  const path = join(folder, "chat_template.jinja");
+  const file = await readBytesIfThere(path);
+  if (!file) return templateOf(config.chat_template, join(folder, "tokenizer_config.json"));
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(file);
+  } catch (error) {
+    throw new FormatError(path, "is not UTF-8 text", { cause: error });
+  }
+}
+
+/** Post-processors of a tokenizer.json, those inside a Sequence included. */
+function postProcessors(value: unknown): Json[] {
+  if (!isObject(value)) return [];
+  return Array.isArray(value.processors) ? value.processors.flatMap(postProcessors) : [value];
+}
+
+/** The post-processor puts `bos` in front of a single sequence. */
+function startsWithToken(tokenizerJson: Json, bos: string): boolean {
+  return postProcessors(tokenizerJson.post_processor).some(({ single }) => {
+    const first = Array.isArray(single) ? single[0] : undefined;
+    return isObject(first) && isObject(first.SpecialToken) && first.SpecialToken.id === bos;
+  });
+}
+
+function addsBos(tokenizerJson: Json, config: Json, bos: string | null): boolean {
+  if (bos === null) return false;
+  return typeof config.add_bos_token === "boolean"
+    ? config.add_bos_token
+    : startsWithToken(tokenizerJson, bos);
+}
+
+async function readTokenizerJson(folder: string): Promise<Json> {
+  const path = join(folder, "tokenizer.json");
+  try {
+    return parseJsonObject(await readBytes(path), path);
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    throw new NotFoundError(
+      `${path}: no such file; a folder with tokenizer.model or vocab.json alone needs converting (transformers: AutoTokenizer … save_pretrained)`,
+    );
+  }
+}
+
+/** Tokenizer files of a Hugging Face folder: tokenizer.json (required), tokenizer_config.json, special_tokens_map.json,
+ *  chat_template.jinja. @throws NotFoundError, FormatError. */
+export async function readHfTokenizer(folder: string): Promise<TokenizerSource> {
+  const tokenizerJson = await readTokenizerJson(folder);
+  const tokenizerConfig = await readOptionalJson(join(folder, "tokenizer_config.json"));
+  const map = await readOptionalJson(join(folder, "special_tokens_map.json"));
+  const special = (key: string): string | null => tokenText(tokenizerConfig[key]) ?? tokenText(map[key]);
+  const bosToken = special("bos_token");
+  return {
+    tokenizerJson,
+    tokenizerConfig,
+    chatTemplate: await chatTemplateOf(folder, tokenizerConfig),
+    bosToken,
+    eosToken: special("eos_token"),
+    padToken: special("pad_token"),
+    unkToken: special("unk_token"),
+    addBos: addsBos(tokenizerJson, tokenizerConfig, bosToken),
+  };
+}

@@ -1,0 +1,162 @@
+import { copyFile, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { FormatError, InputError, ShapeError } from "../errors.ts";
+import type { FloatTensor } from "../tensor/tensor.ts";
+import { systemErrorCode, temporaryPath } from "./disk.ts";
+import { requireFinite } from "./finite.ts";
+import type { ModelSource, OnProgress, TokenizerSource, WeightEntry } from "./model-source.ts";
+import { hfTensorName, isTransposed } from "./names.ts";
+import { type FloatDType, type SafetensorsInput, writeSafetensors } from "./safetensors-write.ts";
+import { transposed } from "./transpose.ts";
+
+export interface WriteModelFolderOptions {
+  /** The weight to write under a path instead of the source's ([out, in]); null keeps the source's. Also asked for
+   *  `head.weight` of a model whose head is tied to its embedding: a tensor unties it. */
+  readonly override?: (path: string) => FloatTensor | null | Promise<FloatTensor | null>;
+  /** Default "F32". */
+  readonly dtype?: FloatDType;
+  readonly onProgress?: OnProgress;
+}
+
+const HEAD = "head.weight";
+
+/** transformers' names of the dtypes. */
+const TORCH_DTYPES: Readonly<Record<FloatDType, string>> = {
+  F32: "float32",
+  F16: "float16",
+  BF16: "bfloat16",
+};
+
+/** Files of a model folder that are carried over as they are. */
+const CARRIED_FILES: readonly string[] = ["generation_config.json", "special_tokens_map.json"];
+
+type Override = NonNullable<WriteModelFolderOptions["override"]>;
+
+function toHfOrder(family: string, path: string, tensor: FloatTensor): FloatTensor {
+  return isTransposed(family, path) ? transposed(tensor) : tensor;
+}
+
+function weightInput(
+  source: ModelSource,
+  { path, shape, read }: WeightEntry,
+  override: Override,
+): SafetensorsInput {
+  const { family } = source.config;
+  const load = async (): Promise<Float32Array> => {
+    const replaced = await override(path);
+    if (replaced && String(replaced.shape) !== String(shape))
+      throw new ShapeError(`${path}: expected shape [${shape}], got [${replaced.shape}]`);
+    const tensor = replaced ? requireFinite("the weight to write", path, replaced) : await read();
+    return toHfOrder(family, path, tensor).data;
+  };
+  return {
+    name: hfTensorName(family, path),
+    shape: isTransposed(family, path) ? shape.toReversed() : shape,
+    data: load,
+  };
+}
+
+/** The head of a tied model, where `override` unties it. */
+async function untiedHead(source: ModelSource, override: Override): Promise<FloatTensor | null> {
+  if (!source.config.tiedEmbeddings) return null;
+  const head = await override(HEAD);
+  return head ? requireFinite("the weight to write", HEAD, head) : null;
+}
+
+function configOf(source: ModelSource, dtype: FloatDType, untied: boolean): Record<string, unknown> {
+  const { torch_dtype: _old, dtype: _new, ...config } = source.hfConfig;
+  // Both transformers 4 and 5 read torch_dtype.
+  return { ...config, torch_dtype: TORCH_DTYPES[dtype], ...(untied ? { tie_word_embeddings: false } : {}) };
+}
+
+function specialTokensOf(tokenizer: TokenizerSource): Record<string, string> {
+  const { bosToken, eosToken, padToken, unkToken } = tokenizer;
+  const all = { bos_token: bosToken, eos_token: eosToken, pad_token: padToken, unk_token: unkToken };
+  return Object.fromEntries(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== null));
+}
+
+function generationConfigOf({ hfConfig, eosIds }: ModelSource): Record<string, unknown> {
+  const { bos_token_id = null, pad_token_id = null } = hfConfig;
+  return { bos_token_id, eos_token_id: eosIds.length === 1 ? eosIds[0] : eosIds, pad_token_id };
+}
+
+/** Copies a file of the source; what the source does not have (a GGUF has no files) is written from `fallback`. */
+async function carry(source: ModelSource, folder: string, name: string, fallback: unknown): Promise<void> {
+  try {
+    await copyFile(join(source.path, name), join(folder, name));
+  } catch (error) {
+    if (!["ENOENT", "ENOTDIR"].includes(systemErrorCode(error) ?? "")) throw error;
+    await writeJson(folder, name, fallback);
+  }
+}
+
+async function writeJson(folder: string, name: string, value: unknown): Promise<void> {
+  await writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
+}
+
+async function writeSmallFiles(source: ModelSource, folder: string, config: unknown): Promise<void> {
+  const { tokenizer } = source;
+  await writeJson(folder, "config.json", config);
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizer.tokenizerJson));
+  await writeJson(folder, "tokenizer_config.json", tokenizer.tokenizerConfig);
+  if (tokenizer.chatTemplate !== null)
+    await writeFile(join(folder, "chat_template.jinja"), tokenizer.chatTemplate);
+  const fallbacks = [generationConfigOf(source), specialTokensOf(tokenizer)];
+  for (const [i, name] of CARRIED_FILES.entries()) await carry(source, folder, name, fallbacks[i]);
+}
+
+/** The target must not hold anything: a model is never written over another. */
+async function requireFree(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error) => {
+    if (systemErrorCode(error) === "ENOENT") return [];
+    throw new FormatError(folder, `cannot be written to (${systemErrorCode(error)})`, { cause: error });
+  });
+  if (names.length > 0)
+    throw new InputError("The model cannot be written:", [
+      { where: folder, message: `holds ${names.length} entries already, expected a new or empty folder` },
+    ]);
+}
+
+/** Makes the finished folder appear under its name at once. */
+async function publish(temporary: string, folder: string): Promise<void> {
+  for (const name of await readdir(temporary)) {
+    const handle = await open(join(temporary, name), "r+");
+    await handle.sync();
+    await handle.close();
+  }
+  await rmdir(folder).catch(() => undefined); // an empty folder of that name; Windows cannot rename onto it
+  await rename(temporary, folder);
+}
+
+/** Writes a model as a Hugging Face folder that transformers loads: config.json, model.safetensors, tokenizer.json,
+ *  tokenizer_config.json, chat_template.jinja, special_tokens_map.json, generation_config.json. Weights are read, replaced
+ *  and written one at a time. The folder appears complete or not at all.
+ *  @throws InputError if the folder is not empty; ShapeError if a replaced weight has another shape; FormatError if a
+ *  weight is not finite or the system refuses to write. */
+export async function writeModelFolder(
+  dir: string,
+  source: ModelSource,
+  options: WriteModelFolderOptions = {},
+): Promise<void> {
+  const folder = resolve(dir);
+  const { dtype = "F32", override = () => null, onProgress } = options;
+  await requireFree(folder);
+  const temporary = temporaryPath(folder);
+  try {
+    await mkdir(temporary, { recursive: true });
+    const head = await untiedHead(source, override);
+    const inputs = source.weights.map((weight) => weightInput(source, weight, override));
+    if (head)
+      inputs.push({ name: hfTensorName(source.config.family, HEAD), shape: head.shape, data: head.data });
+    await writeSmallFiles(source, temporary, configOf(source, dtype, head !== null));
+    await writeSafetensors(join(temporary, "model.safetensors"), inputs, {
+      metadata: { format: "pt" },
+      dtype,
+      ...(onProgress ? { onProgress } : {}),
+    });
+    await publish(temporary, folder);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
