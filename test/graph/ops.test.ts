@@ -107,6 +107,7 @@ const BUILD: Readonly<Record<string, Build>> = {
       v(x, "ends"),
       x.positions ? { size: number(c, "window"), positions: x.positions } : null,
     ),
+  cacheMask: plain(op.cacheMask),
   groupMask: (x, c) => op.groupMask(v(x, "mask"), sizes(c)),
   attention: (x, c) =>
     op.attention(v(x, "q"), v(x, "k"), v(x, "v"), op.groupMask(v(x, "mask"), sizes(c)), sizes(c)),
@@ -185,7 +186,7 @@ test("every exported op has a case", () => {
 });
 
 test("every case that has gradients is of an op declared differentiable, and no other", () => {
-  const declared = ["min", "ones", "sign", "topIsLabel", "trieMask", "zeros"];
+  const declared = ["cacheMask", "min", "ones", "sign", "topIsLabel", "trieMask", "zeros"];
   const found = new Set(cases.filter((c) => !isDifferentiable(c)).map((c) => c.op));
   expect([...found].sort()).toEqual(declared);
 });

@@ -1,25 +1,23 @@
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseHfConfig } from "../../src/formats/hf-config.ts";
-import type { ModelConfig, ModelSource, WeightEntry } from "../../src/formats/model-source.ts";
-import { isTransposed, pathOfHfTensor } from "../../src/formats/names.ts";
+import type { ModelConfig } from "../../src/formats/model-source.ts";
 import { readPeftConfig } from "../../src/formats/peft-config.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { gradients } from "../../src/graph/gradients.ts";
 import { crossEntropy, foldRows, gather, mul, trieMask } from "../../src/graph/ops/index.ts";
 import { input, scalarConstant, type Value } from "../../src/graph/value.ts";
-import { batchAttention, frozenWeights } from "../../src/models/base-context.ts";
-import { familyOf } from "../../src/models/families.ts";
+import { batchAttention } from "../../src/models/base-context.ts";
+import { openBase } from "../../src/models/base-model.ts";
 import { moduleWeights } from "../../src/models/family.ts";
-import { openWeightFile, type WeightFile } from "../../src/models/weight-file.ts";
+import type { WeightFile } from "../../src/models/weight-file.ts";
+import { type AdaptedModel, adaptedContext, trainablesOf } from "../../src/peft/adapted-model.ts";
 import { type Lora, lora } from "../../src/peft/lora.ts";
 import type { Method } from "../../src/peft/method.ts";
-import { flatten, viewsOf } from "../../src/peft/parameters.ts";
+import { flatten, parameterCount, viewsOf } from "../../src/peft/parameters.ts";
 import type { Runtime, Session } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
-import { type AdaptedModel, adaptedContext, trainablesOf } from "../../src/train/graphs.ts";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/models/", import.meta.url));
 
@@ -37,18 +35,12 @@ export interface TinyModel {
 /** A fixture by name; its weights are converted below a new temporary folder. */
 export async function openTiny(name: string): Promise<TinyModel> {
   const folder = join(FIXTURES, name);
-  const hfConfig = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
-  const config = parseHfConfig(hfConfig, join(folder, "config.json"));
-  const family = familyOf(config.family);
-  const modules = family.modules(config);
-  const source = { path: folder, fingerprint: name, weights: await weightEntries(folder, config.family) };
-  const cache = await mkdtemp(join(tmpdir(), "lowrank-test-"));
-  const file = await openWeightFile(source as unknown as ModelSource, modules.flatMap(moduleWeights), cache);
-  const frozen = frozenWeights(modules, file);
+  const cacheFolder = await mkdtemp(join(tmpdir(), "lowrank-test-"));
+  const { config, family, modules, frozen, weights } = await openBase(folder, { offline: true, cacheFolder });
   return {
     name,
     config,
-    file,
+    file: weights,
     model: { config, family, modules, frozen, methods: [], positionCount: 16 },
     expected: await readTensors(join(folder, "expected.safetensors")),
     adapter: (await readTensors(join(folder, "adapter", "adapter_model.safetensors"))) as Map<
@@ -56,29 +48,6 @@ export async function openTiny(name: string): Promise<TinyModel> {
       FloatTensor
     >,
   };
-}
-
-async function weightEntries(folder: string, family: string): Promise<WeightEntry[]> {
-  const files = (await readdir(folder)).filter((f) => /^model.*\.safetensors$/.test(f));
-  const all = await Promise.all(files.map((f) => readTensors(join(folder, f))));
-  return all.flatMap((tensors) =>
-    [...tensors].flatMap(([name, tensor]): WeightEntry[] => {
-      const path = pathOfHfTensor(family, name);
-      if (path === null) return [];
-      const ours = isTransposed(family, path) && !path.endsWith(".bias") ? transposed(tensor) : tensor;
-      const read = async (): Promise<FloatTensor> => ours as FloatTensor;
-      return [{ path, shape: ours.shape, storage: "F32", sizeBytes: ours.data.byteLength, read }];
-    }),
-  );
-}
-
-/** [a, b] → [b, a]. */
-export function transposed(t: Tensor): FloatTensor {
-  const [rows, columns] = t.shape as [number, number];
-  const out = new Float32Array(t.data.length);
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < columns; c++) out[c * rows + r] = t.data[r * columns + c] as number;
-  return floats(out, [columns, rows]);
 }
 
 async function readTensors(path: string): Promise<Map<string, Tensor>> {
@@ -151,9 +120,7 @@ export async function loadPadded(runtime: Runtime, tiny: TinyModel, model: Adapt
   const window = slidingWindow === null ? null : { size: slidingWindow, positions };
   const mask = trieMask(input("columns", "int32", [12]), input("ends", "int32", [2, 12]), window);
   const trainables = trainablesOf(model.methods);
-  const theta = input("theta", "float32", [
-    trainables.reduce((n, t) => n + t.shape.reduce((a, b) => a * b, 1), 0),
-  ]);
+  const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
   const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null };
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));

@@ -2,10 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Example } from "../../src/data/batch.ts";
 import { packTrie } from "../../src/data/trie.ts";
 import { isTransposed, pathOfHfTensor } from "../../src/formats/names.ts";
+import { transposed } from "../../src/formats/transpose.ts";
+import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
 import { initialParameters, parameterCount, unflatten } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
-import { floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
-import { type AdaptedModel, gradientGraph } from "../../src/train/graphs.ts";
+import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
+import { gradientGraph } from "../../src/train/graphs.ts";
 import {
   everyWeight,
   expectedOf,
@@ -17,7 +19,6 @@ import {
   type TinyModel,
   tinyLora,
   tinyTheta,
-  transposed,
 } from "./harness.ts";
 
 const NAMES = ["llama", "llama3", "llama-sharded", "mistral", "qwen2", "qwen3", "gpt2"];
@@ -117,7 +118,9 @@ describe.each(NAMES)("%s against transformers and PEFT", (name) => {
       const path = pathOfHfTensor(tiny.config.family, key.slice(5)) as string;
       const want = expectedOf(tiny, key);
       const oriented =
-        isTransposed(tiny.config.family, path) && want.shape.length === 2 ? transposed(want) : want;
+        isTransposed(tiny.config.family, path) && want.shape.length === 2
+          ? transposed(want as FloatTensor)
+          : want;
       expect(relativeDifference(all.get(path) as Tensor, oriented), path).toBeLessThan(GRADIENT);
     }
     await session.close();
