@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import { isObject } from "./json.ts";
 
 /** A LoRA adapter's configuration in this project's terms; module names are the Hugging Face ones. */
 export interface LoraConfig {
@@ -123,10 +124,6 @@ export function readPeftConfig(json: unknown, where: string): PeftConfig {
   const unknown = Object.keys(json).filter((key) => !known.has(key));
   const warnings = unknown.map((key) => `${where}: unknown key "${key}" is ignored`);
   return { config: fromFile(file.data), raw: json, warnings };
-}
-
-function isObject(json: unknown): json is Record<string, unknown> {
-  return typeof json === "object" && json !== null && !Array.isArray(json);
 }
 
 /** PEFT writes null for "not set"; the schema's defaults stand for that. `target_modules: null` stays missing. */

@@ -1,0 +1,197 @@
+import { createHash, randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { FormatError, NetworkError } from "../errors.ts";
+import { storing } from "./cache.ts";
+import type { OnProgress } from "./model-source.ts";
+
+/** Bytes of a file from `fromByte` on. A source that cannot skip answers with `fromByte: 0`. */
+export interface ByteSource {
+  readonly fromByte: number;
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/** What is known of the file, and who wants to hear of it. */
+export interface DownloadOptions {
+  /** Name in progress and errors. */
+  readonly what: string;
+  readonly sizeBytes: number;
+  readonly sha256?: string | undefined;
+  /** Git's blob id: sha1 of "blob <size>\0" and the content. */
+  readonly gitOid?: string | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Writes a file from a source of bytes: to a `.partial` name, fsync, size and hash verified, renamed. What arrived
+ *  before a broken connection is kept and continued by the next call. Two processes that fetch the same file write
+ *  to names of their own; the first to finish wins.
+ *  @throws NetworkError if the source ends early; FormatError if size or hash differ (what arrived is discarded);
+ *  LowrankError ("storage") if the disk does not take it. */
+export async function downloadTo(
+  path: string,
+  openAt: (fromByte: number) => Promise<ByteSource>,
+  options: DownloadOptions,
+): Promise<void> {
+  await storing(path, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    const partial = await claimPartial(path);
+    try {
+      await fill(partial, openAt, options);
+    } catch (error) {
+      await (error instanceof FormatError ? rm(partial, { force: true }) : release(partial, path));
+      throw error;
+    }
+    await publish(partial, path, options);
+  });
+}
+
+async function fill(
+  partial: string,
+  openAt: (fromByte: number) => Promise<ByteSource>,
+  options: DownloadOptions,
+): Promise<void> {
+  const file = await open(partial, "r+");
+  try {
+    let have = (await file.stat()).size;
+    if (have > options.sizeBytes) have = 0;
+    if (have < options.sizeBytes) {
+      const source = await openAt(have);
+      have = await append(file, source, options);
+    }
+    await file.sync();
+    if (have < options.sizeBytes)
+      throw new NetworkError(
+        `${options.what}: the connection ended after ${have} of ${options.sizeBytes} bytes`,
+      );
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes the source's bytes at their place; returns the file's new length. */
+async function append(file: FileHandle, source: ByteSource, options: DownloadOptions): Promise<number> {
+  let position = source.fromByte;
+  await file.truncate(position);
+  const report = (): void =>
+    options.onProgress?.({ what: options.what, doneBytes: position, totalBytes: options.sizeBytes });
+  report();
+  for await (const chunk of source.chunks) {
+    options.signal?.throwIfAborted();
+    if (position + chunk.length > options.sizeBytes)
+      throw new FormatError(options.what, `more than the expected ${options.sizeBytes} bytes arrived`);
+    await writeAll(file, chunk, position);
+    position += chunk.length;
+    report();
+  }
+  return position;
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
+}
+
+async function publish(partial: string, path: string, options: DownloadOptions): Promise<void> {
+  try {
+    await verifyFile(partial, options);
+    await rename(partial, path);
+    for (const left of await leftPartials(path)) await rm(left, { force: true });
+  } catch (error) {
+    await rm(partial, { force: true });
+    if (!(await exists(path))) throw error;
+  }
+}
+
+/** Checks a file's content against the hashes that are known.
+ *  @throws FormatError with expected and got. */
+export async function verifyFile(path: string, expected: DownloadOptions): Promise<void> {
+  const size = (await stat(path)).size;
+  if (size !== expected.sizeBytes)
+    throw new FormatError(expected.what, `expected ${expected.sizeBytes} bytes, got ${size}`);
+  const checks = [
+    { name: "sha256", want: expected.sha256, prefix: "" },
+    { name: "sha1", want: expected.gitOid, prefix: `blob ${size}\0` },
+  ];
+  for (const { name, want, prefix } of checks) {
+    if (want === undefined) continue;
+    const got = await hashFile(path, name, prefix);
+    if (got !== want) throw new FormatError(expected.what, `expected ${name} ${want}, got ${got}; discarded`);
+  }
+}
+
+/** Hex digest of a file's content, after `prefix`. */
+export async function hashFile(path: string, algorithm = "sha256", prefix = ""): Promise<string> {
+  const hash = createHash(algorithm).update(prefix);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** The path leads to a file or folder. */
+export async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A partial file untouched for so long counts as given up: a running download writes, or fails, well within. */
+const GIVEN_UP_MS = 600_000;
+
+const HOST = hostname().replace(/[^\w-]/g, "_") || "host";
+
+/** A partial file of this process alone: what an earlier attempt left behind (renaming is the claim, and only one
+ *  process can rename a name), or a new empty one. */
+async function claimPartial(path: string): Promise<string> {
+  const own = `${path}.partial.${HOST}.${process.pid}.${randomBytes(4).toString("hex")}`;
+  for (const left of await leftPartials(path)) if (await renamed(left, own)) return own;
+  await (await open(own, "wx")).close();
+  return own;
+}
+
+/** Partial files of `path` that no running process owns, the longest first. */
+async function leftPartials(path: string): Promise<string[]> {
+  const prefix = `${basename(path)}.partial`;
+  const names = (await readdir(dirname(path))).filter((name) => name.startsWith(prefix));
+  const found: { path: string; size: number }[] = [];
+  for (const name of names) {
+    const full = join(dirname(path), name);
+    const info = await stat(full).catch(() => null);
+    if (info === null || !isLeft(name.slice(prefix.length), info.mtimeMs)) continue;
+    found.push({ path: full, size: info.size });
+  }
+  return found.sort((a, b) => b.size - a.size).map((f) => f.path);
+}
+
+function isLeft(suffix: string, mtimeMs: number): boolean {
+  if (suffix === "") return true;
+  const [, host, pid] = /^\.([\w-]+)\.(\d+)\.[0-9a-f]+$/.exec(suffix) ?? [];
+  if (host === undefined) return false;
+  return Date.now() - mtimeMs > GIVEN_UP_MS || (host === HOST && !isRunning(Number(pid)));
+}
+
+/** A process of this machine with this id exists. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+async function renamed(from: string, to: string): Promise<boolean> {
+  return rename(from, to).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Leaves what arrived for the next attempt; nothing where the file is there by now or nothing arrived. */
+async function release(partial: string, path: string): Promise<void> {
+  const size = (await stat(partial).catch(() => null))?.size ?? 0;
+  if (size === 0 || (await exists(path))) await rm(partial, { force: true });
+  else await renamed(partial, `${path}.partial`);
+}

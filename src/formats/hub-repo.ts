@@ -1,0 +1,213 @@
+import { randomBytes } from "node:crypto";
+import { copyFile, mkdir, readFile, rename, rm, symlink } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import {
+  datasetInfo,
+  getHFHubCachePath,
+  getRepoFolderName,
+  type ListFileEntry,
+  listFiles,
+  modelInfo,
+} from "@huggingface/hub";
+import { FormatError, type LowrankError, NetworkError, NotFoundError } from "../errors.ts";
+import { storing, writeFileAtomic } from "./cache.ts";
+import { type ByteSource, downloadTo, exists } from "./download.ts";
+import { bodyOf, type HubAccess, hubFetch, hubUrlOf } from "./hub-http.ts";
+import type { OnProgress } from "./model-source.ts";
+
+/** Where from, where to, and who hears of it. */
+export interface HubOptions extends HubAccess {
+  /** Branch, tag or commit; default "main". */
+  readonly revision?: string | undefined;
+  /** Use the cache alone. Default: `HF_HUB_OFFLINE`. */
+  readonly offline?: boolean | undefined;
+  /** Hub cache in Hugging Face's layout; default `HF_HUB_CACHE`, else `HF_HOME`/hub, … (shared with Python). */
+  readonly hubCacheDir?: string | undefined;
+  readonly onProgress?: OnProgress | undefined;
+}
+
+/** A model or data set on the Hub. */
+export interface HubRepo {
+  readonly type: "model" | "dataset";
+  /** `org/name`. */
+  readonly name: string;
+  readonly revision: string;
+}
+
+/** A repository at one commit: its files, fetched on demand into the cache. */
+export interface RemoteSnapshot {
+  /** Folder in the cache, `…/snapshots/<commit>`. */
+  readonly folder: string;
+  readonly files: ReadonlyMap<string, ListFileEntry>;
+  /** Fetches files that the cache lacks. */
+  fetch(paths: readonly string[]): Promise<void>;
+  /** Makes the revision name lead to this commit, so that the cache finds it again. Call when all is there. */
+  finish(): Promise<void>;
+}
+
+/** The cache alone may be used. */
+export function isOffline(options: HubOptions): boolean {
+  return options.offline ?? /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "");
+}
+
+/** Folder of a repository in the cache: `models--org--name`. */
+export function repoFolder(repo: HubRepo, options: HubOptions): string {
+  return join(options.hubCacheDir ?? getHFHubCachePath(), getRepoFolderName(repo));
+}
+
+const COMMIT = /^[0-9a-f]{40}$/;
+
+/** The snapshot that the cache holds for a revision, complete or not; null if none. */
+export async function cachedSnapshot(repo: HubRepo, options: HubOptions): Promise<string | null> {
+  const folder = repoFolder(repo, options);
+  const commit = COMMIT.test(repo.revision) ? repo.revision : await readRef(folder, repo.revision);
+  const snapshot = commit === null ? null : join(folder, "snapshots", commit);
+  return snapshot !== null && (await exists(snapshot)) ? snapshot : null;
+}
+
+async function readRef(folder: string, revision: string): Promise<string | null> {
+  const text = await readFile(join(folder, "refs", revision), "utf8").catch(() => "");
+  return COMMIT.test(text.trim()) ? text.trim() : null;
+}
+
+/** Asks the Hub for a repository's commit and files.
+ *  @throws NetworkError, NotFoundError, LowrankError ("access"). */
+export async function openRemote(repo: HubRepo, options: HubOptions): Promise<RemoteSnapshot> {
+  const hub = { hubUrl: hubUrlOf(options), fetch: hubFetch(repo.name, options) };
+  const commit = await commitOf(repo, hub);
+  const files = new Map<string, ListFileEntry>();
+  for await (const entry of listFiles({ ...hub, repo, recursive: true, revision: commit }))
+    if (entry.type === "file" && isSafePath(entry.path)) files.set(entry.path, entry);
+  const folder = repoFolder(repo, options);
+  return {
+    folder: join(folder, "snapshots", commit),
+    files,
+    fetch: async (paths) => {
+      for (const path of paths) {
+        const entry = files.get(path);
+        if (entry === undefined) throw new NotFoundError(`${repo.name} has no file ${path}`);
+        await fetchFile(repo, commit, entry, options);
+      }
+    },
+    finish: async () => {
+      if (repo.revision !== commit) await writeFileAtomic(join(folder, "refs", repo.revision), commit);
+    },
+  };
+}
+
+async function commitOf(repo: HubRepo, hub: { hubUrl: string; fetch: typeof fetch }): Promise<string> {
+  const ask = { ...hub, name: repo.name, revision: repo.revision, additionalFields: ["sha" as const] };
+  const { sha } = repo.type === "model" ? await modelInfo(ask) : await datasetInfo(ask);
+  if (!COMMIT.test(sha)) throw new FormatError(`${hub.hubUrl}/${repo.name}`, `"${sha}" is not a commit`);
+  return sha;
+}
+
+/** Names from a server become paths below the snapshot: nothing absolute, no "..", no drive letters. */
+function isSafePath(path: string): boolean {
+  return (
+    !/[\\:\0]/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..")
+  );
+}
+
+async function fetchFile(
+  repo: HubRepo,
+  commit: string,
+  entry: ListFileEntry,
+  options: HubOptions,
+): Promise<void> {
+  const folder = repoFolder(repo, options);
+  const pointer = join(folder, "snapshots", commit, entry.path);
+  if (await exists(pointer)) return;
+  const oid = entry.lfs?.oid ?? entry.xetHash ?? entry.oid;
+  if (oid === undefined || !/^[0-9a-f]{40,64}$/.test(oid))
+    throw new FormatError(`${repo.name}: ${entry.path}`, `the Hub gave the content id "${oid}"`);
+  const blob = join(folder, "blobs", oid);
+  if (!(await exists(blob))) await downloadWithRetries(blob, repo, commit, entry, options);
+  await storing(pointer, () => link(blob, pointer));
+}
+
+const ATTEMPTS = 4;
+
+/** A connection that breaks is taken up again where it broke, a few times, before the caller hears of it. */
+async function downloadWithRetries(
+  blob: string,
+  repo: HubRepo,
+  commit: string,
+  entry: ListFileEntry,
+  options: HubOptions,
+): Promise<void> {
+  const isPlain = entry.lfs === undefined && entry.xetHash === undefined;
+  const known = {
+    what: `${repo.name}: ${entry.path}`,
+    sizeBytes: entry.lfs?.size ?? entry.size,
+    sha256: entry.lfs?.oid,
+    gitOid: isPlain ? entry.oid : undefined,
+  };
+  const source = (fromByte: number): Promise<ByteSource> =>
+    openBytes(repo, commit, entry.path, fromByte, options);
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await downloadTo(blob, source, {
+        ...known,
+        onProgress: options.onProgress,
+        signal: options.signal,
+      });
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      if (attempt === ATTEMPTS)
+        throw new NetworkError(
+          `${known.what}: ${error.message}; what arrived is kept, run again to continue`,
+          {
+            cause: error,
+          },
+        );
+      await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
+      options.signal?.throwIfAborted();
+    }
+}
+
+/** Bytes of a file by its plain address: the Hub serves ranges there for every kind of storage. */
+async function openBytes(
+  repo: HubRepo,
+  commit: string,
+  path: string,
+  fromByte: number,
+  options: HubOptions,
+): Promise<ByteSource> {
+  const kind = repo.type === "dataset" ? "datasets/" : "";
+  const file = path.split("/").map(encodeURIComponent).join("/");
+  const url = `${hubUrlOf(options)}/${kind}${repo.name}/resolve/${commit}/${file}`;
+  const access = { ...options, answerTimeoutMs: options.answerTimeoutMs ?? 30_000 };
+  const headers: Record<string, string> = { "accept-encoding": "identity" };
+  if (fromByte > 0) headers.range = `bytes=${fromByte}-`;
+  const response = await hubFetch(repo.name, access)(url, { headers });
+  const start = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "")?.[1];
+  return {
+    fromByte: response.status === 206 ? Number(start ?? fromByte) : 0,
+    chunks: bodyOf(response, options),
+  };
+}
+
+/** `pointer` leads to `blob`: a relative link, or a copy where the system allows no links. */
+async function link(blob: string, pointer: string): Promise<void> {
+  await mkdir(dirname(pointer), { recursive: true });
+  const temporary = `${pointer}.${randomBytes(4).toString("hex")}.tmp`;
+  try {
+    await symlink(relative(dirname(pointer), blob), temporary);
+  } catch {
+    await copyFile(blob, temporary);
+  }
+  await rename(temporary, pointer).catch(async (error) => {
+    await rm(temporary, { force: true });
+    if (!(await exists(pointer))) throw error;
+  });
+}
+
+/** The error for what the cache lacks while offline. */
+export function offlineError(repo: HubRepo, what: string, options: HubOptions): LowrankError {
+  const kind = repo.type === "dataset" ? "datasets/" : "";
+  return new NetworkError(
+    `offline: would fetch ${what} from ${hubUrlOf(options)}/${kind}${repo.name} (revision ${repo.revision}), ` +
+      `which is not in the cache ${repoFolder(repo, options)}; run once with network, or give a local path`,
+  );
+}

