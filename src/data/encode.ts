@@ -138,7 +138,9 @@ export function previewExample(example: Example, tokenizer: Tokenizer): PreviewS
     const isLabel = example.isLabel[start] === 1;
     const next = example.isLabel.indexOf(isLabel ? 0 : 1, start);
     const end = next < 0 ? example.ids.length : next;
-    segments.push({ text: tokenizer.decode(example.ids.subarray(start, end), { special: true }), isLabel });
+    // Bytes, not `decode`: that would drop the space a segment starts with under some tokenizers.
+    const bytes = Array.from(example.ids.subarray(start, end), (id) => tokenizer.tokenBytes(id));
+    segments.push({ text: Buffer.concat(bytes).toString("utf8"), isLabel });
     start = end;
   }
   return segments;

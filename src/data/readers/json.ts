@@ -15,7 +15,11 @@ export async function* readJson(file: string, context: ReadContext): AsyncGenera
     value = JSON.parse(text);
   } catch (error) {
     if (startsWithObjectLine(text)) yield* readJsonLines(file, context);
-    else context.problems.add(placeOf(error, file, text), `not valid JSON: ${(error as Error).message}`);
+    else
+      context.problems.add(
+        `${file}:${faultyLine(text)}`,
+        `not valid JSON: ${(error as Error).message.replace(/\s+/g, " ")}`,
+      );
     return;
   }
   const list = Array.isArray(value) ? value : (value as { data?: unknown } | null)?.data;
@@ -63,10 +67,30 @@ function startsWithObjectLine(text: string): boolean {
   }
 }
 
-/** V8's messages give the offset in most cases. */
-function placeOf(error: unknown, file: string, text: string): string {
-  const position = /at position (\d+)/.exec((error as Error).message)?.[1];
-  return position === undefined ? file : `${file}:${lineAt(text, Number(position))}`;
+/** The first line up to which the text cannot be completed to valid JSON. V8 rarely says where it failed, but tokens do
+ *  not span lines, so the line is found by bisection. */
+function faultyLine(text: string): number {
+  const ends: number[] = [];
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) ends.push(at);
+  ends.push(text.length);
+  let sound = 0; // lines
+  let faulty = ends.length;
+  while (faulty - sound > 1) {
+    const middle = (sound + faulty) >> 1;
+    if (canGoOn(text.slice(0, ends[middle - 1]))) sound = middle;
+    else faulty = middle;
+  }
+  return faulty;
+}
+
+function canGoOn(prefix: string): boolean {
+  try {
+    JSON.parse(prefix);
+    return true;
+  } catch (error) {
+    const { message } = error as Error;
+    return message === "Unexpected end of JSON input" || message.includes(`at position ${prefix.length}`);
+  }
 }
 
 function lineAt(text: string, offset: number): number {

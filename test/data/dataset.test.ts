@@ -1,0 +1,233 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { bundledDatasets } from "../../src/data/bundled.ts";
+import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
+import type { DatasetRow } from "../../src/data/examples.ts";
+import { writeFiles } from "./files.ts";
+
+const lines = (...numbers: number[]): string =>
+  numbers.map((n) => `${JSON.stringify({ prompt: `p${n}`, completion: `c${n}` })}\n`).join("");
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+/** The numbers in the prompts. */
+const numbers = (rows: readonly DatasetRow[]): number[] =>
+  rows.map(({ row }) =>
+    row.kind === "conversation" ? Number(row.messages[0]?.content.slice(1)) : Number.NaN,
+  );
+
+describe("bundled data", () => {
+  it("is read by its name, with its own fields and splits", async () => {
+    const dataset = await loadDataset({ source: "shell-recipes" });
+    expect(dataset).toMatchObject({ name: "shell-recipes", format: "prompt-completion" });
+    expect([dataset.train.length, dataset.validation.length, dataset.test.length]).toEqual([1307, 0, 213]);
+    expect(dataset.train[0]?.row).toEqual({
+      kind: "conversation",
+      messages: [
+        { role: "user", content: "adb: Start a shell on the device" },
+        { role: "assistant", content: "adb shell" },
+      ],
+    });
+    expect(dataset.duplicates.test).toBe(0);
+  });
+
+  it("lets the user map other fields", async () => {
+    const { train } = await loadDataset({ source: "shell-recipes", promptField: "task", limit: 1 });
+    expect(train[0]?.row).toMatchObject({
+      messages: [{ content: "Start a shell on the device" }, { content: "adb shell" }],
+    });
+    const options = { source: "shell-recipes", promptTemplate: "{{tool}}? {{task}}", limit: 1 };
+    expect((await loadDataset(options)).train[0]?.row).toMatchObject({
+      messages: [{ content: "adb? Start a shell on the device" }, {}],
+    });
+  });
+
+  it("comes with its licences and a description", () => {
+    for (const { name, files } of bundledDatasets) {
+      const folder = dirname(files.train);
+      const readme = readFileSync(join(folder, "README.md"), "utf8");
+      expect(readme).toContain(`# ${name}`);
+      for (const [licence] of readme.matchAll(/LICENSE\.\w+/g))
+        expect(existsSync(join(folder, licence))).toBe(true);
+    }
+  });
+
+  it("is found from dist/ as from src/", () => {
+    const built = fileURLToPath(
+      new URL("../../data/shell-recipes", new URL("../../dist/data/bundled.js", import.meta.url)),
+    );
+    expect(dirname(bundledDatasets[0]?.files.train ?? "")).toBe(built);
+  });
+});
+
+describe("sources", () => {
+  it("may be a file, or several one after the other", async () => {
+    const folder = writeFiles({ "a.jsonl": lines(1, 2), "b.csv": "prompt,completion\np3,c3\n" });
+    const source = ["a.jsonl", "b.csv"].map((name) => join(folder, name));
+    const dataset = await loadDataset({ source });
+    expect(dataset.name).toBe("a+b");
+    expect(numbers(dataset.train)).toEqual([1, 2, 3]);
+    expect(dataset.train[2]?.where).toEqual({ file: source[1], line: 2, unit: "line" });
+  });
+
+  it("may be a folder, whose files or subfolders may be named after splits", async () => {
+    const named = writeFiles({
+      "train-00000-of-00002.jsonl": lines(1),
+      "train-00001-of-00002.jsonl": lines(2),
+      "valid.jsonl": lines(3),
+      "test/0.jsonl": lines(4),
+      "dataset_info.json": "{}",
+      "README.md": "#",
+      ".cache/x.jsonl": "?",
+    });
+    const dataset = await loadDataset({ source: named });
+    expect([dataset.train, dataset.validation, dataset.test].map(numbers)).toEqual([[1, 2], [3], [4]]);
+    const unnamed = writeFiles({ "b.jsonl": lines(2), "a.jsonl": lines(1), "sub/c.jsonl": lines(3) });
+    expect(numbers((await loadDataset({ source: unnamed })).train)).toEqual([1, 2, 3]);
+  });
+
+  it("may be a data set of the Hub, which is downloaded as a folder", async () => {
+    const folder = writeFiles({ "data/train.jsonl": lines(1), "data/test.jsonl": lines(2) });
+    const asked: string[] = [];
+    const fetchDataset = async (id: string): Promise<string> => {
+      asked.push(id);
+      return folder;
+    };
+    const dataset = await loadDataset({ source: "somebody/recipes", fetchDataset });
+    expect(asked).toEqual(["somebody/recipes"]);
+    expect(dataset.name).toBe("somebody/recipes");
+    expect([dataset.train, dataset.test].map(numbers)).toEqual([[1], [2]]);
+  });
+
+  it("are refused when they are nothing", async () => {
+    const none = async (source: string): Promise<unknown> =>
+      loadDataset({ source }).catch((error) => error.message);
+    expect(await none("shell-recipe")).toBe(
+      'No data "shell-recipe": it is no file or folder here, no bundled data set (shell-recipes), and no Hub id (owner/name)',
+    );
+    expect(await none("missing/train.jsonl")).toContain('No data "missing/train.jsonl"');
+    expect(await none(writeFiles({ "README.md": "#" }))).toMatch(
+      /^The folder .* holds no data files \(\.jsonl, /,
+    );
+  });
+});
+
+describe("splits", () => {
+  const folder = (): string =>
+    writeFiles({ "a.jsonl": lines(...range(0, 50)), "v.jsonl": lines(50, 7), "t.jsonl": lines(51) });
+  const load = (options: Partial<DatasetOptions>): ReturnType<typeof loadDataset> => {
+    const at = folder();
+    const path = (name: unknown): string => join(at, String(name));
+    const { validation, test } = options;
+    return loadDataset({
+      ...options,
+      source: path("a.jsonl"),
+      ...(validation ? { validation: path(validation) } : {}),
+      ...(test ? { test: path(test) } : {}),
+    });
+  };
+
+  it("set a share of the rows apart, each row on one side, in the order of the file", async () => {
+    const { train, validation } = await load({ validationFraction: 0.2 });
+    expect(numbers(validation)).toHaveLength(10);
+    expect([...numbers(train), ...numbers(validation)].sort((a, b) => a - b)).toEqual(range(0, 50));
+    for (const part of [train, validation])
+      expect(numbers(part)).toEqual([...numbers(part)].sort((a, b) => a - b));
+  });
+
+  it("depend on the seed alone", async () => {
+    const chosen = async (seed: number): Promise<number[]> =>
+      numbers((await load({ validationFraction: 0.2, seed })).validation);
+    expect(await chosen(1)).toEqual(await chosen(1));
+    expect(await chosen(1)).not.toEqual(await chosen(2));
+  });
+
+  it("leave at least one row on each side", async () => {
+    expect((await load({ validationFraction: 0.001 })).validation).toHaveLength(1);
+    expect((await load({ validationFraction: 0.999 })).train).toHaveLength(1);
+    const single = join(writeFiles({ "a.jsonl": lines(1) }), "a.jsonl");
+    await expect(loadDataset({ source: single, validationFraction: 0.5 })).rejects.toThrow(
+      "Invalid data options\n  validationFraction: cannot split 1 row into training and validation",
+    );
+  });
+
+  it("come from files where given, and rows that are on two sides are counted", async () => {
+    const dataset = await load({ validation: "v.jsonl", test: "t.jsonl" });
+    expect([dataset.train.length, numbers(dataset.validation), numbers(dataset.test)]).toEqual([
+      50,
+      [50, 7],
+      [51],
+    ]);
+    expect(dataset.duplicates).toEqual({ train: 0, validation: 1, test: 0 });
+  });
+
+  it("count rows given twice", async () => {
+    const path = join(writeFiles({ "a.jsonl": lines(1, 2, 1, 1) }), "a.jsonl");
+    expect((await loadDataset({ source: path })).duplicates).toEqual({ train: 2, validation: 0, test: 0 });
+  });
+
+  it("are limited to their first rows", async () => {
+    const { train, validation } = await load({ validation: "v.jsonl", limit: 1 });
+    expect([train, validation].map(numbers)).toEqual([[0], [50]]);
+  });
+});
+
+describe("problems", () => {
+  const rejected = async (
+    files: Record<string, string>,
+    options: Partial<DatasetOptions> = {},
+  ): Promise<string> => {
+    const folder = writeFiles(files);
+    const source = Object.keys(files).map((name) => join(folder, name));
+    const error = await loadDataset({ source, ...options }).catch((caught) => caught);
+    expect(error.name).toBe("InputError");
+    return error.message.replaceAll(`${folder}/`, "");
+  };
+
+  it("of all files and kinds come in one error", async () => {
+    const message = await rejected({
+      "a.jsonl": `${lines(1)}{"prompt": "p"}\n{"prompt": "p", "completion": ""}\n{\n`,
+      "b.csv": "prompt,completion\np\n",
+      "c.jsonl": "",
+    });
+    expect(message.split("\n")).toEqual([
+      "The data cannot be used (5 problems)",
+      '  a.jsonl:2: no field "completion"; the record has "prompt"',
+      '  a.jsonl:3: field "completion" is empty: there is nothing to learn from it',
+      expect.stringMatching(/^ {2}a\.jsonl:4: not valid JSON: /),
+      "  b.csv:2: not valid CSV: Invalid Record Length: columns length is 2, got 1 on line 2",
+      "  c.jsonl: holds no records",
+    ]);
+  });
+
+  it("are the first ten and the count", async () => {
+    const message = await rejected({ "a.jsonl": lines(1) + '{"prompt": 1}\n'.repeat(30) });
+    expect(message.split("\n")).toHaveLength(12);
+    expect(message).toContain("(30 problems)");
+    expect(message).toContain("  … and 20 more");
+  });
+
+  it("of an unknown format are told once", async () => {
+    const message = await rejected({ "a.jsonl": '{"q": 1, "a": 2}\n'.repeat(3) });
+    expect(message).toMatch(
+      /^The data cannot be used \(1 problem\)\n {2}a\.jsonl:1: cannot tell the data format: /,
+    );
+  });
+
+  it("of options come before any file is read", async () => {
+    const options = { source: "nowhere", validation: "nowhere", validationFraction: 2, limit: 0 };
+    await expect(loadDataset(options)).rejects.toThrow(
+      "Invalid data options\n  validationFraction: expected a share in [0, 1), got 2\n  validationFraction: validation rows are given already\n  limit: expected a positive integer, got 0",
+    );
+    await expect(loadDataset({ source: "shell-recipes", format: "x" })).rejects.toThrow(
+      "Unknown data format",
+    );
+  });
+
+  it("of a null in Parquet name the row", async () => {
+    const path = fileURLToPath(new URL("../fixtures/data/messages.parquet", import.meta.url));
+    await expect(loadDataset({ source: path })).rejects.toThrow(
+      'messages.parquet row 2: messages[1]: "content": expected text, got null',
+    );
+  });
+});

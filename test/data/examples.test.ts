@@ -1,0 +1,145 @@
+import { describe, expect, it } from "vitest";
+import { previewExample } from "../../src/data/encode.ts";
+import { type DatasetRow, type EncodeOptions, encodeDataset } from "../../src/data/examples.ts";
+import type { Row } from "../../src/data/formats/format.ts";
+import { chatCodec, plainCodec } from "./codecs.ts";
+
+const rowsOf = (...rows: Row[]): DatasetRow[] =>
+  rows.map((row, i) => ({ row, where: { file: "a.jsonl", line: i + 1, unit: "line" } }));
+const pair = (prompt: string, completion: string): Row => ({
+  kind: "conversation",
+  messages: [
+    { role: "user", content: prompt },
+    { role: "assistant", content: completion },
+  ],
+});
+
+const codec = chatCodec(null); // one token a digit
+const encode = (rows: DatasetRow[], options: EncodeOptions): ReturnType<typeof encodeDataset> =>
+  encodeDataset(rows, codec, options);
+const texts = (dataset: ReturnType<typeof encodeDataset>): string[] =>
+  dataset.examples.map((example) =>
+    previewExample(example, codec.tokenizer)
+      .map(({ text, isLabel }) => (isLabel ? `[${text}]` : text))
+      .join(""),
+  );
+
+describe("encodeDataset", () => {
+  it("counts what it did", () => {
+    const dataset = encode(rowsOf(pair("1212", "33"), pair("1", "323")), { maxLength: 100 });
+    expect(texts(dataset)).toEqual(["1212[33<|im_end|>]", "1[323<|im_end|>]"]);
+    expect(dataset.report).toEqual({
+      rows: 2,
+      examples: 2,
+      truncated: 0,
+      truncatedLabels: 0,
+      dropped: 0,
+      split: 0,
+      inexact: 0,
+      promptTokens: 5,
+      labelTokens: 7,
+      longest: 7,
+    });
+  });
+
+  it("cuts the left of the prompt, and drops a row whose completion does not fit", () => {
+    const rows = rowsOf(pair("1212", "33"), pair("1212", "3333"), pair("1", "333"), pair("1", "3"));
+    const dataset = encode(rows, { maxLength: 5 });
+    expect(texts(dataset)).toEqual(["12[33<|im_end|>]", "1[333<|im_end|>]", "1[3<|im_end|>]"]);
+    expect(dataset.rowOf).toEqual([0, 2, 3]);
+    expect(dataset.examples.map((example) => example.index)).toEqual([0, 1, 2]);
+    expect(dataset.report).toMatchObject({ rows: 4, examples: 3, truncated: 1, dropped: 1, longest: 9 });
+  });
+
+  it("drops or refuses every row that is too long, if asked to", () => {
+    const rows = rowsOf(pair("1212", "33"), pair("1", "3"));
+    const dropped = encode(rows, { maxLength: 5, truncation: "drop" });
+    expect(dropped.report).toMatchObject({ examples: 1, truncated: 0, dropped: 1 });
+    expect(() => encode(rows, { maxLength: 5, truncation: "error" })).toThrow(
+      "The data cannot be trained on (1 problem)\n  a.jsonl:1: 7 tokens are more than maxLength 5",
+    );
+  });
+
+  it("keeps the completion whole in every way of cutting", () => {
+    for (let prompt = 0; prompt < 9; prompt++)
+      for (let completion = 1; completion < 9; completion++)
+        for (let maxLength = 2; maxLength < 12; maxLength++) {
+          const row = pair("1".repeat(prompt), "32".repeat(9).slice(0, completion));
+          for (const one of [codec, plainCodec()]) {
+            let dataset: ReturnType<typeof encodeDataset>;
+            try {
+              dataset = encodeDataset(rowsOf(row), one, { maxLength });
+            } catch (error) {
+              expect(String(error)).toContain("No examples are left");
+              continue;
+            }
+            const [example] = dataset.examples;
+            const labels = example?.ids.filter((_, i) => example.isLabel[i] === 1) ?? [];
+            const bare = one === codec && prompt === 0 ? 1 : 0; // nothing to predict its first token from
+            const whole = [
+              ...one.tokenizer.encode("32".repeat(9).slice(0, completion), { continues: prompt > 0 }),
+            ];
+            expect([...labels]).toEqual([...whole, one.tokenizer.eosId].slice(bare));
+            expect(example?.ids.length).toBeLessThanOrEqual(maxLength);
+            expect(example?.isLabel[0]).toBe(0);
+          }
+        }
+  });
+
+  it("keeps BOS when it cuts", () => {
+    const one = plainCodec();
+    const dataset = encodeDataset(rowsOf(pair("1 2 1 2 1 2 1 2", "3")), one, { maxLength: 7 });
+    const [example] = dataset.examples;
+    expect(example?.ids[0]).toBe(one.tokenizer.bosId);
+    expect(example?.ids.length).toBe(7);
+  });
+
+  it("says how many labels of earlier turns were cut away", () => {
+    const messages = (["user", "assistant", "user", "assistant"] as const).map((role) => ({
+      role,
+      content: "3",
+    }));
+    const rows = rowsOf({ kind: "conversation", messages });
+    const whole = encodeDataset(rows, chatCodec(), { maxLength: 1000 });
+    const length = whole.report.longest;
+    const cut = encodeDataset(rows, chatCodec(), { maxLength: length - 8 });
+    expect(whole.report).toMatchObject({ labelTokens: 4, truncatedLabels: 0 });
+    expect(cut.report.truncated).toBe(1);
+    expect(cut.report.labelTokens + cut.report.truncatedLabels).toBe(4);
+    expect(encodeDataset(rows, chatCodec(), { maxLength: 4 }).report).toMatchObject({
+      labelTokens: 2,
+      truncatedLabels: 2,
+    });
+  });
+
+  it("splits plain text into windows that learn every token but the first exactly once", () => {
+    const text = "12332132113";
+    for (let maxLength = 2; maxLength < 14; maxLength++) {
+      const { examples, report, rowOf } = encode(rowsOf({ kind: "text", text }), { maxLength });
+      const learned = examples.flatMap(({ ids, isLabel }) => [...ids].filter((_, i) => isLabel[i] === 1));
+      expect(learned).toEqual([...codec.tokenizer.encode(text), codec.tokenizer.eosId].slice(1));
+      expect(Math.max(...examples.map(({ ids }) => ids.length))).toBeLessThanOrEqual(maxLength);
+      expect(rowOf).toEqual(examples.map(() => 0));
+      expect(report).toMatchObject({ rows: 1, dropped: 0, truncated: 0, split: maxLength < 12 ? 1 : 0 });
+    }
+  });
+
+  it("reports every row that cannot be trained on, by file and line", () => {
+    const user: Row = { kind: "conversation", messages: [{ role: "user", content: "1" }] };
+    expect(() => encode(rowsOf(user, pair("1", "3"), user), { maxLength: 10 })).toThrow(
+      "The data cannot be trained on (2 problems)\n  a.jsonl:1: the model has no chat template, so a row must be one prompt and one completion; got user\n  a.jsonl:3: ",
+    );
+  });
+
+  it("refuses to train on nothing, and lengths that hold nothing", () => {
+    expect(() => encode([], { maxLength: 10 })).toThrow(
+      "No examples are left (1 problem)\n  maxLength: there are no rows",
+    );
+    expect(() => encode(rowsOf(pair("1", "3333")), { maxLength: 5 })).toThrow(
+      "maxLength: all 1 rows are longer than 5 tokens; the longest has 6",
+    );
+    expect(() => encode(rowsOf(pair("1", "3")), { maxLength: 1 })).toThrow(
+      "Invalid option\n  maxLength: expected at least 2 tokens, got 1",
+    );
+  });
+});

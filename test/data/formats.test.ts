@@ -1,0 +1,244 @@
+import { describe, expect, it } from "vitest";
+import type { DataFormat, DataRecord, FieldMapping, Row } from "../../src/data/formats/format.ts";
+import { dataFormats, describeUndetected, detectFormat, findFormat } from "../../src/data/formats/table.ts";
+
+interface Parsed {
+  readonly row: Row | null;
+  readonly problems: readonly string[];
+}
+
+function parse(format: string, record: DataRecord, mapping: FieldMapping = {}): Parsed {
+  const problems: string[] = [];
+  const row = findFormat(format).parse(record, mapping, (message) => problems.push(message));
+  return { row, problems };
+}
+
+/** "role: content" of each turn, for records that have nothing wrong. */
+function turns(format: string, record: DataRecord, mapping?: FieldMapping): string[] {
+  const { row, problems } = parse(format, record, mapping);
+  expect(problems).toEqual([]);
+  return row?.kind === "conversation" ? row.messages.map((m) => `${m.role}: ${m.content}`) : [];
+}
+
+function problems(format: string, record: DataRecord, mapping?: FieldMapping): readonly string[] {
+  const parsed = parse(format, record, mapping);
+  expect(parsed.row).toBeNull();
+  return parsed.problems;
+}
+
+const SAMPLES: Readonly<Record<string, DataRecord>> = {
+  "prompt-completion": { prompt: "p", completion: "c" },
+  messages: {
+    messages: [
+      { role: "user", content: "p" },
+      { role: "assistant", content: "c" },
+    ],
+  },
+  alpaca: { instruction: "i", input: "", output: "o" },
+  sharegpt: {
+    conversations: [
+      { from: "human", value: "p" },
+      { from: "gpt", value: "c" },
+    ],
+  },
+  text: { text: "t" },
+};
+
+describe("the table of formats", () => {
+  it("detects each format by its sample, and has a sample for each", () => {
+    expect(dataFormats.map((format) => format.name).sort()).toEqual(Object.keys(SAMPLES).sort());
+    for (const [name, record] of Object.entries(SAMPLES)) {
+      expect(detectFormat(record, {})?.name).toBe(name);
+      expect(parse(name, record).problems).toEqual([]);
+    }
+  });
+
+  it("lets the mapping decide", () => {
+    const name = (record: DataRecord, mapping: FieldMapping): string | undefined =>
+      (detectFormat(record, mapping) as DataFormat | null)?.name;
+    const record = { question: "q", answer: "a", text: "t" };
+    expect(name(record, { promptField: "question", completionField: "answer" })).toBe("prompt-completion");
+    expect(name(record, { promptTemplate: "{{question}}", completionField: "answer" })).toBe(
+      "prompt-completion",
+    );
+    expect(name({ prompt: "p", command: "c" }, { completionField: "command" })).toBe("prompt-completion");
+    expect(name({ instruction: "i", output: "o", text: "t" }, { textField: "text" })).toBe("text");
+    expect(name({ chat: [{ role: "user", content: "" }] }, { messagesField: "chat" })).toBe("messages");
+    expect(name({ question: "q", answer: "a" }, {})).toBeUndefined();
+  });
+
+  it("says what there is when nothing fits", () => {
+    expect(describeUndetected({ question: "q", answer: "a" })).toMatch(
+      /^cannot tell the data format: the record has "question", "answer"\. Name the fields \(promptField and completionField\), or give one of the formats: messages \(/,
+    );
+    expect(() => findFormat("chatml")).toThrow(
+      'Unknown data format\n  format: "chatml"; known: messages, sharegpt, alpaca, prompt-completion, text',
+    );
+  });
+});
+
+describe("prompt-completion", () => {
+  it("takes fields by name or mapping, a system message, and a template", () => {
+    expect(turns("prompt-completion", { prompt: "p", completion: " c\n" })).toEqual([
+      "user: p",
+      "assistant:  c\n",
+    ]);
+    const record = { q: "why", a: 42, s: "be brief", lang: "German" };
+    const mapping = { promptField: "q", completionField: "a", systemField: "s" };
+    expect(turns("prompt-completion", record, mapping)).toEqual([
+      "system: be brief",
+      "user: why",
+      "assistant: 42",
+    ]);
+    expect(
+      turns("prompt-completion", record, { ...mapping, promptTemplate: "{{ q }} in {{lang}}? {x} {{q}}" })[1],
+    ).toBe("user: why in German? {x} why");
+  });
+
+  it("takes an empty prompt and a missing system message", () => {
+    const mapping = { systemField: "s" };
+    expect(turns("prompt-completion", { prompt: "", completion: "c" }, mapping)).toEqual([
+      "user: ",
+      "assistant: c",
+    ]);
+    expect(turns("prompt-completion", { prompt: "p", completion: "c", s: null }, mapping)).toHaveLength(2);
+  });
+
+  it("does not take a template's own text from fields twice", () => {
+    const record = { prompt: "{{completion}} $& $1", completion: "secret" };
+    expect(turns("prompt-completion", record, { promptTemplate: "<{{prompt}}>" })[0]).toBe(
+      "user: <{{completion}} $& $1>",
+    );
+  });
+
+  it("reports everything wrong at once", () => {
+    expect(problems("prompt-completion", { question: "q", completion: " \n" })).toEqual([
+      'no field "prompt"; the record has "question", "completion"',
+      'field "completion" is empty: there is nothing to learn from it',
+    ]);
+    expect(problems("prompt-completion", { prompt: ["p"], completion: null })).toEqual([
+      'field "prompt": expected text, got an array',
+      'field "completion": expected text, got null',
+    ]);
+    expect(
+      problems("prompt-completion", { a: 1, completion: "c" }, { promptTemplate: "{{b}} {{constructor}}" }),
+    ).toEqual([
+      'prompt template: no field "b"; the record has "a", "completion"',
+      'prompt template: no field "constructor"; the record has "a", "completion"',
+    ]);
+  });
+});
+
+describe("alpaca", () => {
+  it("joins instruction and input by a blank line, without Alpaca's preamble", () => {
+    const record = { instruction: "Add", input: "1 2", output: "3" };
+    expect(turns("alpaca", record)).toEqual(["user: Add\n\n1 2", "assistant: 3"]);
+    expect(turns("alpaca", { instruction: "Sing", output: "la" })).toEqual(["user: Sing", "assistant: la"]);
+  });
+
+  it("reports missing and empty fields", () => {
+    expect(problems("alpaca", { input: 1, output: "" })).toEqual([
+      'no field "instruction"; the record has "input", "output"',
+      'field "output" is empty: there is nothing to learn from it',
+    ]);
+  });
+});
+
+describe("messages", () => {
+  const user = { role: "user", content: "hi" };
+  const assistant = { role: "assistant", content: "hello" };
+
+  it("takes several turns of all roles, in any order", () => {
+    const messages = [
+      { role: "system", content: "s" },
+      user,
+      user,
+      assistant,
+      { role: "tool", content: "1" },
+      assistant,
+    ];
+    expect(turns("messages", { messages })).toEqual([
+      "system: s",
+      "user: hi",
+      "user: hi",
+      "assistant: hello",
+      "tool: 1",
+      "assistant: hello",
+    ]);
+  });
+
+  it("takes text in parts, and the list under other names", () => {
+    const parts = {
+      role: "user",
+      content: [
+        { type: "text", text: "a" },
+        { type: "text", text: "b" },
+      ],
+    };
+    expect(turns("messages", { conversation: [parts, assistant] })[0]).toBe("user: ab");
+    expect(turns("messages", { chat: [user, assistant] }, { messagesField: "chat" })).toHaveLength(2);
+  });
+
+  it("reports every faulty turn", () => {
+    const messages = [
+      { role: "bot", content: "x" },
+      { content: "x" },
+      "x",
+      { role: "user" },
+      { role: "assistant", content: " " },
+      { role: "assistant", content: null, tool_calls: [{}] },
+      { role: "user", content: [{ type: "image_url" }] },
+      { role: "user", content: 5 },
+    ];
+    expect(problems("messages", { messages })).toEqual([
+      'messages[0]: unknown "role" "bot"; known: system, user, assistant, tool',
+      'messages[1]: no "role"; the turn has "content"',
+      "messages[2]: expected an object, got a string",
+      'messages[3]: no "content"; the turn has "role"',
+      "messages[4]: the assistant's turn is empty: there is nothing to learn from it",
+      'messages[5]: "content" is empty: turns that are tool calls are not supported',
+      'messages[6]: "content": only parts of type "text" can be trained on',
+      'messages[7]: "content": expected text, got a number',
+    ]);
+  });
+
+  it("reports a conversation in which nobody answers, and what is no list", () => {
+    const nobody = '"messages" has no assistant turn: there is nothing to learn from it';
+    expect(problems("messages", { messages: [user] })).toEqual([nobody]);
+    expect(problems("messages", { messages: [] })).toEqual([nobody]);
+    expect(problems("messages", { messages: "hi" })).toEqual([
+      'field "messages": expected a list of turns, got a string',
+    ]);
+    expect(problems("messages", { a: 1 })).toEqual(['no field "messages"; the record has "a"']);
+  });
+});
+
+describe("sharegpt", () => {
+  it("translates roles, and takes a system message beside the list", () => {
+    const conversations = [
+      { from: "human", value: "p" },
+      { from: "gpt", value: "c" },
+    ];
+    expect(turns("sharegpt", { conversations, system: "s" })).toEqual([
+      "system: s",
+      "user: p",
+      "assistant: c",
+    ]);
+  });
+
+  it("reports unknown roles", () => {
+    expect(problems("sharegpt", { conversations: [{ from: "alien", value: "p" }] })).toEqual([
+      'conversations[0]: unknown "from" "alien"; known: system, human, user, gpt, assistant, chatgpt, tool, observation',
+    ]);
+  });
+});
+
+describe("text", () => {
+  it("takes text as it is, and refuses none", () => {
+    expect(parse("text", { text: " a\n" }).row).toEqual({ kind: "text", text: " a\n" });
+    expect(parse("text", { body: "b" }, { textField: "body" }).row).toEqual({ kind: "text", text: "b" });
+    expect(problems("text", { text: " " })).toEqual([
+      'field "text" is empty: there is nothing to learn from it',
+    ]);
+  });
+});
