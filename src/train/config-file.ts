@@ -9,7 +9,7 @@ import { latestRunFolder } from "./run-folder.ts";
 import { describeSettings, flagName, type Layer } from "./settings.ts";
 
 /** The file in a run folder that holds the run's options. */
-export const CONFIG_FILE = "config.json";
+export const CONFIG_FILE = "run.json";
 
 /** The recipe that runs when neither model nor data nor a config file is named. */
 export const QUICKSTART = "quickstart";

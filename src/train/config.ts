@@ -299,7 +299,7 @@ export const trainSettings = {
   clipNorm: setting(positive.nullable(), 1, {
     group: OPTIMIZER,
     value: "x",
-    description: "largest global norm of the gradient (none: no clipping)",
+    description: "largest global norm of the gradient; none does not clip",
     knownAs: ["maxGradNorm", "gradientClipping", "gradClip"],
   }) as Setting<number | null>,
   labelSmoothing: setting(share, 0, {

@@ -72,7 +72,7 @@ export async function latestRunFolder(): Promise<string> {
 /** Modification time of the newest file of a run; 0 where it is not a run folder. */
 async function configTime(folder: string): Promise<number> {
   const times = await Promise.all(
-    ["config.json", "metrics.jsonl"].map((file) =>
+    ["run.json", "metrics.jsonl"].map((file) =>
       stat(join(folder, file)).then(
         (s) => s.mtimeMs,
         () => 0,

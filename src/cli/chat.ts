@@ -1,0 +1,99 @@
+import { createInterface, type Interface } from "node:readline/promises";
+import type { Command } from "commander";
+import { z } from "zod";
+import { type Setting, setting } from "../train/settings.ts";
+import { type Cli, examples } from "./command.ts";
+import { stream } from "./generate.ts";
+import { samplingOf, samplingSettings } from "./generate-settings.ts";
+import { watchInterrupts } from "./interrupt.ts";
+import { type GenerateRequest, importLoadModel, type LoadedModel, type Message } from "./library.ts";
+import { modelSettings, progressTo, resolveModel } from "./model-settings.ts";
+import { addSettings, settingsOf } from "./options.ts";
+
+const schema = z.strictObject({
+  system: setting(z.string().min(1).nullable(), null, {
+    group: "Prompt",
+    value: "text",
+    description: "system message",
+  }) as Setting<string | null>,
+  ...modelSettings,
+  ...samplingSettings,
+});
+
+const HELP = "/reset forgets the conversation, /exit (or Ctrl-D) ends; Ctrl-C stops an answer";
+
+/** `lowrank chat`: a conversation, one line per turn. */
+export function build(command: Command, cli: Cli): void {
+  addSettings(command, schema)
+    .addHelpText(
+      "after",
+      examples(["lowrank chat", "lowrank chat --adapter runs/shell-recipes-1 --temperature 0.7"]),
+    )
+    .action(() => action(command, cli));
+}
+
+async function action(command: Command, cli: Cli): Promise<void> {
+  const choice = settingsOf(command, schema);
+  const progress = progressTo(cli);
+  const loadModel = await importLoadModel();
+  const model = await loadModel({ ...(await resolveModel(choice)), onProgress: progress.onProgress }).finally(
+    progress.close,
+  );
+  const system: Message[] = choice.system === null ? [] : [{ role: "system", content: choice.system }];
+  try {
+    await converse(model, system, samplingOf(choice), cli);
+  } finally {
+    await model.close();
+  }
+}
+
+async function converse(
+  model: LoadedModel,
+  system: readonly Message[],
+  sampling: GenerateRequest,
+  cli: Cli,
+): Promise<void> {
+  const isLive = process.stdin.isTTY === true && cli.out.isLive;
+  const lines = createInterface({ input: process.stdin, ...(isLive ? { output: process.stdout } : {}) });
+  let messages = [...system];
+  if (isLive) cli.out.write(`${cli.out.style.dim(HELP)}\n`);
+  for await (const line of turns(lines, isLive ? cli.out.style.bold("> ") : "")) {
+    const said = line.trim();
+    if (said === "/exit" || said === "/quit") break;
+    if (said === "/reset") messages = [...system];
+    if (said === "/help") cli.out.write(`${HELP}\n`);
+    if (said === "" || /^\/(reset|help)$/.test(said)) continue;
+    messages = await answer(model, [...messages, { role: "user", content: line }], sampling, lines, cli);
+  }
+  lines.close();
+}
+
+/** Lines until the input ends; the prompt stands before each. */
+async function* turns(lines: Interface, prompt: string): AsyncGenerator<string> {
+  lines.setPrompt(prompt);
+  lines.prompt();
+  for await (const line of lines) {
+    yield line;
+    lines.prompt();
+  }
+}
+
+/** The conversation with the model's answer, also where the user cut it short. */
+async function answer(
+  model: LoadedModel,
+  messages: Message[],
+  sampling: GenerateRequest,
+  lines: Interface,
+  cli: Cli,
+): Promise<Message[]> {
+  const interrupts = watchInterrupts(() => undefined);
+  const stop = (): void => void process.emit("SIGINT"); // readline keeps Ctrl-C to itself on a terminal
+  lines.on("SIGINT", stop);
+  try {
+    const content = await stream(model, { ...sampling, messages, signal: interrupts.signal }, cli);
+    return [...messages, { role: "assistant", content }];
+  } finally {
+    lines.off("SIGINT", stop);
+    interrupts.dispose();
+  }
+}

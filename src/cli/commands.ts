@@ -1,0 +1,11 @@
+import type { CommandEntry } from "./command.ts";
+
+/** Every command: a new one is its file and a line here. */
+export const commands: readonly CommandEntry[] = [
+  { name: "train", summary: "fine-tune a model with an adapter", load: () => import("./train.ts") },
+  { name: "generate", summary: "answer a prompt", load: () => import("./generate.ts") },
+  { name: "chat", summary: "talk with a model", load: () => import("./chat.ts") },
+  { name: "evaluate", summary: "measure a model on data", load: () => import("./evaluate.ts") },
+  { name: "merge", summary: "fold an adapter into its base model", load: () => import("./merge.ts") },
+  { name: "inspect", summary: "say what a model, adapter or run is", load: () => import("./inspect.ts") },
+];

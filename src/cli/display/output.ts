@@ -1,0 +1,44 @@
+import pc from "picocolors";
+
+/** Colours that are switched off where they would be noise. */
+export interface Style {
+  readonly isColored: boolean;
+  dim(text: string): string;
+  bold(text: string): string;
+  green(text: string): string;
+  yellow(text: string): string;
+  red(text: string): string;
+  cyan(text: string): string;
+}
+
+/** Colours, or none: then every function returns its text. */
+export function style(isColored: boolean): Style {
+  const { dim, bold, green, yellow, red, cyan } = pc.createColors(isColored);
+  return { isColored, dim, bold, green, yellow, red, cyan };
+}
+
+/** Where a command writes. */
+export interface Output {
+  write(text: string): void;
+  readonly stream: NodeJS.WritableStream;
+  /** A terminal whose last line can be redrawn. */
+  readonly isLive: boolean;
+  /** Cells in a line. */
+  columns(): number;
+  readonly style: Style;
+}
+
+const PIPED_COLUMNS = 100;
+
+/** An output over a stream: live and coloured on a terminal; NO_COLOR and FORCE_COLOR are respected. */
+export function outputTo(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv = process.env): Output {
+  const isTerminal = stream.isTTY === true && env.TERM !== "dumb";
+  const isColored = !env.NO_COLOR && (isTerminal || (!!env.FORCE_COLOR && env.FORCE_COLOR !== "0"));
+  return {
+    write: (text) => void stream.write(text),
+    stream,
+    isLive: isTerminal,
+    columns: () => (isTerminal ? Math.max(40, stream.columns ?? 80) : PIPED_COLUMNS),
+    style: style(isColored),
+  };
+}

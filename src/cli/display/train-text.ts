@@ -1,0 +1,180 @@
+import type {
+  DoneEvent,
+  EvaluationEvent,
+  PlanEvent,
+  PreviewEvent,
+  PreviewSpan,
+  Sample,
+  StepEvent,
+} from "../../train/events.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatInteger,
+  formatLearningRate,
+  formatLoss,
+  formatRate,
+  formatShare,
+} from "./format.ts";
+import type { Style } from "./output.ts";
+import { labelled, printable, sideBySide } from "./text.ts";
+
+/** The plan as a table. */
+export function planLines(plan: PlanEvent, columns: number): string[] {
+  const { padded, trie, labels } = plan.tokensPerEpoch;
+  const held = [
+    plan.validationExamples > 0 ? `${formatInteger(plan.validationExamples)} validation` : "",
+    plan.testExamples > 0 ? `${formatInteger(plan.testExamples)} test` : "",
+  ].filter((text) => text !== "");
+  const cut = [
+    plan.truncated > 0 ? `${formatInteger(plan.truncated)} truncated` : "",
+    plan.dropped > 0 ? `${formatInteger(plan.dropped)} dropped` : "",
+  ].filter((text) => text !== "");
+  const rows: [string, string][] = [
+    ["Model", plan.model],
+    [
+      "Adapter",
+      `${plan.method}: ${formatInteger(plan.trainableParameters)} of ${formatCount(plan.totalParameters)} ` +
+        `parameters (${formatShare(plan.share)})`,
+    ],
+    ["Data", [`${plan.data}: ${formatInteger(plan.examples)} examples`, ...held, ...cut].join(", ")],
+    [
+      "Tokens",
+      `${formatInteger(padded)} padded → ${formatInteger(trie)} packed (${(padded / Math.max(1, trie)).toFixed(2)} ` +
+        `times fewer), ${formatInteger(labels)} with a loss, per epoch`,
+    ],
+    ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
+    ["Memory", `about ${formatBytes(plan.estimatedMemoryBytes)}`],
+  ];
+  if (plan.estimatedSeconds !== null)
+    rows.push(["Time", `about ${formatDuration(plan.estimatedSeconds * 1000)}`]);
+  rows.push(["Run folder", plan.runFolder]);
+  return labelled(rows, columns);
+}
+
+/** The decoded examples: what the loss ignores is dim; without colours, what it counts stands in «…». */
+export function previewLines(preview: PreviewEvent, style: Style): string[] {
+  const legend = style.isColored ? `${style.dim("dim")} = no loss` : "«…» = trained on";
+  const heading = `${preview.examples.length === 1 ? "One example" : `${preview.examples.length} examples`} as the model sees them (${legend}):`;
+  return [
+    heading,
+    ...preview.examples.flatMap((spans) => [
+      "",
+      ...spans
+        .map((span) => markSpan(span, style))
+        .join("")
+        .split("\n")
+        .map((line) => `  ${line}`),
+    ]),
+  ];
+}
+
+function markSpan(span: PreviewSpan, style: Style): string {
+  const text = printable(span.text);
+  if (!style.isColored) return span.isLabel ? `«${text}»` : text;
+  return text
+    .split("\n")
+    .map((line) => (line === "" ? line : span.isLabel ? style.green(line) : style.dim(line)))
+    .join("\n");
+}
+
+/** Beside the bar: "67/164  loss 2.1340  lr 7.12e-4  812 tokens/s  eta 1m 32s". */
+export function liveStepText(step: StepEvent): string {
+  return [
+    `${step.step}/${step.steps}`,
+    `loss ${formatLoss(step.loss)}`,
+    `lr ${formatLearningRate(step.learningRate)}`,
+    `${formatRate(step.tokensPerSecond)} tokens/s`,
+    `eta ${formatDuration(step.etaMs)}`,
+  ].join("  ");
+}
+
+/** One line of a piped run. */
+export function stepLine(step: StepEvent): string {
+  return [
+    `step ${step.step}/${step.steps}`,
+    `epoch ${step.epoch.toFixed(2)}`,
+    `loss ${formatLoss(step.loss)}`,
+    `lr ${formatLearningRate(step.learningRate)}`,
+    `grad ${step.gradNorm.toFixed(3)}`,
+    `${formatRate(step.tokensPerSecond)} tokens/s`,
+    `${formatRate(step.examplesPerSecond)} examples/s`,
+    `eta ${formatDuration(step.etaMs)}`,
+  ].join("  ");
+}
+
+/** "test loss 3.7630 before training (perplexity 43.08, token accuracy 41.2%, 2,310 tokens, 12.3 s)" */
+export function evaluationLine(evaluation: EvaluationEvent): string {
+  const when = evaluation.step === 0 ? "before training" : `after step ${evaluation.step}`;
+  const best =
+    evaluation.isBest && evaluation.step > 0 && evaluation.split === "validation" ? ", best so far" : "";
+  return (
+    `${evaluation.split} loss ${formatLoss(evaluation.loss)} ${when} ` +
+    `(perplexity ${evaluation.perplexity.toFixed(2)}, token accuracy ${formatShare(evaluation.tokenAccuracy)}, ` +
+    `${formatInteger(evaluation.labelTokens)} tokens, ${formatDuration(evaluation.elapsedMs)}${best})`
+  );
+}
+
+/** Samples, the answers before and after training beside each other (below each other where it is narrow). */
+export function sampleLines(
+  before: readonly Sample[],
+  after: readonly Sample[],
+  columns: number,
+  style: Style,
+): string[] {
+  return after.flatMap((sample, i) => {
+    const earlier = before.find((other) => other.prompt === sample.prompt) ?? before[i];
+    const head = labelled(
+      [
+        ["Prompt", printable(sample.prompt)],
+        ["Expected", printable(sample.reference)],
+      ],
+      columns,
+    );
+    return ["", style.bold(`Sample ${i + 1}`), ...head, ...answers(earlier, sample, columns, style)];
+  });
+}
+
+function answers(before: Sample | undefined, after: Sample, columns: number, style: Style): string[] {
+  const [old, now] = [printable(before?.output ?? "").trim(), printable(after.output).trim()];
+  if (before === undefined) return labelled([["After", now]], columns);
+  if (columns < 72)
+    return labelled(
+      [
+        ["Before", old],
+        ["After", now],
+      ],
+      columns,
+    );
+  const [heading, ...lines] = sideBySide(`Before\n${old}`, `After\n${now}`, columns);
+  return [style.dim(heading as string), ...lines];
+}
+
+/** The end of a run. `split` names the held-out set whose loss is meant. */
+export function summaryLines(
+  done: DoneEvent,
+  split: string,
+  samplePrompt: string | null,
+  columns: number,
+): string[] {
+  const rows: [string, string][] = [];
+  if (done.lossBefore !== null && done.lossAfter !== null)
+    rows.push([
+      `${split} loss`.replace(/^./, (ch) => ch.toUpperCase()),
+      `${formatLoss(done.lossBefore)} → ${formatLoss(done.lossAfter)} nats per token (perplexity ` +
+        `${Math.exp(done.lossBefore).toFixed(2)} → ${Math.exp(done.lossAfter).toFixed(2)})`,
+    ]);
+  rows.push(["Trained", `${formatInteger(done.steps)} steps in ${formatDuration(done.elapsedMs)}`]);
+  if (done.bestStep !== null && done.bestStep !== done.steps)
+    rows.push(["Kept", `the adapter of step ${done.bestStep}`]);
+  rows.push(["Adapter", done.adapterPath], ["Report", done.reportPath]);
+  const prompt = shellQuote(samplePrompt ?? "your prompt");
+  rows.push(["Try it", `lowrank generate --adapter ${shellQuote(done.adapterPath)} ${prompt}`]);
+  return labelled(rows, columns);
+}
+
+/** A word as a shell reads it back. */
+export function shellQuote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

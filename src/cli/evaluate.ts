@@ -1,0 +1,126 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { trainSettings } from "../train/config.ts";
+import { names } from "../train/config-values.ts";
+import { type Setting, setting } from "../train/settings.ts";
+import { type Cli, examples } from "./command.ts";
+import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
+import { type LiveLine, liveLine } from "./display/live-line.ts";
+import { progressDisplay } from "./display/progress.ts";
+import { labelled } from "./display/text.ts";
+import { watchInterrupts } from "./interrupt.ts";
+import { type EvaluateEvent, type EvaluateResult, importEvaluate } from "./library.ts";
+import { modelSettings, resolveModel } from "./model-settings.ts";
+import { addSettings, settingsOf } from "./options.ts";
+
+const { format, promptField, completionField, systemField, promptTemplate } = trainSettings;
+const { messagesField, textField, textUnit, limit, maxLength, truncation, lossOn, batchSize } = trainSettings;
+
+const schema = z.strictObject({
+  ...modelSettings,
+  data: setting(names, ["shell-recipes"], {
+    group: "Data",
+    value: "data",
+    description:
+      "data to measure on: a bundled name (its test split), files (comma-separated) or a Hub data set id",
+    expects: "a name, a file or a list of files",
+  }) as Setting<readonly string[]>,
+  format,
+  promptField,
+  completionField,
+  systemField,
+  promptTemplate,
+  messagesField,
+  textField,
+  textUnit,
+  limit,
+  maxLength,
+  truncation,
+  lossOn,
+  batchSize,
+  generate: setting(z.boolean(), false, {
+    group: "Measures",
+    description: "also answer every prompt: exact match, BLEU, ROUGE-1 and ROUGE-L",
+  }) as Setting<boolean>,
+  maxTokens: setting(z.number().int().min(1), 128, {
+    group: "Measures",
+    value: "n",
+    description: "most tokens of an answer",
+    knownAs: ["maxNewTokens"],
+  }) as Setting<number>,
+});
+
+/** `lowrank evaluate`: loss, perplexity and token accuracy; with --generate the measures of whole answers. */
+export function build(command: Command, cli: Cli): void {
+  addSettings(command, schema)
+    .option("--json", "print the result as JSON")
+    .addHelpText(
+      "after",
+      examples([
+        "lowrank evaluate --adapter runs/shell-recipes-1",
+        "lowrank evaluate --model ./llama --data held-out.jsonl --generate --limit 100 --json",
+      ]),
+    )
+    .action(() => action(command, cli));
+}
+
+async function action(command: Command, cli: Cli): Promise<void> {
+  const choice = settingsOf(command, schema);
+  const interrupts = watchInterrupts(() => undefined);
+  const show = eventDisplay(cli);
+  try {
+    const evaluate = await importEvaluate();
+    const request = { ...choice, ...(await resolveModel(choice)), signal: interrupts.signal };
+    for await (const event of evaluate(request)) {
+      show.show(event);
+      if (event.type !== "result") continue;
+      show.close();
+      cli.out.write(command.opts().json ? jsonOf(event) : textOf(event, cli.out.columns()));
+    }
+  } finally {
+    show.close();
+    interrupts.dispose();
+  }
+}
+
+/** Progress and warnings on stderr: the result alone goes to stdout. */
+function eventDisplay({ err }: Cli): { show(event: EvaluateEvent): void; close(): void } {
+  const bytes = progressDisplay(err);
+  let live: LiveLine | null = null;
+  const close = (): void => {
+    bytes.close();
+    live?.stop();
+    live = null;
+  };
+  return {
+    show: (event) => {
+      if (event.type === "progress") return bytes.show(event);
+      bytes.close();
+      if (event.type === "warning") (live ?? err).write(`warning: ${event.message}\n`);
+      if (event.type !== "examples" || !err.isLive) return;
+      live ??= liveLine(err);
+      live.update(event.done / event.total, `${event.done}/${event.total} examples`);
+    },
+    close,
+  };
+}
+
+function jsonOf({ type: _type, ...result }: EvaluateResult): string {
+  return `${JSON.stringify(result, null, 2)}\n`;
+}
+
+/** The measures as a table. */
+export function textOf(result: EvaluateResult, columns: number): string {
+  const rows: [string, string][] = [
+    ["Loss", `${formatLoss(result.loss)} nats per token`],
+    ["Perplexity", result.perplexity.toFixed(2)],
+    ["Token accuracy", formatShare(result.tokenAccuracy)],
+  ];
+  if (result.exactMatch !== undefined) rows.push(["Exact match", formatShare(result.exactMatch)]);
+  if (result.bleu !== undefined) rows.push(["BLEU", result.bleu.toFixed(2)]);
+  if (result.rouge1 !== undefined) rows.push(["ROUGE-1", result.rouge1.toFixed(4)]);
+  if (result.rougeL !== undefined) rows.push(["ROUGE-L", result.rougeL.toFixed(4)]);
+  const amount = `${formatInteger(result.examples)} examples, ${formatInteger(result.labelTokens)} tokens with a loss`;
+  rows.push(["Over", `${amount}, in ${formatDuration(result.elapsedMs)}`]);
+  return `${labelled(rows, columns).join("\n")}\n`;
+}

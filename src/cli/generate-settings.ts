@@ -1,0 +1,72 @@
+import { z } from "zod";
+import { type Setting, setting } from "../train/settings.ts";
+import type { GenerateRequest } from "./library.ts";
+
+const GROUP = "Sampling";
+
+/** Options of how tokens are chosen; greedy by default. */
+export const samplingSettings = {
+  maxTokens: setting(z.number().int().min(1), 256, {
+    group: GROUP,
+    value: "n",
+    description: "most tokens to generate",
+    knownAs: ["maxNewTokens", "nPredict"],
+  }) as Setting<number>,
+  temperature: setting(z.number().min(0), 0, {
+    group: GROUP,
+    value: "x",
+    description: "0 takes the most likely token, 1 samples as the model says",
+    knownAs: ["temp"],
+  }) as Setting<number>,
+  topK: setting(z.number().int().min(1).nullable(), null, {
+    group: GROUP,
+    value: "n",
+    description: "sample among the n most likely tokens",
+  }) as Setting<number | null>,
+  topP: setting(z.number().gt(0).max(1).nullable(), null, {
+    group: GROUP,
+    value: "share",
+    description: "sample among the most likely tokens that together have this probability",
+  }) as Setting<number | null>,
+  minP: setting(z.number().gt(0).max(1).nullable(), null, {
+    group: GROUP,
+    value: "share",
+    description: "drop tokens below this share of the most likely one's probability",
+  }) as Setting<number | null>,
+  repetitionPenalty: setting(z.number().positive(), 1, {
+    group: GROUP,
+    value: "x",
+    description: "above 1, tokens seen before become less likely",
+    knownAs: ["repeatPenalty"],
+  }) as Setting<number>,
+  seed: setting(z.number().int().min(0), 0, {
+    group: GROUP,
+    value: "n",
+    description: "seed of the sampling",
+  }) as Setting<number>,
+  stop: setting(z.array(z.string().min(1)), [], {
+    group: GROUP,
+    value: "text",
+    description: "end before this text; \\n is a line break; may be repeated",
+  }) as Setting<readonly string[]>,
+};
+
+/** What the user said about sampling, checked. */
+export type SamplingChoice = {
+  readonly [K in keyof typeof samplingSettings]: z.output<(typeof samplingSettings)[K]>;
+};
+
+/** The choice as the library takes it. */
+export function samplingOf(choice: SamplingChoice): GenerateRequest {
+  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop } = choice;
+  return {
+    maxTokens,
+    temperature,
+    repetitionPenalty,
+    seed,
+    stop: stop.map((text) => text.replaceAll("\\n", "\n").replaceAll("\\t", "\t")),
+    ...(topK === null ? {} : { topK }),
+    ...(topP === null ? {} : { topP }),
+    ...(minP === null ? {} : { minP }),
+  };
+}

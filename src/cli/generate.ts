@@ -1,0 +1,99 @@
+import { text as readAll } from "node:stream/consumers";
+import type { Command } from "commander";
+import { z } from "zod";
+import { type Setting, setting } from "../train/settings.ts";
+import { type Cli, examples } from "./command.ts";
+import { printable } from "./display/text.ts";
+import { EXIT, UsageError } from "./errors.ts";
+import { type SamplingChoice, samplingOf, samplingSettings } from "./generate-settings.ts";
+import { watchInterrupts } from "./interrupt.ts";
+import { type GenerateRequest, importLoadModel, type LoadedModel } from "./library.ts";
+import { modelSettings, progressTo, resolveModel } from "./model-settings.ts";
+import { addSettings, settingsOf } from "./options.ts";
+
+const PROMPT = "Prompt";
+
+const schema = z.strictObject({
+  system: setting(z.string().min(1).nullable(), null, {
+    group: PROMPT,
+    value: "text",
+    description: "system message",
+  }) as Setting<string | null>,
+  raw: setting(z.boolean(), false, {
+    group: PROMPT,
+    description: "continue the prompt as it is, without the chat template",
+  }) as Setting<boolean>,
+  ...modelSettings,
+  ...samplingSettings,
+});
+
+type Choice = z.output<typeof schema>;
+
+/** `lowrank generate`: the answer to one prompt, streamed to standard output. */
+export function build(command: Command, cli: Cli): void {
+  addSettings(
+    command.argument("[prompt]", "the prompt; from standard input where it is left out or -"),
+    schema,
+  )
+    .addHelpText(
+      "after",
+      examples([
+        'lowrank generate "Why is the sky blue?"',
+        'lowrank generate --adapter runs/shell-recipes-1 "tar: list the files in an archive"',
+        'lowrank generate --raw --temperature 0.8 --seed 7 "Once upon a time"',
+        "cat question.txt | lowrank generate --max-tokens 64",
+      ]),
+    )
+    .action((prompt: string | undefined) => action(prompt, command, cli));
+}
+
+async function action(promptArgument: string | undefined, command: Command, cli: Cli): Promise<void> {
+  const choice = settingsOf(command, schema);
+  const prompt = await promptText(promptArgument);
+  const request = requestOf(prompt, choice);
+  const interrupts = watchInterrupts(() => undefined);
+  const progress = progressTo(cli);
+  try {
+    const loadModel = await importLoadModel();
+    const model = await loadModel({
+      ...(await resolveModel(choice)),
+      onProgress: progress.onProgress,
+      signal: interrupts.signal,
+    });
+    progress.close();
+    await stream(model, { ...request, signal: interrupts.signal }, cli).finally(() => model.close());
+    if (interrupts.signal.aborted) cli.exitCode = EXIT.interrupted;
+  } finally {
+    progress.close();
+    interrupts.dispose();
+  }
+}
+
+async function promptText(argument: string | undefined): Promise<string> {
+  const isPiped = argument === "-" || (argument === undefined && !process.stdin.isTTY);
+  const prompt = isPiped ? (await readAll(process.stdin)).replace(/\r?\n$/, "") : argument;
+  if (prompt) return prompt;
+  throw new UsageError(
+    'no prompt: give it as an argument, e.g. lowrank generate "Hello", or on standard input',
+  );
+}
+
+function requestOf(prompt: string, choice: Choice): GenerateRequest {
+  if (choice.raw && choice.system !== null)
+    throw new UsageError("--system needs the chat template; leave out --raw");
+  const sampling = samplingOf(choice satisfies SamplingChoice);
+  if (choice.raw) return { ...sampling, prompt, raw: true };
+  const system = choice.system === null ? [] : [{ role: "system", content: choice.system } as const];
+  return { ...sampling, messages: [...system, { role: "user", content: prompt }] };
+}
+
+/** Writes the pieces as they come; returns the whole. On a terminal control characters are made visible. */
+export async function stream(model: LoadedModel, request: GenerateRequest, cli: Cli): Promise<string> {
+  let answer = "";
+  for await (const { text } of model.generate(request)) {
+    answer += text;
+    cli.out.write(cli.out.isLive ? printable(text) : text);
+  }
+  cli.out.write("\n");
+  return answer;
+}

@@ -1,0 +1,93 @@
+import type { Command } from "commander";
+import { sizeOf } from "../tensor/tensor.ts";
+import { groupTensors, type InspectedTensor, type Inspection, inspect } from "../train/inspect.ts";
+import { type Cli, examples } from "./command.ts";
+import { formatBytes, formatCount, formatInteger } from "./display/format.ts";
+import { labelled, printable, table } from "./display/text.ts";
+
+/** `lowrank inspect`: what something on disk is, with shapes and sizes. */
+export function build(command: Command, cli: Cli): void {
+  command
+    .argument("<path>", "a model folder, .gguf or .safetensors file, adapter or run folder")
+    .option("--tensors", "list every tensor instead of one line per kind")
+    .option("--json", "print as JSON")
+    .addHelpText(
+      "after",
+      examples([
+        "lowrank inspect model.gguf",
+        "lowrank inspect runs/shell-recipes-1",
+        "lowrank inspect adapter --tensors",
+      ]),
+    )
+    .action((path: string) => action(path, command.opts(), cli));
+}
+
+interface InspectFlags {
+  readonly tensors?: boolean;
+  readonly json?: boolean;
+}
+
+async function action(path: string, flags: InspectFlags, cli: Cli): Promise<void> {
+  const inspection = await inspect(path);
+  cli.out.write(flags.json ? jsonOf(inspection, flags) : textOf(inspection, flags, cli.out.columns()));
+}
+
+function totals(tensors: readonly InspectedTensor[]): {
+  tensors: number;
+  parameters: number;
+  sizeBytes: number;
+} {
+  return {
+    tensors: tensors.length,
+    parameters: tensors.reduce((sum, tensor) => sum + sizeOf(tensor.shape), 0),
+    sizeBytes: tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
+  };
+}
+
+function jsonOf({ tensors, facts, ...what }: Inspection, flags: InspectFlags): string {
+  const listed = flags.tensors ? { tensors } : { groups: groupTensors(tensors) };
+  const all = { ...what, facts: Object.fromEntries(facts), totals: totals(tensors), ...listed };
+  return `${JSON.stringify(all, null, 2)}\n`;
+}
+
+/** Facts, then a table of tensors with its total. */
+export function textOf(inspection: Inspection, flags: InspectFlags, columns: number): string {
+  const { path, kind, format, facts, tensors } = inspection;
+  const what: [string, string] = [kind.replace(/^./, (ch) => ch.toUpperCase()), `${path} (${format})`];
+  const lines = labelled([what, ...facts.map(([k, v]) => [k, printable(v)] as [string, string])], columns);
+  if (tensors.length > 0)
+    lines.push("", ...(flags.tensors ? tensorTable(tensors) : groupTable(tensors)), "", totalLine(tensors));
+  return `${lines.join("\n")}\n`;
+}
+
+function totalLine(tensors: readonly InspectedTensor[]): string {
+  const { parameters, sizeBytes } = totals(tensors);
+  const count = `${formatInteger(tensors.length)} tensors`;
+  return `${count}, ${formatInteger(parameters)} parameters (${formatCount(parameters)}), ${formatBytes(sizeBytes)}`;
+}
+
+function groupTable(tensors: readonly InspectedTensor[]): string[] {
+  const rows = groupTensors(tensors).map((group) => [
+    group.pattern,
+    `${group.count} ×`,
+    shapeText(group.shape),
+    group.storage,
+    formatInteger(group.parameters),
+    formatBytes(group.sizeBytes),
+  ]);
+  return table([["Tensors", "", "Shape", "Type", "Parameters", "Size"], ...rows], [1, 4, 5]);
+}
+
+function tensorTable(tensors: readonly InspectedTensor[]): string[] {
+  const rows = tensors.map((tensor) => [
+    tensor.name,
+    shapeText(tensor.shape),
+    tensor.storage,
+    formatBytes(tensor.sizeBytes),
+  ]);
+  return table([["Tensor", "Shape", "Type", "Size"], ...rows], [3]);
+}
+
+function shapeText(shape: readonly number[]): string {
+  return `[${shape.join(", ")}]`;
+}

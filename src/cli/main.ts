@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+import { createRequire } from "node:module";
+import { Command } from "commander";
+import type { Cli, CommandEntry } from "./command.ts";
+import { commands } from "./commands.ts";
+import { outputTo } from "./display/output.ts";
+import { failureOf } from "./errors.ts";
+
+const EXAMPLES = `
+Examples:
+  $ lowrank train                                    the quick start: SmolLM2-135M on shell-recipes
+  $ lowrank train --model ./llama --data mine.jsonl --rank 8 --epochs 2
+  $ lowrank generate --adapter runs/shell-recipes-1 "tar: list the files in an archive"
+  $ lowrank inspect model.gguf
+
+Every command has its own help: lowrank train --help`;
+
+/** Runs the command line; returns the exit status. */
+async function run(argv: readonly string[]): Promise<number> {
+  const cli: Cli = { out: outputTo(process.stdout), err: outputTo(process.stderr), exitCode: 0 };
+  try {
+    await (await buildProgram(argv, cli)).parseAsync(argv as string[], { from: "user" });
+    return cli.exitCode;
+  } catch (error) {
+    const failure = failureOf(error, argv.includes("--debug"));
+    if (failure.message !== "") cli.err.write(`${failure.message}\n`);
+    return failure.exitCode;
+  }
+}
+
+async function buildProgram(argv: readonly string[], cli: Cli): Promise<Command> {
+  const program = new Command("lowrank")
+    .description("Fine-tune, merge, swap, serve and explain low-rank adapters of language models.")
+    .version(version(), "--version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .option("--debug", "show where an error came from")
+    .addHelpText("after", EXAMPLES)
+    .exitOverride();
+  const asked = new Set(argv);
+  for (const entry of commands) await addCommand(program, entry, asked.has(entry.name), cli);
+  return program;
+}
+
+/** Only a command that may have been asked for is loaded: help and version stay fast. */
+async function addCommand(program: Command, entry: CommandEntry, isAsked: boolean, cli: Cli): Promise<void> {
+  const command = program
+    .command(entry.name)
+    .summary(entry.summary)
+    .description(`${sentence(entry.summary)}.`);
+  command.option("--debug", "show where an error came from").helpOption("-h, --help", "print this help");
+  if (isAsked) (await entry.load()).build(command, cli);
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function version(): string {
+  return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
+}
+
+/** A reader that went away (`lowrank … | head`) is no error. */
+function endQuietlyWithoutReader(stream: NodeJS.WriteStream): void {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+    throw error;
+  });
+}
+
+endQuietlyWithoutReader(process.stdout);
+endQuietlyWithoutReader(process.stderr);
+process.exitCode = await run(process.argv.slice(2));

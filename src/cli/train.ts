@@ -1,0 +1,67 @@
+import type { Command } from "commander";
+import { trainConfigSchema } from "../train/config.ts";
+import { loadTrainConfig } from "../train/config-file.ts";
+import type { TrainEvent } from "../train/events.ts";
+import { type Cli, examples } from "./command.ts";
+import { type TrainDisplay, trainDisplay } from "./display/train-display.ts";
+import { EXIT, UsageError } from "./errors.ts";
+import { watchInterrupts } from "./interrupt.ts";
+import { importTrain } from "./library.ts";
+import { addSettings, givenSettings } from "./options.ts";
+
+/** `lowrank train`: flags, then a config file, then defaults; events shown as they come. */
+export function build(command: Command, cli: Cli): void {
+  addSettings(command, trainConfigSchema)
+    .option("-c, --config <file>", "YAML or JSON file of options (camelCase keys), or a recipe's name")
+    .option("--json", "print events as JSON lines")
+    .addHelpText(
+      "after",
+      examples([
+        "lowrank train",
+        "lowrank train --model smollm2-135m --data mine.jsonl --rank 8 --target-modules q_proj,v_proj",
+        "lowrank train --config run.yaml --learning-rate 5e-4 --dry-run",
+        "lowrank train --resume runs/mine-1",
+      ]),
+    )
+    .action(() => action(command, cli));
+}
+
+async function action(command: Command, cli: Cli): Promise<void> {
+  const { config: configFile, json } = command.opts<{ config?: string; json?: boolean }>();
+  const flags = givenSettings(command, trainConfigSchema);
+  const config = await UsageError.fromAsync(() => loadTrainConfig({ flags, configFile }));
+  const train = await importTrain();
+  await runTraining(
+    (signal) => train(config, { signal }),
+    json ? jsonLines(cli) : trainDisplay(cli.out),
+    cli,
+  );
+}
+
+/** Shows a run's events to its end. The first Ctrl-C lets the step finish and exits 130; the second ends at once. */
+export async function runTraining(
+  start: (signal: AbortSignal) => AsyncIterable<TrainEvent>,
+  show: TrainDisplay,
+  cli: Cli,
+): Promise<void> {
+  const interrupts = watchInterrupts(() =>
+    show.print("finishing the step and saving; press Ctrl-C again to stop at once"),
+  );
+  try {
+    for await (const event of start(interrupts.signal)) {
+      show.show(event);
+      if (event.type === "stopped" && event.reason === "interrupt") cli.exitCode = EXIT.interrupted;
+    }
+  } finally {
+    show.close();
+    interrupts.dispose();
+  }
+}
+
+function jsonLines(cli: Cli): TrainDisplay {
+  return {
+    show: (event) => cli.out.write(`${JSON.stringify(event)}\n`),
+    print: (line) => cli.err.write(`${line}\n`),
+    close: () => undefined,
+  };
+}

@@ -1,0 +1,236 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { type GgufValue, openGguf } from "../formats/gguf.ts";
+import { openSafetensors } from "../formats/safetensors.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { CONFIG_FILE } from "./config-file.ts";
+import { METRICS_FILE, type MetricsEvent, readMetrics } from "./metrics-log.ts";
+
+/** A tensor in a file. */
+export interface InspectedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Storage type as the file names it. */
+  readonly storage: string;
+  readonly sizeBytes: number;
+}
+
+/** What something on disk is. */
+export interface Inspection {
+  readonly path: string;
+  readonly kind: "model" | "adapter" | "run" | "tensors";
+  /** "Hugging Face folder", "GGUF", "PEFT adapter", … */
+  readonly format: string;
+  /** Label and value, most telling first. */
+  readonly facts: readonly (readonly [string, string])[];
+  readonly tensors: readonly InspectedTensor[];
+}
+
+/** Tensors of one kind: same name but for the layer's number, same shape and storage. */
+export interface TensorGroup {
+  /** The name with "*" for the layer's number. */
+  readonly pattern: string;
+  readonly count: number;
+  readonly shape: readonly number[];
+  readonly storage: string;
+  readonly parameters: number;
+  readonly sizeBytes: number;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+type Fact = readonly [string, string];
+
+/** Says what a model folder, .gguf or .safetensors file, adapter or run folder is. Only headers are read.
+ *  @throws NotFoundError, FormatError, UnsupportedError if it is none of these */
+export async function inspect(path: string): Promise<Inspection> {
+  const status = await stat(path).catch(() => null);
+  if (status === null) throw new NotFoundError(`${path}: there is no such file or folder`);
+  if (status.isDirectory()) return inspectFolder(path);
+  if (extname(path) === ".gguf") return inspectGguf(path);
+  if (extname(path) === ".safetensors") return { ...(await tensorFile(path)), kind: "tensors" };
+  throw new UnsupportedError(`${path}: not a folder, .gguf or .safetensors file`);
+}
+
+/** Tensors by kind, in the order in which they first occur. */
+export function groupTensors(tensors: readonly InspectedTensor[]): readonly TensorGroup[] {
+  const groups = new Map<string, TensorGroup>();
+  for (const { name, shape, storage, sizeBytes } of tensors) {
+    const pattern = name.replace(/(?<=^|\.)\d+(?=\.)/g, "*");
+    const key = `${pattern} ${shape} ${storage}`;
+    const before = groups.get(key) ?? { pattern, count: 0, shape, storage, parameters: 0, sizeBytes: 0 };
+    groups.set(key, {
+      ...before,
+      count: before.count + 1,
+      parameters: before.parameters + sizeOf(shape),
+      sizeBytes: before.sizeBytes + sizeBytes,
+    });
+  }
+  return [...groups.values()];
+}
+
+async function inspectFolder(path: string): Promise<Inspection> {
+  const names = await readdir(path);
+  if (names.includes(CONFIG_FILE)) return inspectRun(path, names);
+  if (names.includes("adapter_config.json")) return inspectAdapter(path, names);
+  if (names.includes("config.json")) return inspectModel(path, names);
+  const known = `${CONFIG_FILE} (a run), adapter_config.json (an adapter) or config.json (a model)`;
+  throw new UnsupportedError(`${path}: neither model, adapter nor run: it holds no ${known}`);
+}
+
+async function inspectModel(path: string, names: readonly string[]): Promise<Inspection> {
+  const config = await readJson(join(path, "config.json"));
+  const pick = (label: string, ...keys: readonly string[]): Fact[] => fact(label, firstOf(config, keys));
+  const facts = [
+    ...pick("Architecture", "architectures", "model_type"),
+    ...pick("Layers", "num_hidden_layers", "n_layer"),
+    ...pick("Hidden size", "hidden_size", "n_embd"),
+    ...pick("Heads", "num_attention_heads", "n_head"),
+    ...pick("Key-value heads", "num_key_value_heads"),
+    ...pick("MLP size", "intermediate_size", "n_inner"),
+    ...pick("Vocabulary", "vocab_size"),
+    ...pick("Context", "max_position_embeddings", "n_positions"),
+    ...pick("Tied embeddings", "tie_word_embeddings"),
+  ];
+  return {
+    path,
+    kind: "model",
+    format: "Hugging Face folder",
+    facts,
+    tensors: await folderTensors(path, names),
+  };
+}
+
+async function inspectAdapter(path: string, names: readonly string[]): Promise<Inspection> {
+  const config = await readJson(join(path, "adapter_config.json"));
+  const isMlx = config.peft_type === undefined && config.lora_parameters !== undefined;
+  const lora = (isMlx ? config.lora_parameters : config) as Json;
+  const facts = [
+    ...fact("Method", config.peft_type ?? config.fine_tune_type),
+    ...fact("Base model", config.base_model_name_or_path ?? config.model),
+    ...fact("Rank", firstOf(lora, ["r", "rank"])),
+    ...fact("Alpha", firstOf(lora, ["lora_alpha", "alpha"])),
+    ...fact("Scale", lora.scale),
+    ...fact("rsLoRA", lora.use_rslora === true ? "yes" : undefined),
+    ...fact("Dropout", firstOf(lora, ["lora_dropout", "dropout"])),
+    ...fact("Bias", config.bias === "none" ? undefined : config.bias),
+    ...fact("Targets", firstOf(lora, ["target_modules", "keys"])),
+    ...fact("Saved modules", config.modules_to_save),
+    ...fact("Layers", config.layers_to_transform ?? config.num_layers),
+  ];
+  const format = isMlx ? "mlx-lm adapter" : "PEFT adapter";
+  return { path, kind: "adapter", format, facts, tensors: await folderTensors(path, names) };
+}
+
+async function inspectRun(path: string, names: readonly string[]): Promise<Inspection> {
+  const config = await readJson(join(path, CONFIG_FILE));
+  const adapter = names.includes("adapter")
+    ? await inspectAdapter(join(path, "adapter"), await readdir(join(path, "adapter")))
+    : null;
+  const checkpoints = names.filter((name) => /^checkpoint-\d+$/.test(name));
+  const facts = [
+    ...[
+      "model",
+      "data",
+      "method",
+      "rank",
+      "alpha",
+      "targetModules",
+      "learningRate",
+      "batchSize",
+      "seed",
+    ].flatMap((key) => fact(key, config[key])),
+    ...(names.includes(METRICS_FILE) ? metricsFacts(await readMetrics(path)) : []),
+    ...fact("checkpoints", checkpoints.length > 0 ? checkpoints : undefined),
+    ...fact("adapter", adapter ? adapter.path : "not written yet"),
+  ];
+  return { path, kind: "run", format: "run folder", facts, tensors: adapter?.tensors ?? [] };
+}
+
+function metricsFacts(metrics: readonly MetricsEvent[]): Fact[] {
+  const steps = metrics.filter((event) => event.type === "step");
+  const last = steps.at(-1);
+  return [
+    ...fact("steps", last ? `${last.step} of ${last.steps}` : "none yet"),
+    ...fact("training loss", last?.loss.toFixed(4)),
+    ...metrics
+      .filter((event) => event.type === "evaluation")
+      .flatMap((event) => fact(`${event.split} loss, step ${event.step}`, event.loss.toFixed(4))),
+  ];
+}
+
+async function inspectGguf(path: string): Promise<Inspection> {
+  const file = await openGguf(path);
+  try {
+    const architecture = String(file.values.get("general.architecture") ?? "unknown");
+    const key = (name: string): GgufValue | undefined => file.values.get(`${architecture}.${name}`);
+    const isAdapter = file.values.get("general.type") === "adapter";
+    const tokens = file.values.get("tokenizer.ggml.tokens");
+    const facts = [
+      ...fact("Name", file.values.get("general.name")),
+      ...fact("Architecture", architecture),
+      ...fact("Licence", file.values.get("general.license")),
+      ...fact("Layers", key("block_count")),
+      ...fact("Hidden size", key("embedding_length")),
+      ...fact("Heads", key("attention.head_count")),
+      ...fact("Key-value heads", key("attention.head_count_kv")),
+      ...fact("MLP size", key("feed_forward_length")),
+      ...fact("Vocabulary", Array.isArray(tokens) ? tokens.length : key("vocab_size")),
+      ...fact("Context", key("context_length")),
+      ...fact("Tokenizer", file.values.get("tokenizer.ggml.model")),
+      ...fact("Alpha", file.values.get("adapter.lora.alpha")),
+    ];
+    const tensors = [...file.entries.values()].map(({ type, ...entry }) =>
+      tensorOf({ ...entry, dtype: type }),
+    );
+    const format = `${isAdapter ? "GGUF adapter" : "GGUF"}, version ${file.version}`;
+    return { path, kind: isAdapter ? "adapter" : "model", format, facts, tensors };
+  } finally {
+    await file.close();
+  }
+}
+
+async function tensorFile(path: string): Promise<Omit<Inspection, "kind">> {
+  const file = await openSafetensors(path);
+  try {
+    const facts = Object.entries(file.metadata).flatMap(([key, value]) => fact(key, value));
+    return { path, format: "safetensors", facts, tensors: [...file.entries.values()].map(tensorOf) };
+  } finally {
+    await file.close();
+  }
+}
+
+function tensorOf(entry: {
+  name: string;
+  shape: readonly number[];
+  dtype: string;
+  sizeBytes: number;
+}): InspectedTensor {
+  const { name, shape, dtype, sizeBytes } = entry;
+  return { name, shape, storage: dtype, sizeBytes };
+}
+
+async function folderTensors(path: string, names: readonly string[]): Promise<InspectedTensor[]> {
+  const files = names.filter((name) => extname(name) === ".safetensors").sort();
+  const opened = await Promise.all(files.map((name) => tensorFile(join(path, basename(name)))));
+  return opened.flatMap((file) => file.tensors);
+}
+
+async function readJson(path: string): Promise<Json> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as Json;
+  } catch (error) {
+    throw new FormatError(path, (error as Error).message, { cause: error });
+  }
+}
+
+function firstOf(json: Json, keys: readonly string[]): unknown {
+  return keys.map((key) => json[key]).find((value) => value !== undefined && value !== null);
+}
+
+/** A line, or none where nothing is known. */
+function fact(label: string, value: unknown): Fact[] {
+  if (value === undefined || value === null) return [];
+  if (Array.isArray(value)) return [[label, value.map(String).join(", ")]];
+  return [[label, typeof value === "object" ? JSON.stringify(value) : String(value)]];
+}
