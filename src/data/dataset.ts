@@ -1,4 +1,5 @@
-import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import { InputError, type Problem } from "../errors.ts";
+import type { HubOptions } from "../formats/hub-repo.ts";
 import { permutation, random } from "../tensor/random.ts";
 import type { DatasetRow } from "./examples.ts";
 import type { DataFormat, FieldMapping } from "./formats/format.ts";
@@ -22,6 +23,10 @@ export interface DatasetOptions extends FieldMapping, ReadOptions {
   readonly format?: string | undefined;
   /** At most so many rows of each split: the first ones. */
   readonly limit?: number | undefined;
+  /** Configuration of a Hub data set that has several. */
+  readonly subset?: string | undefined;
+  /** How the Hub is reached. */
+  readonly hub?: HubOptions | undefined;
   /** Replaces the download from the Hub. */
   readonly fetchDataset?: FetchDataset | undefined;
 }
@@ -82,8 +87,9 @@ const asList = (source: string | readonly string[]): readonly string[] =>
   typeof source === "string" ? [source] : source;
 
 async function resolveSplits(options: DatasetOptions): Promise<SourceFiles> {
+  const fetchDataset = options.fetchDataset ?? hubFetcher(options);
   const resolve = (source: string | readonly string[]): Promise<SourceFiles[]> =>
-    Promise.all(asList(source).map((one) => resolveSource(one, options.fetchDataset ?? fetchFromHub)));
+    Promise.all(asList(source).map((one) => resolveSource(one, fetchDataset)));
   const everyFile = (sources: readonly SourceFiles[]): string[] =>
     sources.flatMap((source) => [...source.train, ...source.validation, ...source.test]);
   const sources = await resolve(options.source);
@@ -95,6 +101,14 @@ async function resolveSplits(options: DatasetOptions): Promise<SourceFiles> {
     train: sources.flatMap((source) => source.train),
     validation: validation ? everyFile(validation) : sources.flatMap((source) => source.validation),
     test: test ? everyFile(test) : sources.flatMap((source) => source.test),
+  };
+}
+
+/** The Hub's client is loaded only when it is needed. */
+function hubFetcher({ subset, hub }: DatasetOptions): FetchDataset {
+  return async (id) => {
+    const { fetchDataset } = await import("../formats/hub-dataset.ts");
+    return fetchDataset(id, { ...hub, subset });
   };
 }
 
@@ -161,9 +175,4 @@ function findDuplicates({ train, validation }: TrainSplit, test: readonly Datase
   const known = (rows: readonly DatasetRow[]): number =>
     rows.filter(({ row }) => seen.has(JSON.stringify(row))).length;
   return { train: train.length - seen.size, validation: known(validation), test: known(test) };
-}
-
-/** Loaded only when a data set comes from the Hub. */
-async function fetchFromHub(id: string): Promise<string> {
-  throw new UnsupportedError(`${id}: data sets of the Hub are not wired up yet`);
 }

@@ -1,6 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join, relative, sep } from "node:path";
 import { NotFoundError } from "../errors.ts";
+import type { HubDataset } from "../formats/hub-dataset.ts";
 import { bundledDatasets, findBundled } from "./bundled.ts";
 import type { FieldMapping } from "./formats/format.ts";
 import { dataExtensions } from "./records.ts";
@@ -17,10 +18,10 @@ export interface SourceFiles {
   readonly mapping?: FieldMapping;
 }
 
-/** Downloads a data set of the Hub and gives the folder it is in. */
-export type FetchDataset = (id: string) => Promise<string>;
+/** Fetches a data set of the Hub. */
+export type FetchDataset = (id: string) => Promise<HubDataset>;
 
-const HUB_ID = /^[\w.-]+\/[\w.-]+$/;
+const HUB_ID = /^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/;
 
 /** Finds what a source means: a file or folder, else the name of a bundled data set, else a Hub id (owner/name).
  *  In a folder, files or subfolders called train…, validation… (valid, val, dev) and test… are those splits.
@@ -34,7 +35,7 @@ export async function resolveSource(source: string, fetchDataset: FetchDataset):
     const { name, format, mapping, files } = bundled;
     return { ...noFiles(name), format, mapping, train: [files.train], test: [files.test] };
   }
-  if (HUB_ID.test(source) && extname(source) === "") return folderFiles(await fetchDataset(source), source);
+  if (HUB_ID.test(source) && !isDataFile(source)) return hubFiles(await fetchDataset(source), source);
   const names = bundledDatasets.map((dataset) => dataset.name).join(", ");
   throw new NotFoundError(
     `No data "${source}": it is no file or folder here, no bundled data set (${names}), and no Hub id (owner/name)`,
@@ -59,7 +60,7 @@ async function folderFiles(folder: string, name: string): Promise<SourceFiles> {
   const files = entries
     .filter((entry) => !entry.isDirectory()) // links count: the Hub's cache is made of them
     .map((entry) => join(entry.parentPath, entry.name))
-    .filter((file) => dataExtensions.includes(extname(file).toLowerCase()) && !isHidden(folder, file))
+    .filter((file) => isDataFile(file) && !isHidden(folder, file))
     .sort();
   if (files.length === 0)
     throw new NotFoundError(`The folder ${folder} holds no data files (${dataExtensions.join(", ")})`);
@@ -68,6 +69,23 @@ async function folderFiles(folder: string, name: string): Promise<SourceFiles> {
   // Where files are named after splits, the others are descriptions; where none is, all are training data.
   const train = of("train").length > 0 ? of("train") : of(null);
   return { name, train, validation: of("validation"), test: of("test") };
+}
+
+/** The splits of these names, else the first that starts so (`train_sft`); a split of another name is not used. */
+function hubFiles({ folder, files }: HubDataset, name: string): SourceFiles {
+  const of = (split: Split): string[] => {
+    const names = files.map((file) => file.split);
+    const chosen = names.includes(split) ? split : names.find((candidate) => splitOf(candidate) === split);
+    return files.filter((file) => file.split === chosen).map((file) => join(folder, file.path));
+  };
+  const train = of("train");
+  const splits = [...new Set(files.map((file) => file.split))].join(", ");
+  if (train.length === 0) throw new NotFoundError(`${name} has no split for training; it has: ${splits}`);
+  return { name, train, validation: of("validation"), test: of("test") };
+}
+
+function isDataFile(path: string): boolean {
+  return dataExtensions.includes(extname(path).toLowerCase());
 }
 
 function isHidden(folder: string, file: string): boolean {
@@ -87,6 +105,8 @@ const SPLIT_NAMES: ReadonlyMap<string, Split> = new Map([
   ["dev", "validation"],
   ["test", "test"],
   ["testing", "test"],
+  ["eval", "test"],
+  ["evaluation", "test"],
 ]);
 
 /** The split a relative path names in its file name or a folder's: `train-00000-of-00001.parquet`, `test/0.jsonl`. */

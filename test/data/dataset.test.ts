@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { bundledDatasets } from "../../src/data/bundled.ts";
 import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
 import type { DatasetRow } from "../../src/data/examples.ts";
+import type { HubDataset } from "../../src/formats/hub-dataset.ts";
 import { writeFiles } from "./files.ts";
 
 const lines = (...numbers: number[]): string =>
@@ -86,17 +87,27 @@ describe("sources", () => {
     expect(numbers((await loadDataset({ source: unnamed })).train)).toEqual([1, 2, 3]);
   });
 
-  it("may be a data set of the Hub, which is downloaded as a folder", async () => {
-    const folder = writeFiles({ "data/train.jsonl": lines(1), "data/test.jsonl": lines(2) });
-    const asked: string[] = [];
-    const fetchDataset = async (id: string): Promise<string> => {
-      asked.push(id);
-      return folder;
+  it("may be a data set of the Hub", async () => {
+    const folder = writeFiles({ "a.jsonl": lines(1), "b.jsonl": lines(2), "c.jsonl": lines(3) });
+    const load = async (source: string, ...splits: string[]): Promise<number[][]> => {
+      const files = splits.map((split, i) => ({
+        path: `${"abc"[i]}.jsonl`,
+        split,
+        format: "jsonl" as const,
+      }));
+      const fetchDataset = async (id: string): Promise<HubDataset> => {
+        expect(id).toBe(source);
+        return { folder, files };
+      };
+      const dataset = await loadDataset({ source, fetchDataset });
+      expect(dataset.name).toBe(source);
+      return [dataset.train, dataset.validation, dataset.test].map(numbers);
     };
-    const dataset = await loadDataset({ source: "somebody/recipes", fetchDataset });
-    expect(asked).toEqual(["somebody/recipes"]);
-    expect(dataset.name).toBe("somebody/recipes");
-    expect([dataset.train, dataset.test].map(numbers)).toEqual([[1], [2]]);
+    expect(await load("some/data", "train", "test", "validation")).toEqual([[1], [3], [2]]);
+    expect(await load("some/data@v1.0", "other", "train_sft", "train_gen")).toEqual([[2], [], []]);
+    await expect(load("some/data", "sft", "test")).rejects.toThrow(
+      "some/data has no split for training; it has: sft, test",
+    );
   });
 
   it("are refused when they are nothing", async () => {
