@@ -1,6 +1,6 @@
 import type { Span } from "./added-tokens.ts";
 import type { Message, RenderOptions } from "./messages.ts";
-import { pythonStrip } from "./python-strip.ts";
+import { pythonStrip } from "./python-text.ts";
 
 /** A stretch of a rendered conversation. */
 export interface Segment {

@@ -3,7 +3,7 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
 import { cutSegments, type RenderedSegments } from "./chat-segments.ts";
 import type { Message, RenderOptions } from "./messages.ts";
-import { callStrip, STRIP_FUNCTION, useOwnStrip } from "./python-strip.ts";
+import { callStrip, STRIP_FUNCTION, useOwnStrip } from "./python-text.ts";
 
 /** Turns messages into the text a model was trained on. */
 export interface ChatTemplate {

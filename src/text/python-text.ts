@@ -19,6 +19,20 @@ export function pythonStrip(
   return characters.slice(start, end).join("");
 }
 
+/** Python's `text.split()`: the runs of anything but white space. */
+export function pythonSplit(text: string): string[] {
+  const words: string[] = [];
+  let word = "";
+  for (const char of text) {
+    if (!isSpace(char)) word += char;
+    else if (word !== "") {
+      words.push(word);
+      word = "";
+    }
+  }
+  return word === "" ? words : [...words, word];
+}
+
 /** Name under which templates rewritten by `useOwnStrip` expect `callStrip`. */
 export const STRIP_FUNCTION = "lowrank_strip";
 
