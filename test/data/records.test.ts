@@ -26,6 +26,8 @@ describe("JSON Lines", () => {
   });
 
   it("keeps a byte-order mark that is not at the start of the file", async () => {
+    const read = await readContent("a.txt", "\ufeffone\n\ufefftwo\n", { textUnit: "line" });
+    expect(read.records[1]).toEqual([2, { text: "\ufefftwo" }]);
     expect((await readContent("a.ndjson", '{"a":1}\n{"a":"\ufeffb"}\n')).records[1]).toEqual([
       2,
       { a: "\ufeffb" },
