@@ -1,0 +1,131 @@
+import { join } from "node:path";
+import writeFileAtomic from "write-file-atomic";
+import { type TrainConfig, trainConfig, trainConfigSchema } from "../config.ts";
+import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
+import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
+import { describeSettings, type SettingHelp } from "../settings.ts";
+import { lossChart } from "./chart.ts";
+import { definitions, grid, type Html, html, page, trusted } from "./html.ts";
+
+/** The files of a report in its run folder. */
+export const REPORT_FILE = "report.html";
+export const CURVE_FILE = "loss.svg";
+
+/** What the report tells besides the run's metrics log. */
+export interface ReportData {
+  readonly config: TrainConfig;
+  readonly plan: PlanEvent;
+  readonly outcome: Omit<DoneEvent, "type" | "reportPath">;
+}
+
+/** Writes `loss.svg` and a self-contained `report.html` from the metrics log of the run folder, each whole or not at
+ *  all. Returns the path of the report. */
+export async function writeReport(runFolder: string, data: ReportData): Promise<string> {
+  const metrics = await readMetrics(runFolder);
+  const svg = lossChart(metrics);
+  const path = join(runFolder, REPORT_FILE);
+  await writeFileAtomic(join(runFolder, CURVE_FILE), svg);
+  await writeFileAtomic(path, reportPage(data, metrics, svg));
+  return path;
+}
+
+/** The page. Everything that came from data or model is escaped. */
+export function reportPage(data: ReportData, metrics: readonly MetricsEvent[], svg: string): string {
+  const { config, plan } = data;
+  const title = config.name ?? `${plan.model} on ${plan.data}`;
+  const evaluations = metrics.filter((event) => event.type === "evaluation");
+  const samples = metrics.filter((event) => event.type === "samples");
+  return page(title, [
+    tiles(data),
+    html`<h2>Loss</h2><div class="card">${trusted(svg)}</div>`,
+    evaluations.length > 0
+      ? html`<h2>Evaluations</h2><div class="card">${evaluationTable(evaluations)}</div>`
+      : html``,
+    samples.length > 0 ? html`<h2>Samples</h2><div class="card">${sampleTable(samples)}</div>` : html``,
+    html`<h2>Plan</h2><div class="card">${planTable(data)}</div>`,
+    html`<h2>Options</h2><div class="card">${optionTable(config)}</div>`,
+  ]);
+}
+
+function tiles({ plan, outcome }: ReportData): Html {
+  const { lossBefore, lossAfter } = outcome;
+  const loss =
+    lossBefore === null || lossAfter === null ? "–" : `${lossBefore.toFixed(3)} → ${lossAfter.toFixed(3)}`;
+  const facts = [
+    ["held-out loss before → after, nats per token", loss],
+    [`of ${integer(plan.totalParameters)} parameters trained`, integer(plan.trainableParameters)],
+    ["steps", integer(outcome.steps)],
+    ["minutes", (outcome.elapsedMs / 60_000).toFixed(1)],
+  ] as const;
+  return html`<div class="tiles">${facts.map(([what, value]) => html`<div class="tile"><b>${value}</b><span>${what}</span></div>`)}</div>`;
+}
+
+function evaluationTable(evaluations: readonly EvaluationEvent[]): Html {
+  const rows = evaluations.map((e) => [
+    e.step === 0 ? "before" : integer(e.step),
+    e.split,
+    e.loss.toFixed(4),
+    e.perplexity.toFixed(2),
+    `${(e.tokenAccuracy * 100).toFixed(1)}%`,
+    integer(e.labelTokens),
+  ]);
+  return grid(["Step", "Data", "Loss (nats per token)", "Perplexity", "Token accuracy", "Tokens"], rows);
+}
+
+function sampleTable(events: readonly SamplesEvent[]): Html {
+  const [before, after] = ["before", "after"].map(
+    (when) => events.find((e) => e.when === when)?.samples ?? [],
+  );
+  const rows = (after?.length ? after : (before ?? [])).map((sample, i) => [
+    sample.prompt,
+    sample.reference,
+    before?.find((other) => other.prompt === sample.prompt)?.output ?? before?.[i]?.output ?? "",
+    after?.[i]?.output ?? "",
+  ]);
+  return grid(["Prompt", "Expected", "Before", "After"], rows, "samples");
+}
+
+function planTable({ plan, outcome }: ReportData): Html {
+  const { padded, trie, labels } = plan.tokensPerEpoch;
+  return definitions([
+    ["Model", plan.model],
+    ["Method", `${plan.method}, ${(plan.share * 100).toFixed(2)}% of the parameters`],
+    ["Training examples", `${integer(plan.examples)} (${plan.truncated} truncated, ${plan.dropped} dropped)`],
+    ["Held out", `${integer(plan.validationExamples)} validation, ${integer(plan.testExamples)} test`],
+    [
+      "Tokens per epoch",
+      `${integer(padded)} padded, ${integer(trie)} packed, ${integer(labels)} with a loss`,
+    ],
+    ["Steps", `${integer(plan.steps)}, ${integer(plan.stepsPerEpoch)} per epoch`],
+    ["Kept", outcome.bestStep === null ? "the last adapter" : `the adapter of step ${outcome.bestStep}`],
+    ["Adapter", html`<code>${outcome.adapterPath}</code>`],
+  ]);
+}
+
+/** Every option; those that are not at their default stand out. */
+function optionTable(config: TrainConfig): Html {
+  const defaults = trainConfig();
+  const rows = describeSettings(trainConfigSchema).map(({ key, help }) => {
+    const [value, standard] = [config, defaults].map((one) =>
+      optionText(one[key as keyof TrainConfig], help),
+    );
+    return [
+      key,
+      value === standard ? String(value) : html`<span class="changed">${String(value)}</span>`,
+    ] as const;
+  });
+  const half = Math.ceil(rows.length / 2);
+  return html`<div class="halves">${definitions(rows.slice(0, half))}${definitions(rows.slice(half))}</div>`;
+}
+
+function optionText(value: unknown, help: SettingHelp): string {
+  if (value === null) return help.defaultText ?? "none";
+  if (Array.isArray(value)) return value.length > 0 ? value.join(", ") : "none";
+  if (typeof value === "object")
+    return Object.keys(value as object).length > 0 ? JSON.stringify(value) : "none";
+  return String(value);
+}
+
+function integer(value: number): string {
+  return value.toLocaleString("en-US");
+}
