@@ -1,0 +1,97 @@
+import { describe, expect, test } from "vitest";
+import { UnsupportedError } from "../../src/errors.ts";
+import { parseHfConfig } from "../../src/formats/hf-config.ts";
+import {
+  ggufTensorName,
+  hfModuleName,
+  hfTensorName,
+  isIgnoredHfTensor,
+  isTransposed,
+  pathOfGgufTensor,
+  pathOfHfModule,
+  pathOfHfTensor,
+} from "../../src/formats/names.ts";
+import { expectedWeights } from "../../src/formats/weight-shapes.ts";
+import { readFixture } from "./fixtures.ts";
+
+interface Architecture {
+  readonly config: Record<string, unknown>;
+  readonly tensors: Record<string, number[]>;
+  readonly modules: string[];
+}
+
+const fixture = await readFixture<Record<string, Architecture>>("architectures.json");
+
+describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, modules }) => {
+  const config = parseHfConfig(json, "config.json");
+  const { family } = config;
+
+  test("has exactly the weights of the transformers model, with their shapes", () => {
+    const ours = expectedWeights(config).map(({ path, shape }) => [
+      hfTensorName(family, path),
+      isTransposed(family, path) ? shape.toReversed() : [...shape],
+    ]);
+    // A tied model lists its head, which is the embedding.
+    const theirs = Object.entries(tensors).filter(
+      ([name]) => !(config.tiedEmbeddings && name === "lm_head.weight"),
+    );
+    expect(Object.fromEntries(ours)).toEqual(Object.fromEntries(theirs));
+  });
+
+  test("every tensor and module name survives the way to our path and back", () => {
+    for (const name of Object.keys(tensors)) {
+      const path = pathOfHfTensor(family, name) as string;
+      expect(hfTensorName(family, path)).toBe(name);
+      expect(pathOfGgufTensor(family, ggufTensorName(family, path))).toBe(path);
+    }
+    for (const module of modules)
+      expect(hfModuleName(family, pathOfHfModule(family, module) ?? "")).toBe(module);
+  });
+
+  test("checkpoints of the bare base model, without its prefix, are understood", () => {
+    for (const name of Object.keys(tensors))
+      expect(pathOfHfTensor(family, name.replace(/^(model|transformer)\./, ""))).toBe(
+        pathOfHfTensor(family, name),
+      );
+  });
+});
+
+test("names as PEFT and llama.cpp write them", () => {
+  expect(hfModuleName("llama", "layers.11.attention.q")).toBe("model.layers.11.self_attn.q_proj");
+  expect(hfModuleName("gpt2", "layers.0.attention.qkv")).toBe("transformer.h.0.attn.c_attn");
+  expect(hfModuleName("qwen3", "head")).toBe("lm_head");
+  expect(ggufTensorName("llama", "layers.3.mlp.down.weight")).toBe("blk.3.ffn_down.weight");
+  expect(ggufTensorName("gpt2", "positions.weight")).toBe("position_embd.weight");
+});
+
+test("buffers are ignored, weights that look like them are not", () => {
+  expect(isIgnoredHfTensor("gpt2", "h.0.attn.bias")).toBe(true);
+  expect(isIgnoredHfTensor("gpt2", "transformer.h.0.attn.masked_bias")).toBe(true);
+  expect(isIgnoredHfTensor("gpt2", "transformer.h.0.attn.c_attn.bias")).toBe(false);
+  expect(isIgnoredHfTensor("llama", "model.layers.0.self_attn.rotary_emb.inv_freq")).toBe(true);
+  expect(isIgnoredHfTensor("llama", "model.layers.0.self_attn.q_proj.bias")).toBe(false);
+});
+
+test("only GPT-2's Conv1D weights are transposed", () => {
+  expect(isTransposed("gpt2", "layers.1.mlp.up.weight")).toBe(true);
+  expect(isTransposed("gpt2", "layers.1.mlp.up")).toBe(true);
+  expect(isTransposed("gpt2", "layers.1.mlp.up.bias")).toBe(false);
+  expect(isTransposed("gpt2", "embed.weight")).toBe(false);
+  expect(isTransposed("llama", "layers.1.mlp.up.weight")).toBe(false);
+});
+
+test("unknown names give null on the way in and an error on the way out", () => {
+  for (const name of [
+    "model.layers.x.mlp.up_proj.weight",
+    "model.layers.01.mlp.up_proj.weight",
+    "lm_head",
+    "v_head.weight",
+  ])
+    expect(pathOfHfTensor("llama", name)).toBeNull();
+  expect(pathOfHfModule("llama", "model.layers.mlp.up_proj")).toBeNull();
+  expect(pathOfGgufTensor("llama", "blk.0.ffn_gate_exps.weight")).toBeNull();
+  expect(() => hfTensorName("llama", "positions.weight")).toThrow(UnsupportedError);
+  expect(() => hfModuleName("bert", "embed")).toThrow(
+    /model family "bert"; known: llama, qwen2, qwen3, gpt2/,
+  );
+});
