@@ -9,7 +9,7 @@ import { writeReport } from "../../src/train/report/report.ts";
 import { DONE, evaluationEvent, PLAN, samplesEvent, stepEvent } from "./events-fixture.ts";
 
 async function runWithReport(): Promise<string> {
-  const folder = await mkdtemp(join(process.env.LOWRANK_KEEP ?? tmpdir(), "lowrank-report-"));
+  const folder = await mkdtemp(join(tmpdir(), "lowrank-report-"));
   const log = await openMetricsLog(folder);
   await log.append(evaluationEvent(0, 3.763));
   await log.append(samplesEvent("before", 0));
