@@ -41,7 +41,7 @@ export async function openTiny(name: string): Promise<TinyModel> {
     name,
     config,
     file: weights,
-    model: { config, family, modules, frozen, methods: [], positionCount: 16 },
+    model: { config, family, modules, frozen, methods: [], positionCount: 16, rowTokens: 64 },
     expected: await readTensors(join(folder, "expected.safetensors")),
     adapter: (await readTensors(join(folder, "adapter", "adapter_model.safetensors"))) as Map<
       string,
@@ -50,8 +50,9 @@ export async function openTiny(name: string): Promise<TinyModel> {
   };
 }
 
-async function readTensors(path: string): Promise<Map<string, Tensor>> {
-  const file = await openSafetensors(path);
+/** Tensors of a safetensors file; integers as int32. */
+export async function readTensors(from: string | URL): Promise<Map<string, Tensor>> {
+  const file = await openSafetensors(from instanceof URL ? fileURLToPath(from) : from);
   try {
     const tensors = new Map<string, Tensor>();
     for (const [name, { dtype, shape }] of file.entries)

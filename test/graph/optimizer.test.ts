@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { constant, input, type Value } from "../../src/graph/value.ts";
+import { adamw } from "../../src/optim/adamw.ts";
+import { clipByNorm, globalNorm } from "../../src/optim/clip.ts";
+import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
+import { floats, scalar, type Tensor } from "../../src/tensor/tensor.ts";
+import { numbers, type PlainTensor, readFixture, relativeError, toTensor } from "./harness.ts";
+
+interface AdamWFixture {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly parameter: PlainTensor;
+  readonly steps: readonly {
+    readonly lr: number;
+    readonly gradient: PlainTensor;
+    readonly parameter: PlainTensor;
+    readonly m: PlainTensor;
+    readonly v: PlainTensor;
+  }[];
+}
+
+interface ClipCase {
+  readonly name: string;
+  readonly maxNorm: number;
+  readonly gradients: readonly PlainTensor[];
+  readonly norm: number;
+  readonly clipped: readonly PlainTensor[];
+}
+
+const fixture = readFixture<{ adamw: AdamWFixture; clip: readonly ClipCase[] }>("ops/optimizer.json");
+
+// Element by element, relative: fp32 rounding (6e-8) of a dozen operations, times 25 where the moments' terms cancel.
+// Gradients span nine orders of magnitude: a tolerance relative to the largest element would hide the small ones.
+const ELEMENT = 1e-5;
+// The norm is a sum of fourteen squares and a root.
+const NORM = 1e-6;
+
+function expectClose(got: Tensor, want: PlainTensor, what: string): void {
+  numbers(got).forEach((g, i) => {
+    const w = want.data[i] as number;
+    expect(Math.abs(g - w), `${what}[${i}]: ${g} for ${w}`).toBeLessThanOrEqual(ELEMENT * Math.abs(w));
+  });
+}
+
+let runtime: Runtime;
+beforeAll(() => {
+  runtime = openRuntime({ threads: 1 });
+});
+afterAll(() => runtime.close());
+
+function adamwGraph(decay: Value | null = null) {
+  const { parameter } = fixture.adamw;
+  const flat = (name: string): Value => input(name, "float32", parameter.shape);
+  const scalars = {
+    learningRate: input("learningRate", "float32", []),
+    correction1: input("correction1", "float32", []),
+    correction2: input("correction2", "float32", []),
+  };
+  const state = { theta: flat("theta"), m: flat("m"), v: flat("v") };
+  const next = adamw(state, flat("gradient"), scalars, fixture.adamw, decay);
+  return { "theta.next": next.theta, "m.next": next.m, "v.next": next.v };
+}
+
+test("AdamW is torch.optim.AdamW over six steps, one of them with learning rate 0", async () => {
+  const { beta1, beta2, parameter, steps } = fixture.adamw;
+  const session = await runtime.load(adamwGraph());
+  const zeros = floats(new Float32Array(parameter.data.length), parameter.shape);
+  let state: Record<string, Tensor> = { theta: toTensor(parameter), m: zeros, v: zeros };
+  for (const [i, step] of steps.entries()) {
+    const corrections = {
+      correction1: scalar(1 - beta1 ** (i + 1)),
+      correction2: scalar(1 - beta2 ** (i + 1)),
+    };
+    const feeds = { gradient: toTensor(step.gradient), learningRate: scalar(step.lr), ...corrections };
+    const got = await session.run({ ...state, ...feeds });
+    state = { theta: got["theta.next"] as Tensor, m: got["m.next"] as Tensor, v: got["v.next"] as Tensor };
+    expectClose(state.theta as Tensor, step.parameter, `parameter after step ${i + 1}`);
+    expectClose(state.m as Tensor, step.m, `first moment after step ${i + 1}`);
+    expectClose(state.v as Tensor, step.v, `second moment after step ${i + 1}`);
+  }
+  await session.close();
+});
+
+test("weight decay can be left out element by element", async () => {
+  const { parameter } = fixture.adamw;
+  const size = parameter.data.length;
+  const decay = constant(
+    floats(
+      Float32Array.from({ length: size }, (_, i) => i % 2),
+      [size],
+    ),
+  );
+  const session = await runtime.load(adamwGraph(decay));
+  const zeros = floats(new Float32Array(size), [size]);
+  const one = { learningRate: scalar(1), correction1: scalar(1), correction2: scalar(1) };
+  const got = await session.run({ theta: toTensor(parameter), m: zeros, v: zeros, gradient: zeros, ...one });
+  const kept = parameter.data.map((p, i) => (i % 2 === 0 ? p : p * (1 - fixture.adamw.weightDecay)));
+  expectClose(got["theta.next"] as Tensor, { ...parameter, data: kept }, "parameter");
+  await session.close();
+});
+
+describe.each(fixture.clip)("clipping: $name", (c) => {
+  test("the norm over all tensors, and the gradient scaled as torch.nn.utils.clip_grad_norm_", async () => {
+    const flat = c.gradients.flatMap((g) => g.data);
+    const gradient = input("gradient", "float32", [flat.length]);
+    const norm = globalNorm(gradient);
+    const session = await runtime.load({ norm, clipped: clipByNorm(gradient, norm, c.maxNorm) });
+    const got = await session.run({ gradient: floats(Float32Array.from(flat), [flat.length]) });
+    expect(relativeError(numbers(got.norm as Tensor), [c.norm])).toBeLessThan(NORM);
+    const clipped = c.clipped.flatMap((g) => g.data);
+    expect(relativeError(numbers(got.clipped as Tensor), clipped)).toBeLessThan(NORM);
+    await session.close();
+  });
+});
