@@ -1,4 +1,4 @@
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -11,10 +11,15 @@ import { floats, ints, longs } from "../../src/tensor/tensor.ts";
 import { numbers } from "./harness.ts";
 
 let runtime: Runtime;
-beforeAll(() => {
+let folder: string;
+beforeAll(async () => {
   runtime = openRuntime({ threads: 1 });
+  folder = await mkdtemp(join(tmpdir(), "lowrank-test-"));
 });
-afterAll(() => runtime.close());
+afterAll(async () => {
+  await runtime.close();
+  await rm(folder, { recursive: true });
+});
 
 const float = (name: string, ...shape: (number | string)[]) => input(name, "float32", shape);
 
@@ -66,7 +71,6 @@ test("an input can be an output, and a value several outputs", async () => {
 });
 
 test("an external weight is read from its place in the file beside the graph", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "lowrank-test-"));
   const data = Float32Array.from({ length: 2048 }, (_, i) => i);
   await writeFile(join(folder, "w.bin"), new Uint8Array(data.buffer));
   const w = weight("w", [2, 3], { fileName: "w.bin", offsetBytes: 4096, sizeBytes: 24 });
@@ -77,7 +81,6 @@ test("an external weight is read from its place in the file beside the graph", a
 });
 
 test("a missing external file is an error that names it", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "lowrank-test-"));
   const w = weight("w", [2], { fileName: "nowhere.bin", offsetBytes: 0, sizeBytes: 8 });
   const load = runtime.load({ y: op.neg(w) }, { folder });
   await expect(load).rejects.toThrow(RuntimeError);

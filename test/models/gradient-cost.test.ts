@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft-config.ts";
 import { serialize } from "../../src/graph/onnx.ts";
 import { lora } from "../../src/peft/lora.ts";
@@ -9,6 +9,7 @@ let tiny: TinyModel;
 beforeAll(async () => {
   tiny = await openTiny("llama-sharded"); // three layers
 });
+afterAll(() => tiny.close());
 
 function operators(targetModules: readonly string[], layersToTransform: readonly number[] | null) {
   const config: LoraConfig = { ...DEFAULT_LORA_CONFIG, targetModules, layersToTransform };

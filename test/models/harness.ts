@@ -1,4 +1,4 @@
-import { mkdtemp, readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,6 +30,8 @@ export interface TinyModel {
   /** Tensors of expected.safetensors; integers as int32. */
   readonly expected: ReadonlyMap<string, Tensor>;
   readonly adapter: ReadonlyMap<string, FloatTensor>;
+  /** Removes the converted weights. */
+  close(): Promise<void>;
 }
 
 /** A fixture by name; its weights are converted below a new temporary folder. */
@@ -47,6 +49,7 @@ export async function openTiny(name: string): Promise<TinyModel> {
       string,
       FloatTensor
     >,
+    close: () => rm(cacheFolder, { recursive: true }),
   };
 }
 

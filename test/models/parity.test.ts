@@ -73,6 +73,7 @@ describe.each(NAMES)("%s against transformers and PEFT", (name) => {
   beforeAll(async () => {
     tiny = await openTiny(name);
   });
+  afterAll(() => tiny.close());
 
   test("hidden states, logits and loss of the base", async () => {
     const session = await loadPadded(runtime, tiny, tiny.model);
@@ -175,6 +176,7 @@ test("a sliding window of 5 hides what transformers hides", async () => {
   const got = await session.run(paddedFeeds(tiny));
   expect(difference(got.logits as Tensor, expectedOf(tiny, "window5.logits"))).toBeLessThan(LOGITS);
   await session.close();
+  await tiny.close();
 });
 
 test("trainable parameters are Σ r(d_in + d_out)", async () => {
@@ -184,4 +186,5 @@ test("trainable parameters are Σ r(d_in + d_out)", async () => {
   const perLayer = 4 * (64 + 2 * 48 + 64 + 3 * 96);
   expect(parameterCount(method.trainables)).toBe(2 * perLayer);
   expect(paddedEdges(tiny).nodes.length).toBe(14);
+  await tiny.close();
 });

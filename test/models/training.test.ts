@@ -58,7 +58,10 @@ beforeAll(async () => {
   tiny = await openTiny("llama");
   method = await tinyLora(tiny);
 });
-afterAll(() => runtime.close());
+afterAll(async () => {
+  await runtime.close();
+  await tiny.close();
+});
 
 async function readTheta(name: string): Promise<Float32Array> {
   const tensors = await readTensors(new URL(`../fixtures/train/${name}.safetensors`, import.meta.url));
