@@ -12,6 +12,8 @@ export interface HubAccess {
   readonly answerTimeoutMs?: number | undefined;
   /** Longest wait for the next bytes of a file. Default 30 s. */
   readonly stallTimeoutMs?: number | undefined;
+  /** Wait before a broken download is taken up again; doubled each time. Default 500 ms. */
+  readonly retryMs?: number | undefined;
 }
 
 /** Address of the Hub, without a slash at the end. */

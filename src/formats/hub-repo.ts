@@ -161,7 +161,7 @@ async function downloadWithRetries(
             cause: error,
           },
         );
-      await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
+      await new Promise((resolve) => setTimeout(resolve, (options.retryMs ?? 500) * 2 ** (attempt - 1)));
       options.signal?.throwIfAborted();
     }
 }

@@ -116,10 +116,13 @@ async function shardsOf(folder: string): Promise<string[]> {
 
 /** What a snapshot lacks of a whole model, by file name. */
 async function missingFiles(folder: string): Promise<string[]> {
-  const present = new Set(await readdir(folder).catch(() => []));
-  const needed = ["config.json", "tokenizer.json"];
-  if (present.has("model.safetensors.index.json")) needed.push(...(await shardsOf(folder).catch(() => [])));
-  else if (![...present].some((name) => name.endsWith(".safetensors"))) needed.push("*.safetensors");
+  const present = await readdir(folder).catch((): string[] => []);
+  const weights = present.filter((name) => name.endsWith(".safetensors"));
+  const shards = present.includes("model.safetensors.index.json")
+    ? await shardsOf(folder).catch(() => [])
+    : weights;
+  // Listed is not there: a link whose content is gone is listed too.
+  const needed = ["config.json", "tokenizer.json", ...(shards.length > 0 ? shards : ["*.safetensors"])];
   const missing: string[] = [];
   for (const name of needed) if (!(await exists(join(folder, name)))) missing.push(name);
   return missing;
