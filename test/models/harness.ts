@@ -21,6 +21,17 @@ import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/te
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/models/", import.meta.url));
 
+/** Every fixture: one of each family and kind. */
+export const FAMILY_NAMES = [
+  "llama",
+  "llama3",
+  "llama-sharded",
+  "mistral",
+  "qwen2",
+  "qwen3",
+  "gpt2",
+] as const;
+
 /** A tiny model of test/fixtures/models, opened, with what PyTorch computed on it. */
 export interface TinyModel {
   readonly name: string;

@@ -11,6 +11,7 @@ import { gradientGraph } from "../../src/train/graphs.ts";
 import {
   everyWeight,
   expectedOf,
+  FAMILY_NAMES,
   loadPadded,
   openTiny,
   paddedEdges,
@@ -20,8 +21,6 @@ import {
   tinyLora,
   tinyTheta,
 } from "./harness.ts";
-
-const NAMES = ["llama", "llama3", "llama-sharded", "mistral", "qwen2", "qwen3", "gpt2"];
 
 // fp32 on both sides, sums in another order. Logits have a standard deviation of 1 to 2; a wrong detail (epsilon, head
 // order, rotation, scaling) moves them by 1e-2 and more.
@@ -68,7 +67,7 @@ beforeAll(() => {
 });
 afterAll(() => runtime.close());
 
-describe.each(NAMES)("%s against transformers and PEFT", (name) => {
+describe.each(FAMILY_NAMES)("%s against transformers and PEFT", (name) => {
   let tiny: TinyModel;
   beforeAll(async () => {
     tiny = await openTiny(name);
