@@ -33,6 +33,7 @@ const DISK_ERRORS: Readonly<Record<string, string>> = {
   EFBIG: "the file is too large for this disk",
   EIO: "the disk failed",
   ENOTDIR: "a part of the path is a file, not a folder",
+  EEXIST: "a part of the path is a file, not a folder",
 };
 
 /** Runs what writes to `path`; a full or read-only disk and the like become an error that says so.
