@@ -18,7 +18,7 @@ export interface SamplingOptions {
   readonly seed?: number;
 }
 
-/** Tokens that may be drawn, most likely first (the lower id first on ties), and their probabilities (sum 1). */
+/** Tokens that may be drawn, ids ascending, and their probabilities (sum 1). */
 export interface Candidates {
   readonly ids: Int32Array;
   readonly probabilities: Float64Array;
@@ -130,38 +130,70 @@ function candidatesOf(
     const score = scores[i] as number;
     if (score >= floor) total += weights[i] = Math.exp((score - max) / temperature);
   }
-  // Weight of the most likely token is 1. A token whose weight is at most (1 - topP)·total/n is outside the nucleus
-  // whatever the rest looks like, since all such tokens together do not exceed 1 - topP: only the others are sorted.
-  const least = Math.max(minP, ((1 - topP) * total) / scores.length);
-  return normalize(nucleus(sortedAbove(weights, least), weights, topP * total));
-}
-
-function sortedAbove(weights: Float64Array, least: number): number[] {
-  const ids: number[] = [];
+  // The most likely token has weight 1, so minP is a bound on the weight itself.
+  const cut = topP < 1 ? nucleusCut(weights, topP * total) : null;
+  const ids = new Int32Array(weights.length);
+  let count = 0;
+  let mass = 0;
   for (let i = 0; i < weights.length; i++) {
     const weight = weights[i] as number;
-    if (weight > 0 && weight >= least) ids.push(i);
+    if (weight <= 0 || weight < minP || (cut !== null && isLess(weight, i, cut))) continue;
+    ids[count] = i;
+    weights[count++] = weight;
+    mass += weight;
   }
-  return ids.sort((a, b) => (weights[b] as number) - (weights[a] as number) || a - b);
+  return { ids: ids.subarray(0, count), probabilities: weights.subarray(0, count).map((w) => w / mass) };
 }
 
-/** Leading tokens until their weight reaches `mass`; always the first. */
-function nucleus(
-  ids: readonly number[],
-  weights: Float64Array,
-  mass: number,
-): { readonly ids: readonly number[]; readonly weights: Float64Array } {
-  let before = 0;
-  let count = 0;
-  while (count < ids.length && (count === 0 || before < mass))
-    before += weights[ids[count++] as number] as number;
-  const kept = ids.slice(0, count);
-  return { ids: kept, weights: Float64Array.from(kept, (id) => weights[id] as number) };
+/** The least likely token of a nucleus. */
+interface Cut {
+  readonly id: number;
+  readonly weight: number;
 }
 
-function normalize(kept: { readonly ids: readonly number[]; readonly weights: Float64Array }): Candidates {
-  const total = kept.weights.reduce((sum, w) => sum + w, 0);
-  return { ids: Int32Array.from(kept.ids), probabilities: kept.weights.map((w) => w / total) };
+/** Less likely than the cut; of equally likely tokens the higher id is. */
+function isLess(weight: number, id: number, cut: Cut): boolean {
+  return weight < cut.weight || (weight === cut.weight && id > cut.id);
+}
+
+const SORTED_AT_ONCE = 64;
+
+/** Last token, from the most likely on, with which the weights reach `mass`. Found by splitting around a pivot and going
+ *  on with the side that holds it (quickselect by weight), in linear time on average. */
+function nucleusCut(weights: Float64Array, mass: number): Cut {
+  const weightOf = (id: number): number => weights[id] as number;
+  const [above, below] = [new Int32Array(weights.length), new Int32Array(weights.length)];
+  let live = 0;
+  for (let id = 0; id < weights.length; id++) if (weightOf(id) > 0) above[live++] = id;
+  let pool = above.slice(0, live);
+  let reached = 0;
+  while (pool.length > SORTED_AT_ONCE) {
+    const pivot = weightOf(pool[pool.length >> 1] as number);
+    let [aboveCount, belowCount, sum] = [0, 0, 0];
+    for (const id of pool) {
+      const weight = weightOf(id);
+      if (weight < pivot) below[belowCount++] = id;
+      else if (weight > pivot) {
+        above[aboveCount++] = id;
+        sum += weight;
+      }
+    }
+    if (aboveCount > 0 && reached + sum >= mass) pool = above.slice(0, aboveCount);
+    else {
+      reached += sum;
+      const needed = Math.max(1, Math.ceil((mass - reached) / pivot));
+      const equalCount = pool.length - aboveCount - belowCount;
+      if (needed <= equalCount)
+        return { id: pool.filter((id) => weightOf(id) === pivot)[needed - 1] as number, weight: pivot };
+      reached += equalCount * pivot;
+      pool = below.slice(0, belowCount);
+    }
+  }
+  for (const id of pool.sort((a, b) => weightOf(b) - weightOf(a) || a - b)) {
+    reached += weightOf(id);
+    if (reached >= mass) return { id, weight: weightOf(id) };
+  }
+  return { id: weights.length, weight: 0 }; // rounding left a crumb: everything is in
 }
 
 /** k-th largest of the scores, by a heap of the k largest seen (smallest on top). */

@@ -1,9 +1,8 @@
-import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
-import { FormatError, UnsupportedError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
 import { type AddedToken, type Span, splitter } from "./added-tokens.ts";
 import { pieceBytes } from "./piece-bytes.ts";
-import { correctPreTokenizer } from "./pre-tokenizer.ts";
+import { openPipeline, type Pipeline } from "./pipeline.ts";
 
 /** A stretch of text between special tokens, or (with `id`) one special token. */
 export interface TextSection {
@@ -44,12 +43,9 @@ export interface Tokenizer {
   decode(ids: readonly number[] | Int32Array, options?: { readonly special?: boolean }): string;
 }
 
-const MAX_CACHED_PIECES = 100_000;
-const MAX_CACHED_PIECE_LENGTH = 64;
-
-/** Tokenizer from the contents of tokenizer.json: normalizer, pre-tokenizer and model by `@huggingface/tokenizers`,
- *  added tokens and decoding here (the library has no way to leave special tokens literal, and drops a byte order
- *  mark when decoding).
+/** Tokenizer from the contents of tokenizer.json: normalizer and pre-tokenizer by `@huggingface/tokenizers`, BPE, added
+ *  tokens and decoding here (the library has no way to leave special tokens literal, drops a byte order mark when
+ *  decoding, and is slow on long pieces).
  *  @throws FormatError if tokenizer.json is malformed, UnsupportedError if it names an unknown part. */
 export function createTokenizer(source: TokenizerSource): Tokenizer {
   const pipeline = openPipeline(source);
@@ -60,10 +56,9 @@ export function createTokenizer(source: TokenizerSource): Tokenizer {
   const cutSpecial = splitter(special);
   const addedIds = new Map(added.map((t) => [t.content, t.id]));
   const addedText = new Map(added.map((t) => [t.id, t.content]));
-  const vocab = pipeline.model?.vocab ?? [];
-  const idsOf = pipeline.model?.tokens_to_ids;
+  const { vocab, idOf } = pipeline;
   const bytes = pieceBytes(source.tokenizerJson.decoder, vocab, addedText);
-  const tokenId = (token: string): number | undefined => addedIds.get(token) ?? idsOf?.get(token);
+  const tokenId = (token: string): number | undefined => addedIds.get(token) ?? idOf.get(token);
   const named = (token: string | null): number | null => (token === null ? null : (tokenId(token) ?? null));
 
   const encode: Tokenizer["encode"] = (text, options = {}) => {
@@ -96,29 +91,6 @@ export function createTokenizer(source: TokenizerSource): Tokenizer {
   };
 }
 
-function openPipeline(source: TokenizerSource): Pipeline {
-  const json = source.tokenizerJson;
-  const model = json.model;
-  if (typeof model !== "object" || model === null || !("vocab" in model)) {
-    throw new FormatError("tokenizer.json", `expected a "model" with a "vocab", got ${typeof model}`);
-  }
-  const complete = {
-    ...json,
-    added_tokens: [],
-    normalizer: json.normalizer ?? null,
-    pre_tokenizer: correctPreTokenizer(json.pre_tokenizer ?? null),
-    post_processor: null,
-    decoder: null,
-  };
-  try {
-    return new Pipeline(complete, source.tokenizerConfig);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    if (reason.startsWith("Unknown ")) throw new UnsupportedError(`tokenizer.json: ${reason}`);
-    throw new FormatError("tokenizer.json", reason, { cause: error });
-  }
-}
-
 /** The added tokens of tokenizer.json; bos, eos, pad and unk count as special even where the file does not say so,
  *  as in transformers. */
 function addedTokens(source: TokenizerSource, pipeline: Pipeline): AddedToken[] {
@@ -134,7 +106,7 @@ function addedTokens(source: TokenizerSource, pipeline: Pipeline): AddedToken[] 
     if (content !== "") tokens.set(content, { content, id, ...flags });
   }
   for (const name of [source.bosToken, source.eosToken, source.padToken, source.unkToken]) {
-    const id = name === null ? undefined : (tokens.get(name)?.id ?? pipeline.model?.tokens_to_ids.get(name));
+    const id = name === null ? undefined : (tokens.get(name)?.id ?? pipeline.idOf.get(name));
     if (name !== null && name !== "" && id !== undefined)
       tokens.set(name, { ...tokens.get(name), content: name, id, special: true });
   }
@@ -146,50 +118,25 @@ function textEncoder(
   pipeline: Pipeline,
   added: readonly AddedToken[],
 ): (text: string, continues: boolean, ids: number[]) => void {
-  const { normalizer, pre_tokenizer: preTokenizer } = pipeline;
   const plain = added.filter((t) => !t.special);
-  const onNormalized = (t: AddedToken): boolean => normalizer !== null && t.normalized === true;
+  const onNormalized = (t: AddedToken): boolean => pipeline.normalizes && t.normalized === true;
   const cutRaw = splitter(plain.filter((t) => !onNormalized(t)));
   const normalized = plain.filter(onNormalized);
-  const cutNormalized = splitter(
-    normalized.map((t) => ({ ...t, content: normalizer?.normalize(t.content) ?? t.content })),
-  );
-  const idsOfPiece = pieceEncoder(pipeline);
+  const cutNormalized = splitter(normalized.map((t) => ({ ...t, content: pipeline.normalize(t.content) })));
+  const encodePart = (text: string, isFirst: boolean, ids: number[]): void => {
+    for (const piece of pipeline.split(text, isFirst))
+      for (const id of pipeline.encodePiece(piece)) ids.push(id);
+  };
   return (text, continues, ids) => {
     for (const raw of cutRaw(text)) {
-      if (raw.id !== null) {
-        ids.push(raw.id);
-        continue;
-      }
-      if (raw.text === "") continue;
-      const isFirst = !continues && raw.start === 0;
-      for (const part of cutNormalized(normalizer?.normalize(raw.text) ?? raw.text)) {
-        if (part.id !== null) ids.push(part.id);
-        else if (part.text !== "") {
-          const section = { section_index: isFirst && part.start === 0 ? 0 : 1 };
-          const pieces = preTokenizer?.pre_tokenize(part.text, section) ?? [part.text];
-          for (const piece of pieces) for (const id of idsOfPiece(piece)) ids.push(id);
+      if (raw.id !== null) ids.push(raw.id);
+      else if (raw.text !== "") {
+        const isFirst = !continues && raw.start === 0;
+        for (const part of cutNormalized(pipeline.normalize(raw.text))) {
+          if (part.id !== null) ids.push(part.id);
+          else if (part.text !== "") encodePart(part.text, isFirst && part.start === 0, ids);
         }
       }
     }
-  };
-}
-
-/** Model of one pre-tokenized piece, with a cache: most pieces of a data set are a few thousand common words. */
-function pieceEncoder(pipeline: Pipeline): (piece: string) => readonly number[] {
-  const model = pipeline.model;
-  if (model === null) throw new FormatError("tokenizer.json", "no model");
-  const cache = new Map<string, readonly number[]>();
-  return (piece) => {
-    const known = cache.get(piece);
-    if (known !== undefined) return known;
-    const ids: number[] = [];
-    for (const token of model._call([piece])) {
-      const id = model.tokens_to_ids.get(token) ?? model.unk_token_id;
-      if (id !== undefined) ids.push(id);
-    }
-    if (cache.size >= MAX_CACHED_PIECES) cache.clear();
-    if (piece.length <= MAX_CACHED_PIECE_LENGTH) cache.set(piece, ids);
-    return ids;
   };
 }
