@@ -34,11 +34,10 @@ export function build(command: Command, cli: Cli): void {
 
 async function action(command: Command, cli: Cli): Promise<void> {
   const choice = settingsOf(command, schema);
+  const source = await resolveModel(choice);
   const progress = progressTo(cli);
   const loadModel = await importLoadModel();
-  const model = await loadModel({ ...(await resolveModel(choice)), onProgress: progress.onProgress }).finally(
-    progress.close,
-  );
+  const model = await loadModel({ ...source, onProgress: progress.onProgress }).finally(progress.close);
   const system: Message[] = choice.system === null ? [] : [{ role: "system", content: choice.system }];
   try {
     await converse(model, system, samplingOf(choice), cli);

@@ -69,8 +69,8 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const interrupts = watchInterrupts(() => undefined);
   const show = eventDisplay(cli);
   try {
-    const evaluate = await importEvaluate();
     const request = { ...choice, ...(await resolveModel(choice)), signal: interrupts.signal };
+    const evaluate = await importEvaluate();
     for await (const event of evaluate(request)) {
       show.show(event);
       if (event.type !== "result") continue;

@@ -54,9 +54,10 @@ async function action(promptArgument: string | undefined, command: Command, cli:
   const interrupts = watchInterrupts(() => undefined);
   const progress = progressTo(cli);
   try {
+    const source = await resolveModel(choice);
     const loadModel = await importLoadModel();
     const model = await loadModel({
-      ...(await resolveModel(choice)),
+      ...source,
       onProgress: progress.onProgress,
       signal: interrupts.signal,
     });

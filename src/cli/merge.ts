@@ -48,8 +48,8 @@ async function action(command: Command, cli: Cli): Promise<void> {
   );
   if (choice.adapter === null || output === null) throw new UsageError(`missing: ${missing.join(" and ")}`);
   const progress = progressTo(cli);
-  const merge = await importMerge();
   const source = await resolveModel({ ...choice, device: "cpu", threads: null });
+  const merge = await importMerge();
   try {
     await merge({
       model: source.model,

@@ -74,7 +74,7 @@ function eventLines(output: Output): LinesOf {
     warning: ({ message }) => [`${style.yellow("warning:")} ${message}`],
     resumed: ({ step, path }) => [`resumed after step ${step} from ${path}`],
     stopped: stoppedLines,
-    done: (done) => ["", ...summaryLines(done, split, before[0]?.prompt ?? null, columns())],
+    done: (done) => ["", ...summaryLines(done, split, before[0]?.prompt ?? null)],
   };
 }
 

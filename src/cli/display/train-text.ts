@@ -151,13 +151,9 @@ function answers(before: Sample | undefined, after: Sample, columns: number, sty
   return [style.dim(heading as string), ...lines];
 }
 
-/** The end of a run. `split` names the held-out set whose loss is meant. */
-export function summaryLines(
-  done: DoneEvent,
-  split: string,
-  samplePrompt: string | null,
-  columns: number,
-): string[] {
+/** The end of a run. `split` names the held-out set whose loss is meant. Not wrapped: paths and the command are there
+ *  to be copied. */
+export function summaryLines(done: DoneEvent, split: string, samplePrompt: string | null): string[] {
   const rows: [string, string][] = [];
   if (done.lossBefore !== null && done.lossAfter !== null)
     rows.push([
@@ -171,7 +167,7 @@ export function summaryLines(
   rows.push(["Adapter", done.adapterPath], ["Report", done.reportPath]);
   const prompt = shellQuote(samplePrompt ?? "your prompt");
   rows.push(["Try it", `lowrank generate --adapter ${shellQuote(done.adapterPath)} ${prompt}`]);
-  return labelled(rows, columns);
+  return labelled(rows, Number.POSITIVE_INFINITY);
 }
 
 /** A word as a shell reads it back. */
