@@ -90,12 +90,19 @@ export async function readBytesIfThere(path: string): Promise<Uint8Array | null>
   }
 }
 
+/** An error of writing `path`: what the system refused becomes a FormatError, anything else stays as it is. */
+export function writeError(path: string, error: unknown): unknown {
+  if (!(error instanceof Error && "syscall" in error)) return error;
+  return new FormatError(path, `cannot be written (${systemErrorCode(error)})`, { cause: error });
+}
+
 /** Name beside `path` that nobody else uses, for content that is renamed to `path` when complete. */
 export function temporaryPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** Makes renames in a folder durable. */
+export async function syncFolder(path: string): Promise<void> {
   // Windows cannot open folders; there the rename is as durable as the file system makes it.
   const handle = await open(path, "r").catch(() => null);
   await handle?.sync().catch(() => undefined);
@@ -126,10 +133,7 @@ export async function writeAtomically(
   } catch (error) {
     await handle?.close().catch(() => undefined);
     await rm(temporary, { force: true });
-    const code = systemErrorCode(error);
-    if (code?.startsWith("E") && error instanceof Error && "syscall" in error)
-      throw new FormatError(path, `cannot be written (${code})`, { cause: error });
-    throw error;
+    throw writeError(path, error);
   }
   await syncFolder(dirname(path));
 }

@@ -4,8 +4,8 @@ import { isObject, kindOf } from "./json.ts";
 /** Typed access to the keys of an outside configuration. What is missing or wrong is collected, so that one error can
  *  name all of it; until then a stand-in value is returned. null counts as missing. */
 export interface Fields {
-  /** Whole number ≥ 1. A missing key gives `fallback`, or is a problem when there is none. */
-  count(key: string, fallback?: number): number;
+  /** Whole number from 1 to `limit`. A missing key gives `fallback`, or is a problem when there is none. */
+  count(key: string, fallback?: number, limit?: number): number;
   /** Finite number > 0. */
   positive(key: string, fallback?: number): number;
   flag(key: string, fallback: boolean): boolean;
@@ -60,7 +60,12 @@ function fieldsIn(where: string, prefix: string, values: Values, problems: Probl
     raw,
     isNull: (key) => lookUp(values, key) === null,
     problem,
-    count: (key, fallback) => typed(key, "a whole number of 1 or more", isCount, 1, fallback),
+    count: (key, fallback, limit = Number.MAX_SAFE_INTEGER) => {
+      const value = typed(key, "a whole number of 1 or more", isCount, 1, fallback);
+      if (value <= limit) return value;
+      problem(key, `is ${value}, expected at most ${limit}`);
+      return 1;
+    },
     positive: (key, fallback) => typed(key, "a number above 0", isPositive, 1, fallback),
     flag: (key, fallback) => typed(key, "true or false", isFlag, fallback, fallback),
     text: (key, fallback) => typed(key, "a string", isText, "", fallback),

@@ -2,6 +2,7 @@ import { UnsupportedError } from "../errors.ts";
 import { type Fields, fields } from "./fields.ts";
 import type { GgufFile } from "./gguf.ts";
 import { ropeScalingOfFreqs } from "./gguf-rope.ts";
+import { tokenIdOf } from "./gguf-vocabulary.ts";
 
 type HfConfig = Record<string, unknown>;
 
@@ -114,27 +115,23 @@ function gpt2Config(_gguf: GgufFile, keys: Fields, prefix: string): HfConfig {
   };
 }
 
-function tokenId(gguf: GgufFile, kind: string): number | null {
-  const id = gguf.values.get(`tokenizer.ggml.${kind}_token_id`);
-  return typeof id === "number" ? id : null;
-}
-
 /** The config.json that transformers would have for a GGUF model.
  *  @throws UnsupportedError for an unknown architecture; InputError naming every missing or wrong key. */
 export async function rebuildHfConfig(gguf: GgufFile): Promise<HfConfig> {
   const { architecture, modelType, configOf } = ggufArchitecture(gguf);
   const keys = fields(gguf.path, gguf.values);
   const prefix = String(gguf.values.get("general.architecture"));
+  const vocabSize = vocabSizeOf(gguf, keys);
   const config = {
     architectures: [architecture],
-    bos_token_id: tokenId(gguf, "bos"),
-    eos_token_id: tokenId(gguf, "eos"),
+    bos_token_id: tokenIdOf(gguf, "bos", vocabSize),
+    eos_token_id: tokenIdOf(gguf, "eos", vocabSize),
     ...(await configOf(gguf, keys, prefix)),
     model_type: modelType,
-    pad_token_id: tokenId(gguf, "padding"),
+    pad_token_id: tokenIdOf(gguf, "padding", vocabSize),
     tie_word_embeddings: !gguf.entries.has("output.weight"),
     torch_dtype: "float32",
-    vocab_size: vocabSizeOf(gguf, keys),
+    vocab_size: vocabSize,
   };
   keys.finish();
   return config;

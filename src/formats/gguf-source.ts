@@ -8,6 +8,7 @@ import { ggufArchitecture, rebuildHfConfig } from "./gguf-config.ts";
 import { rowsFromGguf } from "./gguf-permute.ts";
 import { dequantize, READABLE_TYPES } from "./gguf-quants.ts";
 import { rebuildTokenizer } from "./gguf-tokenizer.ts";
+import { tokenIdOf } from "./gguf-vocabulary.ts";
 import { parseHfConfig } from "./hf-config.ts";
 import type { ModelConfig, ModelSource, WeightEntry } from "./model-source.ts";
 import { ggufTensorName, pathOfGgufTensor } from "./names.ts";
@@ -76,7 +77,7 @@ async function sourceOf(gguf: GgufFile, name: string): Promise<ModelSource> {
   const config = parseHfConfig(hfConfig, gguf.path);
   const weights = weightsOf(gguf, config);
   const tokenizer = rebuildTokenizer(gguf);
-  const ids = ["eos", "eot", "eom"].map((kind) => gguf.values.get(`tokenizer.ggml.${kind}_token_id`));
+  const ids = ["eos", "eot", "eom"].map((kind) => tokenIdOf(gguf, kind, config.vocabSize));
   return {
     name,
     kind: "gguf",

@@ -41,6 +41,9 @@ const ARCHITECTURES: Readonly<Record<string, { readonly modelType: string; reado
   GPT2LMHeadModel: { modelType: "gpt2", parse: gpt2 },
 };
 
+/** More layers than any model has: a damaged count must not make us list weights without end. */
+const LAYER_LIMIT = 2000;
+
 const ACTIVATIONS: Readonly<Record<string, ModelConfig["activation"]>> = {
   silu: "silu",
   swish: "silu",
@@ -113,7 +116,7 @@ function llamaLike(traits: LlamaTraits): Parse {
     const hiddenSize = config.count("hidden_size");
     const headCount = config.count("num_attention_heads");
     const kvHeadCount = config.count("num_key_value_heads", headCount);
-    const layerCount = config.count("num_hidden_layers");
+    const layerCount = config.count("num_hidden_layers", undefined, LAYER_LIMIT);
     const maxPositions = config.count("max_position_embeddings");
     const headDim =
       config.raw("head_dim") === undefined ? traits.headDim(hiddenSize, headCount) : config.count("head_dim");
@@ -158,7 +161,7 @@ function gpt2(architecture: string, config: Fields): ModelConfig {
     architecture,
     vocabSize: config.count("vocab_size"),
     hiddenSize,
-    layerCount: config.count("n_layer"),
+    layerCount: config.count("n_layer", undefined, LAYER_LIMIT),
     headCount,
     kvHeadCount: headCount,
     headDim: hiddenSize / headCount,

@@ -1,8 +1,8 @@
 import { copyFile, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { FormatError, InputError, ShapeError } from "../errors.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
-import { systemErrorCode, temporaryPath } from "./disk.ts";
+import { syncFolder, systemErrorCode, temporaryPath, writeError } from "./disk.ts";
 import { requireFinite } from "./finite.ts";
 import type { ModelSource, OnProgress, TokenizerSource, WeightEntry } from "./model-source.ts";
 import { hfTensorName, isTransposed } from "./names.ts";
@@ -126,6 +126,7 @@ async function publish(temporary: string, folder: string): Promise<void> {
   }
   await rmdir(folder).catch(() => undefined); // an empty folder of that name; Windows cannot rename onto it
   await rename(temporary, folder);
+  await syncFolder(dirname(folder));
 }
 
 /** Writes a model as a Hugging Face folder that transformers loads: config.json, model.safetensors, tokenizer.json,
@@ -157,6 +158,6 @@ export async function writeModelFolder(
     await publish(temporary, folder);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
-    throw error;
+    throw writeError(folder, error);
   }
 }

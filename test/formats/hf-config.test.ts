@@ -115,6 +115,12 @@ test("all missing and wrong keys come in one error", () => {
   ]);
 });
 
+test("a layer count without end is refused", () => {
+  expect(() => configOf("llama", { num_hidden_layers: 1e9 })).toThrow(
+    /num_hidden_layers: is 1000000000, expected at most 2000/,
+  );
+});
+
 test("head counts that do not divide are refused", () => {
   expect(() => configOf("llama", { num_key_value_heads: 3 })).toThrow(
     /num_key_value_heads: 3 does not divide .* 4/,

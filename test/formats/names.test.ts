@@ -17,12 +17,14 @@ import { readFixture } from "./fixtures.ts";
 interface Architecture {
   readonly config: Record<string, unknown>;
   readonly tensors: Record<string, number[]>;
+  /** transformers' tensor name → that of the gguf package. */
+  readonly gguf: Record<string, string>;
   readonly modules: string[];
 }
 
 const fixture = await readFixture<Record<string, Architecture>>("architectures.json");
 
-describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, modules }) => {
+describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, gguf, modules }) => {
   const config = parseHfConfig(json, "config.json");
   const { family } = config;
 
@@ -36,6 +38,11 @@ describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, module
       ([name]) => !(config.tiedEmbeddings && name === "lm_head.weight"),
     );
     expect(Object.fromEntries(ours)).toEqual(Object.fromEntries(theirs));
+  });
+
+  test("GGUF names are those of the gguf package", () => {
+    for (const [name, expected] of Object.entries(gguf))
+      expect(ggufTensorName(family, pathOfHfTensor(family, name) ?? "")).toBe(expected);
   });
 
   test("every tensor and module name survives the way to our path and back", () => {
