@@ -1,5 +1,5 @@
 import { HUB_URL } from "@huggingface/hub";
-import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
+import { InputError, LowrankError, NetworkError, NotFoundError } from "../errors.ts";
 
 /** How the Hub is reached. */
 export interface HubAccess {
@@ -16,9 +16,16 @@ export interface HubAccess {
   readonly retryMs?: number | undefined;
 }
 
-/** Address of the Hub, without a slash at the end. */
+/** Address of the Hub, without a slash at the end. @throws InputError if it is no address. */
 export function hubUrlOf(access: HubAccess): string {
-  return (access.hubUrl ?? (process.env.HF_ENDPOINT || HUB_URL)).replace(/\/+$/, "");
+  const url = (access.hubUrl ?? (process.env.HF_ENDPOINT || HUB_URL)).replace(/\/+$/, "");
+  if (/^https?:\/\/./.test(url) && URL.canParse(url)) return url;
+  throw new InputError("the Hub's address is not one", [
+    {
+      where: access.hubUrl === undefined ? "HF_ENDPOINT" : "hubUrl",
+      message: `expected https://…, got "${url}"`,
+    },
+  ]);
 }
 
 /** `fetch` for one repository: adds the token (for the Hub alone), waits a limited time, and turns every failure
@@ -35,6 +42,17 @@ export function hubFetch(id: string, access: HubAccess): typeof fetch {
     const response = await answer(url, { ...init, headers }, access);
     if (!response.ok) throw await httpError(response, id, hubUrl, token !== undefined);
     return response;
+  };
+}
+
+/** `hubFetch` for small answers: read whole, so that one that stalls half-way fails as others do. */
+export function hubApiFetch(id: string, access: HubAccess): typeof fetch {
+  const get = hubFetch(id, access);
+  return async (input, init) => {
+    const response = await get(input, init);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of bodyOf(response, access)) chunks.push(chunk);
+    return new Response(Buffer.concat(chunks), { status: response.status, headers: response.headers });
   };
 }
 

@@ -9,17 +9,17 @@ import {
   listFiles,
   modelInfo,
 } from "@huggingface/hub";
-import { FormatError, type LowrankError, NetworkError, NotFoundError } from "../errors.ts";
+import { FormatError, LowrankError, NetworkError, NotFoundError } from "../errors.ts";
 import { storing, writeFileAtomic } from "./cache.ts";
 import { type ByteSource, downloadTo, exists } from "./download.ts";
-import { bodyOf, type HubAccess, hubFetch, hubUrlOf } from "./hub-http.ts";
+import { bodyOf, type HubAccess, hubApiFetch, hubFetch, hubUrlOf } from "./hub-http.ts";
 import type { OnProgress } from "./model-source.ts";
 
 /** Where from, where to, and who hears of it. */
 export interface HubOptions extends HubAccess {
   /** Branch, tag or commit; default "main". */
   readonly revision?: string | undefined;
-  /** Use the cache alone. Default: `HF_HUB_OFFLINE`. */
+  /** Use the cache alone; `HF_HUB_OFFLINE` says so too. */
   readonly offline?: boolean | undefined;
   /** Hub cache in Hugging Face's layout; default `HF_HUB_CACHE`, else `HF_HOME`/hub, … (shared with Python). */
   readonly hubCacheDir?: string | undefined;
@@ -47,7 +47,7 @@ export interface RemoteSnapshot {
 
 /** The cache alone may be used. */
 export function isOffline(options: HubOptions): boolean {
-  return options.offline ?? /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "");
+  return options.offline === true || /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "");
 }
 
 /** Folder of a repository in the cache: `models--org--name`. */
@@ -73,11 +73,7 @@ async function readRef(folder: string, revision: string): Promise<string | null>
 /** Asks the Hub for a repository's commit and files.
  *  @throws NetworkError, NotFoundError, LowrankError ("access"). */
 export async function openRemote(repo: HubRepo, options: HubOptions): Promise<RemoteSnapshot> {
-  const hub = { hubUrl: hubUrlOf(options), fetch: hubFetch(repo.name, options) };
-  const commit = await commitOf(repo, hub);
-  const files = new Map<string, ListFileEntry>();
-  for await (const entry of listFiles({ ...hub, repo, recursive: true, revision: commit }))
-    if (entry.type === "file" && isSafePath(entry.path)) files.set(entry.path, entry);
+  const { commit, files } = await listing(repo, options);
   const folder = repoFolder(repo, options);
   return {
     folder: join(folder, "snapshots", commit),
@@ -93,6 +89,26 @@ export async function openRemote(repo: HubRepo, options: HubOptions): Promise<Re
       if (repo.revision !== commit) await writeFileAtomic(join(folder, "refs", repo.revision), commit);
     },
   };
+}
+
+/** The client library reads answers as the Hub's, whoever gave them: what it throws on others is translated. */
+async function listing(
+  repo: HubRepo,
+  options: HubOptions,
+): Promise<{ commit: string; files: Map<string, ListFileEntry> }> {
+  const hub = { hubUrl: hubUrlOf(options), fetch: hubApiFetch(repo.name, options) };
+  const files = new Map<string, ListFileEntry>();
+  try {
+    const commit = await commitOf(repo, hub);
+    for await (const entry of listFiles({ ...hub, repo, recursive: true, revision: commit }))
+      if (entry.type === "file" && isSafePath(entry.path)) files.set(entry.path, entry);
+    return { commit, files };
+  } catch (error) {
+    if (error instanceof LowrankError || options.signal?.aborted) throw error;
+    throw new NetworkError(`${hub.hubUrl} does not answer like the Hub (${(error as Error).message})`, {
+      cause: error,
+    });
+  }
 }
 
 async function commitOf(repo: HubRepo, hub: { hubUrl: string; fetch: typeof fetch }): Promise<string> {

@@ -66,6 +66,21 @@ export async function fetchModel(id: HubId, options: HubOptions = {}): Promise<s
   return id.file === null ? remote.folder : join(remote.folder, id.file);
 }
 
+/** Folder of a PEFT adapter, fetched from the Hub where the cache lacks it. @throws as `fetchModel`. */
+export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise<string> {
+  const repo = repoOf(id, options);
+  const cached = await cachedSnapshot(repo, options);
+  const present = cached === null ? [] : await Promise.all(ADAPTER_FILES.map((f) => exists(join(cached, f))));
+  if (cached !== null && present.every(Boolean)) return cached;
+  if (isOffline(options)) throw offlineError(repo, ADAPTER_FILES.join(", "), options);
+  const remote = await openRemote(repo, options);
+  await remote.fetch(ADAPTER_FILES);
+  await remote.finish();
+  return remote.folder;
+}
+
+const ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"];
+
 async function wanted(id: HubId, repo: HubRepo, options: HubOptions): Promise<string> {
   if (id.file !== null) return id.file;
   const snapshot = await cachedSnapshot(repo, options);

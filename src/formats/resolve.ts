@@ -4,10 +4,11 @@ import { isAbsolute, join, resolve } from "node:path";
 import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
 import { cacheFolder } from "./cache.ts";
 import { exists } from "./download.ts";
-import { cachedModel, fetchModel, type HubId, parseHubId } from "./hub.ts";
+import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from "./hub.ts";
 import { type HubOptions, isOffline } from "./hub-repo.ts";
 import { KNOWN_MODELS, type KnownModel } from "./known-models.ts";
 import { cachedPackaged, fetchPackaged } from "./package-source.ts";
+import { ADAPTER_CONFIG } from "./peft-adapter.ts";
 
 /** How a model's name is resolved. */
 export interface ResolveOptions extends HubOptions {
@@ -23,8 +24,7 @@ export interface ResolveOptions extends HubOptions {
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const local = await localModel(name);
   if (local !== null) return local;
-  const hub: ResolveOptions =
-    options.cacheDir === undefined ? options : { hubCacheDir: join(options.cacheDir, "hub"), ...options };
+  const hub = withHubCache(options);
   const known = KNOWN_MODELS.find((m) => m.alias === name.toLowerCase());
   if (known !== undefined) return resolveKnown(known, hub);
   const id = isPathLike(name) ? null : parseHubId(name);
@@ -32,14 +32,37 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   return fetchModel(id, hub);
 }
 
+/** Folder of a PEFT adapter: a local path, or a Hub id from the cache or the Hub.
+ *  @throws as `resolveModel`. */
+export async function resolveAdapter(name: string, options: ResolveOptions = {}): Promise<string> {
+  const path = localPath(name);
+  if (name !== "" && (await exists(path))) return path;
+  const id = isPathLike(name) ? null : parseHubId(name);
+  if (id === null) throw new NotFoundError(`adapter "${name}": no such folder, and not a Hub id (org/name)`);
+  return fetchAdapter(id, withHubCache(options));
+}
+
+function withHubCache(options: ResolveOptions): ResolveOptions {
+  if (options.cacheDir === undefined) return options;
+  return { ...options, hubCacheDir: options.hubCacheDir ?? join(options.cacheDir, "hub") };
+}
+
+function localPath(name: string): string {
+  return resolve(name.startsWith("~/") ? join(homedir(), name.slice(2)) : name);
+}
+
 /** Absolute path of a local model; null if the name is no existing path. */
 async function localModel(name: string): Promise<string | null> {
-  const path = resolve(name.startsWith("~/") ? join(homedir(), name.slice(2)) : name);
+  const path = localPath(name);
   const info = name === "" ? null : await stat(path).catch(() => null);
   if (info === null) return null;
   if (info.isFile() && !path.toLowerCase().endsWith(".gguf"))
     throw new NotFoundError(`${path} is not a model: expected a .gguf file or a Hugging Face folder`);
   if (info.isDirectory() && !(await exists(join(path, "config.json")))) {
+    if (await exists(join(path, ADAPTER_CONFIG)))
+      throw new NotFoundError(
+        `${path} is an adapter, not a model: name its base model, and give it as the adapter`,
+      );
     if (isPathLike(name)) throw new NotFoundError(`${path} is not a model folder: it has no config.json`);
     return null; // a folder that happens to be called like an alias or a Hub id
   }

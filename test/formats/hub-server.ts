@@ -26,6 +26,8 @@ export interface FakeHub {
   corrupt: boolean;
   /** Never answer. */
   silent: boolean;
+  /** Begin answers of the API, and never end them. */
+  stall: boolean;
   /** Token that is needed. */
   token: string | null;
   close(): Promise<void>;
@@ -57,7 +59,15 @@ export async function startHub(): Promise<FakeHub> {
     repos: new Map(),
     downloads: [],
     requests: [],
-    ...{ breakAfter: null, ignoreRanges: false, deny: null, corrupt: false, silent: false, token: null },
+    ...{
+      breakAfter: null,
+      ignoreRanges: false,
+      deny: null,
+      corrupt: false,
+      silent: false,
+      stall: false,
+      token: null,
+    },
     close: () => {
       server.closeAllConnections();
       return new Promise((resolve) => server.close(() => resolve()));
@@ -77,6 +87,10 @@ function serve(hub: FakeHub, request: IncomingMessage, response: ServerResponse)
   const url = new URL(request.url ?? "/", hub.url);
   hub.requests.push(url.pathname);
   if (hub.silent) return;
+  if (hub.stall) {
+    response.writeHead(200, { "content-type": "application/json" }).write("{");
+    return;
+  }
   const [, type, apiName, route, , isDataset, fileName, , file] =
     ROUTE.exec(decodeURIComponent(url.pathname)) ?? [];
   const name = apiName ?? fileName;

@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, InputError, NetworkError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import { guessSplit } from "../../src/formats/dataset-files.ts";
-import { cachedModel, fetchModel, type HubId, parseHubId } from "../../src/formats/hub.ts";
+import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from "../../src/formats/hub.ts";
 import { type DatasetOptions, fetchDataset } from "../../src/formats/hub-dataset.ts";
 import type { HubOptions } from "../../src/formats/hub-repo.ts";
 import type { Progress } from "../../src/formats/model-source.ts";
@@ -18,7 +20,9 @@ let options: HubOptions;
 beforeEach(async () => {
   hub = await startHub();
   cache = await mkdtemp(join(tmpdir(), "lowrank-hub-"));
-  options = { hubUrl: hub.url, hubCacheDir: cache, offline: false, retryMs: 5 };
+  options = { hubUrl: hub.url, hubCacheDir: cache, retryMs: 5 };
+  vi.stubEnv("HF_HUB_OFFLINE", "");
+  vi.stubEnv("HF_TOKEN", "");
   hub.repos.set("model:org/tiny", model);
 });
 afterEach(async () => {
@@ -257,6 +261,36 @@ describe("fetchModel", () => {
     const silent = await failure(fetchModel(id, { ...options, answerTimeoutMs: 200 }));
     expect(silent.message).toMatch(/no answer within 0.2 s/);
     expect(performance.now() - startMs).toBeLessThan(3000);
+  });
+
+  it("does not take another server for the Hub", async () => {
+    const other = createServer((_, response) => response.end("<html>please log in</html>"));
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const hubUrl = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const error = await failure(fetchModel(id, { ...options, hubUrl }));
+    other.close();
+    expect(error).toBeInstanceOf(NetworkError);
+    expect(error.message).toMatch(/does not answer like the Hub/);
+    expect(await failure(fetchModel(id, { ...options, hubUrl: "nonsense" }))).toBeInstanceOf(InputError);
+  });
+
+  it("gives up on an answer that stalls", async () => {
+    hub.stall = true;
+    const error = await failure(fetchModel(id, { ...options, stallTimeoutMs: 100 }));
+    expect(error.message).toMatch(/no data for 0.1 s/);
+  });
+
+  it("fetches an adapter", async () => {
+    hub.repos.set("model:org/tiny", {
+      "adapter_config.json": text("{}"),
+      "adapter_model.safetensors": weights,
+      "README.md": text("x"),
+    });
+    const adapter = { ...options, revision: "v1" };
+    expect(await failure(fetchAdapter(id, { ...adapter, offline: true }))).toBeInstanceOf(NetworkError);
+    const folder = await fetchAdapter(id, adapter);
+    expect((await readdir(folder)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    expect(await fetchAdapter(id, { ...adapter, offline: true })).toBe(folder);
   });
 
   it("is offline by HF_HUB_OFFLINE", async () => {

