@@ -1,6 +1,5 @@
 import type { OnProgress } from "../formats/model-source.ts";
-import type { TrainConfig } from "../train/config.ts";
-import type { EvaluationEvent, ProgressEvent, TrainEvent, WarningEvent } from "../train/events.ts";
+import type { EvaluationEvent, ProgressEvent, WarningEvent } from "../train/events.ts";
 
 /** A turn of a conversation. */
 export interface Message {
@@ -57,7 +56,6 @@ export type EvaluateEvent =
   | { readonly type: "examples"; readonly done: number; readonly total: number }
   | EvaluateResult;
 
-export type Train = (config: TrainConfig, options: { signal?: AbortSignal }) => AsyncIterable<TrainEvent>;
 export type LoadModel = (request: LoadRequest) => Promise<LoadedModel>;
 export type Evaluate = (request: Record<string, unknown>) => AsyncIterable<EvaluateEvent>;
 export type MergeAdapter = (request: {
@@ -74,8 +72,8 @@ async function imported<T>(path: string): Promise<T> {
 }
 
 /** The trainer; loaded when a command needs it, so that the others start fast. */
-export async function importTrain(): Promise<Train> {
-  return (await imported<{ train: Train }>("../train/trainer.ts")).train;
+export async function importTrain(): Promise<typeof import("../train/trainer.ts").train> {
+  return (await import("../train/trainer.ts")).train;
 }
 
 /** Loading and generating. */

@@ -4,7 +4,13 @@ import { fileURLToPath } from "node:url";
 import writeFileAtomic from "write-file-atomic";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { FormatError, InputError, NotFoundError, type Problem } from "../errors.ts";
-import { resolveTrainConfig, type TrainConfig, trainConfigSchema } from "./config.ts";
+import {
+  resolveTrainConfig,
+  type TrainConfig,
+  type TrainOptions,
+  trainConfig,
+  trainConfigSchema,
+} from "./config.ts";
 import { latestRunFolder } from "./run-folder.ts";
 import { describeSettings, flagName, type Layer } from "./settings.ts";
 
@@ -34,6 +40,14 @@ export async function loadTrainConfig(request: ConfigRequest): Promise<TrainConf
   if (resume !== undefined && resume !== false) return resumedConfig(given, resume);
   const named = file !== null || request.flags.model !== undefined || request.flags.data !== undefined;
   return resolveTrainConfig(named ? given : [...given, await readConfigFile(QUICKSTART)]);
+}
+
+/** The options of a run as a caller of the library states them; with `resume`, completed from the run folder.
+ *  @throws InputError with every problem under its option's name; NotFoundError if there is no such run */
+export async function completeTrainConfig(options: TrainOptions): Promise<TrainConfig> {
+  const layer: Layer = { values: options, where: (key) => key };
+  const { resume } = options;
+  return resume === undefined || resume === false ? trainConfig(options) : resumedConfig([layer], resume);
 }
 
 async function resumedConfig(given: readonly Layer[], resume: unknown): Promise<TrainConfig> {

@@ -2,6 +2,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
 import { type GgufValue, openGguf } from "../formats/gguf.ts";
+import { resolveModel } from "../formats/resolve.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { CONFIG_FILE } from "./config-file.ts";
@@ -41,15 +42,22 @@ export interface TensorGroup {
 type Json = Readonly<Record<string, unknown>>;
 type Fact = readonly [string, string];
 
-/** Says what a model folder, .gguf or .safetensors file, adapter or run folder is. Only headers are read.
+/** Says what a model folder, .gguf or .safetensors file, adapter or run folder is; also a model by alias or Hub id that
+ *  is in the cache. Only headers are read, nothing is fetched.
  *  @throws NotFoundError, FormatError, UnsupportedError if it is none of these */
 export async function inspect(path: string): Promise<Inspection> {
   const status = await stat(path).catch(() => null);
-  if (status === null) throw new NotFoundError(`${path}: there is no such file or folder`);
+  if (status === null) return inspectNamed(path);
   if (status.isDirectory()) return inspectFolder(path);
   if (extname(path) === ".gguf") return inspectGguf(path);
   if (extname(path) === ".safetensors") return { ...(await tensorFile(path)), kind: "tensors" };
   throw new UnsupportedError(`${path}: not a folder, .gguf or .safetensors file`);
+}
+
+async function inspectNamed(name: string): Promise<Inspection> {
+  const isPathLike = /^[./~\\]/.test(name) || /\.(gguf|safetensors)$/.test(name);
+  if (isPathLike) throw new NotFoundError(`${name}: there is no such file or folder`);
+  return inspect(await resolveModel(name, { offline: true }));
 }
 
 /** Tensors by kind, in the order in which they first occur. */
@@ -101,6 +109,9 @@ async function inspectModel(path: string, names: readonly string[]): Promise<Ins
   };
 }
 
+/** A checkpoint's folder holds the optimizer's state beside them. */
+const ADAPTER_WEIGHTS = /^adapter(_model|s)\.safetensors$/;
+
 async function inspectAdapter(path: string, names: readonly string[]): Promise<Inspection> {
   const config = await readJson(join(path, "adapter_config.json"));
   const isMlx = config.peft_type === undefined && config.lora_parameters !== undefined;
@@ -119,33 +130,36 @@ async function inspectAdapter(path: string, names: readonly string[]): Promise<I
     ...fact("Layers", config.layers_to_transform ?? config.num_layers),
   ];
   const format = isMlx ? "mlx-lm adapter" : "PEFT adapter";
-  return { path, kind: "adapter", format, facts, tensors: await folderTensors(path, names) };
+  return { path, kind: "adapter", format, facts, tensors: await folderTensors(path, names, ADAPTER_WEIGHTS) };
 }
 
 async function inspectRun(path: string, names: readonly string[]): Promise<Inspection> {
   const config = await readJson(join(path, CONFIG_FILE));
+  const adapterPath = join(path, "adapter");
   const adapter = names.includes("adapter")
-    ? await inspectAdapter(join(path, "adapter"), await readdir(join(path, "adapter")))
+    ? await inspectAdapter(adapterPath, await readdir(adapterPath))
     : null;
-  const checkpoints = names.filter((name) => /^checkpoint-\d+$/.test(name));
+  const checkpoints = await readdir(join(path, "checkpoints")).catch(() => []);
   const facts = [
-    ...[
-      "model",
-      "data",
-      "method",
-      "rank",
-      "alpha",
-      "targetModules",
-      "learningRate",
-      "batchSize",
-      "seed",
-    ].flatMap((key) => fact(key, config[key])),
+    ...RUN_OPTIONS.flatMap((key) => fact(key, config[key])),
     ...(names.includes(METRICS_FILE) ? metricsFacts(await readMetrics(path)) : []),
-    ...fact("checkpoints", checkpoints.length > 0 ? checkpoints : undefined),
+    ...fact("checkpoints", checkpoints.length > 0 ? checkpoints.sort() : undefined),
     ...fact("adapter", adapter ? adapter.path : "not written yet"),
   ];
   return { path, kind: "run", format: "run folder", facts, tensors: adapter?.tensors ?? [] };
 }
+
+const RUN_OPTIONS = [
+  "model",
+  "data",
+  "method",
+  "rank",
+  "alpha",
+  "targetModules",
+  "learningRate",
+  "batchSize",
+  "seed",
+];
 
 function metricsFacts(metrics: readonly MetricsEvent[]): Fact[] {
   const steps = metrics.filter((event) => event.type === "step");
@@ -210,8 +224,12 @@ function tensorOf(entry: {
   return { name, shape, storage: dtype, sizeBytes };
 }
 
-async function folderTensors(path: string, names: readonly string[]): Promise<InspectedTensor[]> {
-  const files = names.filter((name) => extname(name) === ".safetensors").sort();
+async function folderTensors(
+  path: string,
+  names: readonly string[],
+  accepts: RegExp = /\.safetensors$/,
+): Promise<InspectedTensor[]> {
+  const files = names.filter((name) => accepts.test(name)).sort();
   const opened = await Promise.all(files.map((name) => tensorFile(join(path, basename(name)))));
   return opened.flatMap((file) => file.tensors);
 }

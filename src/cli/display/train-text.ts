@@ -49,7 +49,7 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
   ];
   if (plan.estimatedSeconds !== null)
     rows.push(["Time", `about ${formatDuration(plan.estimatedSeconds * 1000)}`]);
-  rows.push(["Run folder", plan.runFolder]);
+  if (plan.runFolder !== "") rows.push(["Run folder", plan.runFolder]);
   return labelled(rows, columns);
 }
 
@@ -72,7 +72,7 @@ export function previewLines(preview: PreviewEvent, style: Style): string[] {
 
 function markSpan(span: PreviewSpan, style: Style): string {
   const text = printable(span.text);
-  if (!style.isColored) return span.isLabel ? `«${text}»` : text;
+  if (!style.isColored) return span.isLabel ? text.replace(/^(\n*)(.*?)(\n*)$/s, "$1«$2»$3") : text;
   return text
     .split("\n")
     .map((line) => (line === "" ? line : span.isLabel ? style.green(line) : style.dim(line)))
