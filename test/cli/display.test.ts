@@ -208,12 +208,16 @@ describe("training on a terminal", () => {
     display.show(stepEvent(1));
     display.show({ type: "warning", message: "careful" });
     display.show(stepEvent(164));
+    display.show(evaluationEvent(164, 2.017));
     display.show(DONE);
     display.close();
     const screen = finalScreen(output.text());
     const bar = screen.findIndex((line) => line.includes("164/164"));
-    expect(screen.filter((line) => line.includes("loss"))).toHaveLength(2); // live line and summary
-    expect(screen.indexOf("warning: careful")).toBe(bar - 1);
+    expect(screen.filter((line) => line.includes("loss 2.1151"))).toHaveLength(1);
+    expect(screen.slice(bar - 2, bar)).toEqual([
+      "warning: careful",
+      expect.stringContaining("test loss 2.0170"),
+    ]);
     expect(screen[bar]).toContain("100%");
     expect(screen.some((line) => line.startsWith("Adapter"))).toBe(true);
   });

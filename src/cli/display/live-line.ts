@@ -22,6 +22,7 @@ export function liveLine(output: Output): LiveLine {
     fps: 10,
     linewrap: true, // lines are cut to the width below
     clearOnComplete: false,
+    forceRedraw: true, // a line printed above clears this one
     gracefulExit: false,
     format: (_options, params) => drawLine(params.progress, text, output.columns() - 1),
   });
