@@ -34,8 +34,8 @@ export function build(command: Command, cli: Cli): void {
 
 async function action(command: Command, cli: Cli): Promise<void> {
   const choice = settingsOf(command, schema);
-  const source = await resolveModel(choice);
   const progress = progressTo(cli);
+  const source = await resolveModel(choice, progress.onProgress).finally(progress.close);
   const loadModel = await importLoadModel();
   const model = await loadModel({ ...source, onProgress: progress.onProgress }).finally(progress.close);
   const system: Message[] = choice.system === null ? [] : [{ role: "system", content: choice.system }];
@@ -46,7 +46,8 @@ async function action(command: Command, cli: Cli): Promise<void> {
   }
 }
 
-async function converse(
+/** Turn by turn until the input ends or the user leaves. */
+export async function converse(
   model: LoadedModel,
   system: readonly Message[],
   sampling: GenerateRequest,

@@ -69,7 +69,11 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const interrupts = watchInterrupts(() => undefined);
   const show = eventDisplay(cli);
   try {
-    const request = { ...choice, ...(await resolveModel(choice)), signal: interrupts.signal };
+    const request = {
+      ...choice,
+      ...(await resolveModel(choice, (p) => show.show({ type: "progress", ...p }))),
+      signal: interrupts.signal,
+    };
     const evaluate = await importEvaluate();
     for await (const event of evaluate(request)) {
       show.show(event);

@@ -54,7 +54,7 @@ async function action(promptArgument: string | undefined, command: Command, cli:
   const interrupts = watchInterrupts(() => undefined);
   const progress = progressTo(cli);
   try {
-    const source = await resolveModel(choice);
+    const source = await resolveModel(choice, progress.onProgress);
     const loadModel = await importLoadModel();
     const model = await loadModel({
       ...source,

@@ -1,5 +1,8 @@
 import { EXIT } from "./errors.ts";
 
+/** A launcher such as npm passes on the Ctrl-C that the terminal has sent already: within this time it is the same one. */
+const SAME_PRESS_MS = 300;
+
 export interface Interrupts {
   /** Aborted by the first Ctrl-C (or SIGTERM); the second ends the process at once. */
   readonly signal: AbortSignal;
@@ -9,8 +12,13 @@ export interface Interrupts {
 /** Turns Ctrl-C into an abort signal. `onFirst` tells the user what happens now. */
 export function watchInterrupts(onFirst: () => void): Interrupts {
   const controller = new AbortController();
+  let firstMs = 0;
   const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT.interrupted);
+    if (controller.signal.aborted) {
+      if (performance.now() - firstMs < SAME_PRESS_MS) return;
+      process.exit(EXIT.interrupted);
+    }
+    firstMs = performance.now();
     controller.abort();
     onFirst();
   };

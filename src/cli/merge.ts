@@ -48,9 +48,9 @@ async function action(command: Command, cli: Cli): Promise<void> {
   );
   if (choice.adapter === null || output === null) throw new UsageError(`missing: ${missing.join(" and ")}`);
   const progress = progressTo(cli);
-  const source = await resolveModel({ ...choice, device: "cpu", threads: null });
-  const merge = await importMerge();
   try {
+    const source = await resolveModel({ ...choice, device: "cpu", threads: null }, progress.onProgress);
+    const merge = await importMerge();
     await merge({
       model: source.model,
       adapter: source.adapter ?? choice.adapter,

@@ -1,8 +1,9 @@
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { NotFoundError } from "../errors.ts";
 import type { OnProgress } from "../formats/model-source.ts";
+import { ADAPTER_CONFIG } from "../formats/peft-adapter.ts";
+import { type ResolveOptions, resolveAdapter } from "../formats/resolve.ts";
 import { trainSettings } from "../train/config.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import type { Cli } from "./command.ts";
@@ -33,26 +34,28 @@ export const modelSettings = {
 /** What the user said about the model, checked. */
 export type ModelChoice = { readonly [K in keyof typeof modelSettings]: z.output<(typeof modelSettings)[K]> };
 
-/** The model to load: the adapter found in its run folder, the base model taken from it where none is named. */
-export async function resolveModel(choice: ModelChoice): Promise<Omit<LoadRequest, "onProgress" | "signal">> {
-  const adapter = choice.adapter === null ? null : await findAdapter(choice.adapter);
+/** The model to load: the adapter found in its run folder, in the cache or on the Hub; the base model taken from it where
+ *  none is named. */
+export async function resolveModel(
+  choice: ModelChoice,
+  onProgress: OnProgress,
+): Promise<Omit<LoadRequest, "onProgress" | "signal">> {
+  const { offline } = choice;
+  const adapter = choice.adapter === null ? null : await findAdapter(choice.adapter, { offline, onProgress });
   const model = choice.model ?? (adapter === null ? null : await baseOf(adapter)) ?? "smollm2-135m";
   return {
     model,
     device: choice.device,
-    offline: choice.offline,
+    offline,
     ...(adapter === null ? {} : { adapter }),
     ...(choice.threads === null ? {} : { threads: choice.threads }),
   };
 }
 
-/** The folder with adapter_config.json: the one named, or `adapter/` in it. @throws NotFoundError */
-export async function findAdapter(path: string): Promise<string> {
-  for (const folder of [path, join(path, "adapter")])
-    if (await exists(join(folder, "adapter_config.json"))) return folder;
-  throw new NotFoundError(
-    `${path}: no adapter there (no adapter_config.json, neither in ${join(path, "adapter")})`,
-  );
+/** The folder with adapter_config.json: `adapter/` of a run folder, the folder named, or that of a Hub id. */
+async function findAdapter(name: string, options: ResolveOptions): Promise<string> {
+  const ofRun = join(name, "adapter");
+  return (await exists(join(ofRun, ADAPTER_CONFIG))) ? ofRun : resolveAdapter(name, options);
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -64,7 +67,7 @@ async function exists(path: string): Promise<boolean> {
 
 async function baseOf(adapter: string): Promise<string | null> {
   try {
-    const config = JSON.parse(await readFile(join(adapter, "adapter_config.json"), "utf8")) as Record<
+    const config = JSON.parse(await readFile(join(adapter, ADAPTER_CONFIG), "utf8")) as Record<
       string,
       unknown
     >;

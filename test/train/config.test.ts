@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../../src/train/config.ts";
-import { loadTrainConfig, saveTrainConfig } from "../../src/train/config-file.ts";
+import { completeTrainConfig, loadTrainConfig, saveTrainConfig } from "../../src/train/config-file.ts";
 import { peftModules } from "../../src/train/config-values.ts";
 import { prepareRunFolder } from "../../src/train/run-folder.ts";
 import { describeSettings, flagName, nearest } from "../../src/train/settings.ts";
@@ -203,6 +203,18 @@ describe("loadTrainConfig", () => {
     ]);
     await expect(loadTrainConfig({ flags: { resume: "nowhere" } })).rejects.toThrow("nowhere");
     await expect(loadTrainConfig({ flags: { resume: true } })).rejects.toThrow("no run to resume");
+  });
+
+  test("a caller of the library resumes by the folder alone", async () => {
+    await mkdir("run");
+    await saveTrainConfig("run", trainConfig({ rank: 4, data: ["mine.jsonl"] }));
+    const config = await completeTrainConfig({ resume: "run" });
+    expect(config).toMatchObject({ rank: 4, data: ["mine.jsonl"], output: "run" });
+    expect(await completeTrainConfig(config)).toEqual(config);
+    expect(await completeTrainConfig({ rank: 2 })).toEqual(trainConfig({ rank: 2 }));
+    await expect(completeTrainConfig({ resume: "run", alpha: 3 })).rejects.toThrow(
+      "alpha: is 32 in that run, not 3",
+    );
   });
 
   test("resume without a folder takes the run written last", async () => {
