@@ -1,1 +1,35 @@
-export * from "./errors.ts";
+export {
+  FormatError,
+  InputError,
+  LowrankError,
+  NetworkError,
+  NotFoundError,
+  type Problem,
+  RuntimeError,
+  ShapeError,
+  TrainingError,
+  UnsupportedError,
+} from "./errors.ts";
+export type { ModelConfig, OnProgress, Progress } from "./formats/model-source.ts";
+export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft-adapter.ts";
+export type { LoraConfig } from "./formats/peft-config.ts";
+export {
+  type ActiveAdapter,
+  type LoadedModel,
+  type LoadModelOptions,
+  loadModel,
+} from "./generate/model.ts";
+export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
+export { type BaseModel, type OpenBaseOptions, openBase } from "./models/base-model.ts";
+export { type MergeOptions, type MergeResult, mergeAdapter } from "./peft/merge.ts";
+export type { Device } from "./runtime/device.ts";
+export type { Message } from "./text/messages.ts";
+export { type TrainConfig, type TrainOptions, trainConfig, trainConfigSchema } from "./train/config.ts";
+export {
+  type EvaluateEvent,
+  type EvaluateOptions,
+  type EvaluationSummary,
+  evaluate,
+} from "./train/evaluate.ts";
+export type * from "./train/events.ts";
+export { type TrainRunOptions, train } from "./train/trainer.ts";

@@ -40,8 +40,12 @@ export function encodeRow(row: Row, codec: TextCodec, lossOn: LossOn, report: Re
   if (!checkTokens(ids, isAssistant, codec, report)) return null;
   const isLabel = lossOn === "all" ? new Uint8Array(ids.length).fill(1) : isAssistant.slice();
   isLabel[0] = 0;
-  const length = isAssistant.lastIndexOf(1) + 1;
-  const completionLength = row.kind === "text" ? 0 : length - 1 - isAssistant.lastIndexOf(0, length - 1);
+  // TRL counts what the template writes after the last answer (ChatML: a newline) as completion; so losses compare.
+  const answered = isAssistant.lastIndexOf(1) + 1;
+  const length =
+    row.kind === "conversation" && row.messages.at(-1)?.role === "assistant" ? ids.length : answered;
+  isLabel.fill(1, answered, length);
+  const completionLength = row.kind === "text" ? 0 : length - 1 - isAssistant.lastIndexOf(0, answered - 1);
   return { ids: ids.slice(0, length), isLabel: isLabel.slice(0, length), completionLength, isExact };
 }
 

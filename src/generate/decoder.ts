@@ -11,6 +11,8 @@ export interface Decoder {
   start(prompts: readonly (readonly number[])[]): Promise<Float32Array[]>;
   /** Adds one token to each row. Returns the next logits [R][V]. @throws UnsupportedError when positions run out */
   next(tokens: readonly number[]): Promise<Float32Array[]>;
+  /** Forgets what was decoded. Logits [T][V] after each token of one sequence. @throws UnsupportedError as `start` */
+  score(ids: readonly number[]): Promise<Float32Array[]>;
   /** Tokens held, padding included. */
   readonly length: number;
   close(): Promise<void>;
@@ -46,6 +48,10 @@ function promptBlock(prompts: readonly (readonly number[])[]): { block: Block; s
   return { block: { tokens, positions, rows, length }, starts };
 }
 
+function lastNodes({ rows, length }: Block): Int32Array {
+  return Int32Array.from({ length: rows }, (_, r) => (r + 1) * length - 1);
+}
+
 /** Loads the decoding graph of a model. θ, where something is adapted, is what was `put` as "theta". */
 export async function createDecoder(
   runtime: Runtime,
@@ -60,7 +66,10 @@ export async function createDecoder(
   let starts = new Int32Array(0);
   let past = 0;
 
-  const run = async ({ tokens, positions, rows, length }: Block): Promise<Float32Array[]> => {
+  const run = async (
+    { tokens, positions, rows, length }: Block,
+    outputs: Int32Array,
+  ): Promise<Float32Array[]> => {
     if (past + length > model.positionCount)
       throw new UnsupportedError(
         `the context is full: ${past + length} tokens, and this model was loaded for ${model.positionCount}`,
@@ -79,8 +88,19 @@ export async function createDecoder(
     const { logits } = await session.run(feeds, { fetch: ["logits"], append });
     past += length;
     const flat = (logits as Tensor).data as Float32Array;
-    const vocab = flat.length / rows;
-    return Array.from({ length: rows }, (_, r) => flat.subarray(r * vocab, (r + 1) * vocab));
+    const vocab = flat.length / outputs.length;
+    return Array.from(outputs, (_, r) => flat.subarray(r * vocab, (r + 1) * vocab));
+  };
+
+  const begin = async (prompts: readonly (readonly number[])[]): Promise<Block> => {
+    if (prompts.length === 0 || prompts.some((p) => p.length === 0))
+      throw new UnsupportedError("a prompt needs at least one token, got none");
+    const prepared = promptBlock(prompts);
+    starts = Int32Array.from(prepared.starts);
+    past = 0;
+    const empty = floats(new Float32Array(0), [0, prompts.length, kvHeadCount * headDim]);
+    await runtime.put(Object.fromEntries(caches.map((name) => [name, empty])));
+    return prepared.block;
   };
 
   return {
@@ -88,18 +108,17 @@ export async function createDecoder(
       return past;
     },
     start: async (prompts) => {
-      if (prompts.length === 0 || prompts.some((p) => p.length === 0))
-        throw new UnsupportedError("a prompt needs at least one token, got none");
-      const prepared = promptBlock(prompts);
-      starts = Int32Array.from(prepared.starts);
-      past = 0;
-      const empty = floats(new Float32Array(0), [0, prompts.length, kvHeadCount * headDim]);
-      await runtime.put(Object.fromEntries(caches.map((name) => [name, empty])));
-      return run(prepared.block);
+      const block = await begin(prompts);
+      return run(block, lastNodes(block));
+    },
+    score: async (ids) => {
+      const block = await begin([ids]);
+      return run(block, Int32Array.from(ids.keys()));
     },
     next: (tokens) => {
       const positions = BigInt64Array.from(starts, (start) => BigInt(past - start));
-      return run({ tokens: Int32Array.from(tokens), positions, rows: tokens.length, length: 1 });
+      const block = { tokens: Int32Array.from(tokens), positions, rows: tokens.length, length: 1 };
+      return run(block, lastNodes(block));
     },
     close: () => session.close(),
   };

@@ -35,8 +35,8 @@ function cachedAttention(
   };
 }
 
-/** One decoding step: T new tokens in each of R rows after P cached ones. Outputs: `logits` [R, V] at `outputNodes` (flat
- *  indices into R·T), and the new keys and values of every layer. θ is an input where something is adapted. */
+/** One decoding step: T new tokens in each of R rows after P cached ones. Outputs: `logits` [O, V] at the O `outputNodes`
+ *  (flat indices into R·T), and the new keys and values of every layer. θ is an input where something is adapted. */
 export function decodeGraph(model: AdaptedModel): Record<string, Value> {
   const ids = input("tokens", "int32", ["R", "T"]);
   const positions = input("positions", "int64", ["R", "T"]);
@@ -44,6 +44,7 @@ export function decodeGraph(model: AdaptedModel): Record<string, Value> {
     input("queryColumns", "int32", ["T"]),
     input("keyColumns", "int32", ["P+T"]),
     input("starts", "int32", ["R"]),
+    model.config.slidingWindow,
   );
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
@@ -55,5 +56,5 @@ export function decodeGraph(model: AdaptedModel): Record<string, Value> {
     cachedAttention(model, mask, outputs),
   );
   const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, model.positionCount));
-  return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["R"]))), ...outputs };
+  return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["O"]))), ...outputs };
 }

@@ -41,7 +41,7 @@ export function gradients(loss: Value, wrt: readonly Value[]): (Value | null)[] 
 
   const gradientOf = new Map<Value, Value>([[loss, ones(loss)]]);
   for (const node of order.toReversed()) {
-    if (!depends.has(node) || wanted.has(node)) continue;
+    if (!node.inputs.some((v) => v && depends.has(v.node))) continue;
     const dys = node.outputs.map((v) => gradientOf.get(v) ?? null);
     if (dys.every((dy) => dy === null)) continue;
     if (!node.gradient) throw new UnsupportedError(`${node.opType} has no gradient`);

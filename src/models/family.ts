@@ -23,8 +23,9 @@ export interface Family {
   readonly name: string;
   /** Every module, in the order of the forward pass. */
   modules(config: ModelConfig): readonly ModuleSpec[];
-  /** Tokens → hidden states [R, T, d] after the final norm. `positionCount`: positions that can occur. */
-  forward(config: ModelConfig, ctx: ForwardContext, tokens: TokenInputs, positionCount: number): Value;
+  /** Tokens → hidden states [R, T, d] after the final norm. `tableLength`: at least the positions that
+   *  can occur and the tokens of a row. */
+  forward(config: ModelConfig, ctx: ForwardContext, tokens: TokenInputs, tableLength: number): Value;
 }
 
 /** A weight that a model needs: path, shape. */

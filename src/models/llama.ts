@@ -63,10 +63,10 @@ export function llamaForward(
   c: ModelConfig,
   ctx: ForwardContext,
   tokens: TokenInputs,
-  positionCount: number,
+  tableLength: number,
   headNorm: HeadNorm = unchanged,
 ): Value {
-  const tables = rotaryTables(c.rope as NonNullable<typeof c.rope>, c.headDim, positionCount);
+  const tables = rotaryTables(c.rope as NonNullable<typeof c.rope>, c.headDim, tableLength);
   const norm = (path: string, x: Value): Value => rmsNorm(x, ctx.weight(`${path}.weight`), c.normEpsilon);
   let x = ctx.embedding("embed", tokens.ids);
   for (let i = 0; i < c.layerCount; i++) {

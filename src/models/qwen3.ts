@@ -20,5 +20,5 @@ export const qwen3: Family = {
       { kind: "norm", path: `layers.${i}.attention.k_norm`, size: c.headDim, bias: false },
     ]).flat(),
   ],
-  forward: (c, ctx, tokens, positionCount) => llamaForward(c, ctx, tokens, positionCount, headNorm),
+  forward: (c, ctx, tokens, tableLength) => llamaForward(c, ctx, tokens, tableLength, headNorm),
 };

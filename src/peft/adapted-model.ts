@@ -13,6 +13,8 @@ export interface AdaptedModel {
   readonly methods: readonly Method[];
   /** Positions that can occur. */
   readonly positionCount: number;
+  /** Tokens that a row of a packed batch can hold: more than positions, where examples share a row. */
+  readonly rowTokens: number;
 }
 
 /** Every trainable of a model's methods, in the order of the flat vector θ. */

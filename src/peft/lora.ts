@@ -46,6 +46,8 @@ export interface Lora extends Method {
   readonly name: "lora";
   readonly config: LoraConfig;
   readonly plan: LoraPlan;
+  /** The model's output layer shares the embedding's weight. */
+  readonly hasTiedHead: boolean;
 }
 
 function describe(family: string, m: ModuleSpec): ModuleInfo {
@@ -181,6 +183,7 @@ export function lora(config: LoraConfig, family: string, modules: readonly Modul
     name: "lora",
     config,
     plan,
+    hasTiedHead: modules.some((m) => m.kind === "linear" && m.tiedTo !== undefined),
     trainables,
     replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
     wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),

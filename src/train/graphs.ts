@@ -1,15 +1,5 @@
 import { gradients } from "../graph/gradients.ts";
-import {
-  add,
-  crossEntropy,
-  foldRows,
-  gather,
-  mul,
-  topIsLabel,
-  total,
-  trieMask,
-  zeros,
-} from "../graph/ops/index.ts";
+import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total, trieMask } from "../graph/ops/index.ts";
 import { apply, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { type AdamWOptions, adamw } from "../optim/adamw.ts";
@@ -22,6 +12,9 @@ import { parameterCount, viewsOf } from "../peft/parameters.ts";
 function flat(name: string, model: AdaptedModel): Value {
   return input(name, "float32", [parameterCount(trainablesOf(model.methods))]);
 }
+
+/** Rows are padded to a multiple of this. */
+export const BUCKET_TOKENS = 32;
 
 /** Rows, tokens per row and edges per chunk of the batches a graph takes: numbers, or names where batches differ. */
 export interface BatchDims {
@@ -57,7 +50,7 @@ function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dim
     slidingWindow !== null && slidingWindow < model.positionCount ? { size: slidingWindow, positions } : null;
   const mask = trieMask(columns, ends, window);
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
-  const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, model.positionCount));
+  const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, tableLength(model)));
   const part = (name: string, dtype: "int32" | "float32"): Value[] =>
     Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));
   return {
@@ -66,6 +59,11 @@ function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dim
     labels: part("edgeLabels", "int32"),
     weights: part("edgeWeights", "float32"),
   };
+}
+
+/** A row is padded to a bucket, and the runtime wants its rotary tables at least as long as the row. */
+function tableLength(model: AdaptedModel): number {
+  return Math.max(model.positionCount, Math.ceil(model.rowTokens / BUCKET_TOKENS) * BUCKET_TOKENS);
 }
 
 function lossOf(graph: BatchGraph, smoothing: number): Value {
@@ -92,8 +90,8 @@ export function gradientGraph(
   return { loss, "gradient.next": g ? add(sum, g) : sum };
 }
 
-/** One optimizer update from the summed gradient. Outputs the new state, a zero gradient, the norm before clipping, and
- *  `finite`: whether the norm is a number, without which the new state must not be kept. */
+/** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether
+ *  loss and norm are numbers, without which the new state must not be kept. */
 export function updateGraph(
   model: AdaptedModel,
   options: AdamWOptions & { readonly clipNorm: number | null },
@@ -108,15 +106,10 @@ export function updateGraph(
   };
   const state = { theta: flat("theta", model), m: flat("m", model), v: flat("v", model) };
   const next = adamw(state, clipped, scalars, options);
-  const finite = apply("Less", [norm, scalarConstant(3.4e38)], [], {}, null, "bool"); // false for NaN too
-  return {
-    "theta.next": next.theta,
-    "m.next": next.m,
-    "v.next": next.v,
-    "gradient.zero": zeros(gradient),
-    gradNorm: norm,
-    finite,
-  };
+  // A comparison with NaN is false, and so is one of infinity with the largest float.
+  const size = add(norm, input("loss", "float32", []));
+  const finite = apply("Less", [size, scalarConstant(3.4e38)], [], {}, null, "bool");
+  return { "theta.next": next.theta, "m.next": next.m, "v.next": next.v, gradNorm: norm, finite };
 }
 
 /** Loss without gradients. Outputs: loss [] (Σ of edge losses, nats), correct [] (Σ of weights where the top logit is the

@@ -107,7 +107,7 @@ const BUILD: Readonly<Record<string, Build>> = {
       v(x, "ends"),
       x.positions ? { size: number(c, "window"), positions: x.positions } : null,
     ),
-  cacheMask: plain(op.cacheMask),
+  cacheMask: (x) => op.cacheMask(v(x, "queries"), v(x, "keys"), v(x, "starts")),
   groupMask: (x, c) => op.groupMask(v(x, "mask"), sizes(c)),
   attention: (x, c) =>
     op.attention(v(x, "q"), v(x, "k"), v(x, "v"), op.groupMask(v(x, "mask"), sizes(c)), sizes(c)),

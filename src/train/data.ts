@@ -1,0 +1,66 @@
+import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
+import { type EncodedDataset, encodeDataset } from "../data/examples.ts";
+import type { BaseModel } from "../models/base-model.ts";
+
+/** Options of a data set as training and evaluation share them; names are those of the training options. */
+export interface DataChoice {
+  readonly data: readonly string[];
+  readonly format: string | null;
+  readonly promptField: string | null;
+  readonly completionField: string | null;
+  readonly systemField: string | null;
+  readonly promptTemplate: string | null;
+  readonly messagesField: string | null;
+  readonly textField: string | null;
+  readonly textUnit: "file" | "paragraph" | "line";
+  readonly limit: number | null;
+  readonly maxLength: number;
+  readonly truncation: "left" | "drop" | "error";
+  readonly lossOn: "completions" | "all";
+}
+
+/** How training holds examples out. */
+export interface HoldOut {
+  readonly validationData: readonly string[] | null;
+  readonly validationFraction: number;
+  readonly testData: readonly string[] | null;
+  readonly seed: number;
+}
+
+/** Drops what is null: absent options have the data layer's defaults. */
+function given<T extends Record<string, unknown>>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(options).filter(([, v]) => v !== null)) as never;
+}
+
+/** Reads the data sets of a choice. @throws InputError with file and line of every problem */
+export function readData(choice: DataChoice, holdOut: Partial<HoldOut> = {}): Promise<Dataset> {
+  const { data, format, promptField, completionField, systemField } = choice;
+  const { promptTemplate, messagesField, textField, textUnit, limit } = choice;
+  const options = given({
+    format,
+    promptField,
+    completionField,
+    systemField,
+    promptTemplate,
+    messagesField,
+    textField,
+    textUnit,
+    limit,
+    validation: holdOut.validationData ?? null,
+    test: holdOut.testData ?? null,
+    validationFraction: holdOut.validationFraction ?? null,
+    seed: holdOut.seed ?? null,
+  });
+  return loadDataset({ source: data, ...options } as DatasetOptions);
+}
+
+/** A split as examples; null where the split is empty. */
+export type EncodedSplit = EncodedDataset | null;
+
+/** Encodes the rows of one split for a model. @throws InputError */
+export function encodeRows(rows: Dataset["train"], base: BaseModel, choice: DataChoice): EncodedSplit {
+  if (rows.length === 0) return null;
+  const { tokenizer, template, eosIds } = base;
+  const { maxLength, lossOn, truncation } = choice;
+  return encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength, lossOn, truncation });
+}

@@ -1,0 +1,209 @@
+import type { Example, PackedBatch } from "../data/batch.ts";
+import { packingCosts, packTrie } from "../data/trie.ts";
+import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
+import { parameterCount } from "../peft/parameters.ts";
+import type { Runtime, Session } from "../runtime/runtime.ts";
+import { random } from "../tensor/random.ts";
+import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
+import { BUCKET_TOKENS, evaluationGraph, gradientGraph, updateGraph } from "./graphs.ts";
+
+/** Edges per chunk at most: bounds the logits held at once to this many rows of the vocabulary. */
+const MAX_CHUNK_EDGES = 512;
+/** Examples side by side in an evaluation. */
+export const EVALUATION_BATCH = 16;
+const BUCKET_EDGES = 32;
+
+/** Number of chunks that keeps every batch's edges within bounds. */
+export function chunkCount(maxEdges: number): number {
+  return Math.max(1, Math.ceil(maxEdges / MAX_CHUNK_EDGES));
+}
+
+/** Label tokens that a batch of `size` examples can have at most. */
+export function maxBatchLabels(examples: readonly Example[], size: number): number {
+  const labels = examples.map((e) => e.isLabel.reduce((n, x) => n + x, 0)).sort((a, b) => b - a);
+  return labels.slice(0, size).reduce((a, b) => a + b, 0);
+}
+
+/** Packs examples for graphs of `chunks` chunks. */
+export function packBatch(examples: readonly Example[], model: AdaptedModel, chunks: number): PackedBatch {
+  return packTrie(examples, {
+    bucket: BUCKET_TOKENS,
+    edgeBucket: BUCKET_EDGES * chunks,
+    costs: packingCosts(model.config),
+  });
+}
+
+/** A packed batch as graph inputs. */
+export function batchFeeds(batch: PackedBatch, chunks: number): Record<string, Tensor> {
+  const { rows, length } = batch;
+  const feeds: Record<string, Tensor> = {
+    tokens: ints(batch.tokens, [rows, length]),
+    positions: longs(BigInt64Array.from(batch.positions, BigInt), [rows, length]),
+    ends: ints(batch.ends, [rows, length]),
+    columns: ints(
+      Int32Array.from({ length }, (_, i) => i),
+      [length],
+    ),
+  };
+  const size = batch.edgeNodes.length / chunks;
+  for (let i = 0; i < chunks; i++) {
+    const [from, to] = [i * size, (i + 1) * size];
+    feeds[`edgeNodes.${i}`] = ints(batch.edgeNodes.slice(from, to), [size]);
+    feeds[`edgeLabels.${i}`] = ints(batch.edgeLabels.slice(from, to), [size]);
+    feeds[`edgeWeights.${i}`] = floats(batch.edgeWeights.slice(from, to), [size]);
+  }
+  return feeds;
+}
+
+/** Parameters and optimizer moments, [|Θ|] each. */
+export interface TrainState {
+  readonly theta: Float32Array;
+  readonly m: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** What one update did. */
+export interface UpdateResult {
+  /** Nats per label token over the window, before the update. */
+  readonly loss: number;
+  readonly gradNorm: number;
+  /** false: loss or gradient is not a number, and nothing was changed. */
+  readonly isFinite: boolean;
+}
+
+/** Constants of the optimizer and the loss. */
+export interface EngineOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly clipNorm: number | null;
+  readonly labelSmoothing: number;
+  readonly seed: number;
+}
+
+/** Runs updates and holds the state that they change. */
+export interface TrainEngine {
+  /** One optimizer update from the micro-batches of a window. `step` counts from 1 and seeds the dropout.
+   *  Normalized by the label tokens of the whole window, so accumulation equals the big batch. */
+  update(window: readonly PackedBatch[], step: number, learningRate: number): Promise<UpdateResult>;
+  state(): Promise<TrainState>;
+  setState(state: TrainState): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Loads the training graphs of a model. */
+export async function createTrainEngine(
+  runtime: Runtime,
+  model: AdaptedModel,
+  folder: string,
+  options: EngineOptions,
+  chunks: number,
+): Promise<TrainEngine> {
+  const backward = await runtime.load(gradientGraph(model, options.labelSmoothing, chunks), { folder });
+  const update = await runtime.load(updateGraph(model, options));
+  const size = parameterCount(trainablesOf(model.methods));
+  const hasNoise = backward.graph.inputs.some((i) => i.name === "noise");
+
+  const accumulate = async (batch: PackedBatch, lossScale: number, stream: string): Promise<number> => {
+    const feeds: Record<string, Tensor> = { ...batchFeeds(batch, chunks), lossScale: scalar(lossScale) };
+    if (hasNoise) feeds.noise = noise(batch, options.seed, stream);
+    const { loss } = await backward.run(feeds, {
+      fetch: ["loss"],
+      carry: { "gradient.next": "gradient" },
+    });
+    return (loss as Tensor).data[0] as number;
+  };
+
+  return {
+    update: async (window, step, learningRate) => {
+      const labels = window.reduce((n, b) => n + b.labelCount, 0);
+      let loss = 0;
+      for (const [i, batch] of window.entries())
+        loss += await accumulate(batch, 1 / labels, `noise ${step}.${i}`);
+      const scalars = {
+        learningRate: scalar(learningRate),
+        correction1: scalar(1 - options.beta1 ** step),
+        correction2: scalar(1 - options.beta2 ** step),
+        loss: scalar(loss),
+      };
+      const result = await update.run(scalars, {
+        fetch: ["gradNorm", "finite"],
+        carry: { "theta.next": "theta", "m.next": "m", "v.next": "v" },
+        carryIf: "finite",
+      });
+      await runtime.put({ gradient: zeros(size) });
+      return { loss, gradNorm: Number(result.gradNorm?.data[0]), isFinite: result.finite?.data[0] === 1 };
+    },
+    state: async () => {
+      const { theta, m, v } = await runtime.get(["theta", "m", "v"]);
+      return { theta: theta.data, m: m.data, v: v.data } as TrainState;
+    },
+    setState: ({ theta, m, v }) =>
+      runtime.put({
+        theta: floats(theta, [size]),
+        m: floats(m, [size]),
+        v: floats(v, [size]),
+        gradient: zeros(size),
+      }),
+    close: async () => {
+      await backward.close();
+      await update.close();
+    },
+  };
+}
+
+function zeros(size: number): Tensor {
+  return floats(new Float32Array(size), [size]);
+}
+
+function noise(batch: PackedBatch, seed: number, stream: string): Tensor {
+  const generator = random(seed, stream);
+  const data = Int32Array.from({ length: batch.rows * batch.length }, () => generator.uint32() | 0);
+  return ints(data, [batch.rows, batch.length, 1]);
+}
+
+/** Loss and accuracy over examples. */
+export interface EvaluationResult {
+  /** Nats per label token. */
+  readonly loss: number;
+  readonly tokenAccuracy: number;
+  readonly labelTokens: number;
+}
+
+/** Scores examples with the parameters that are in the runtime. */
+export interface EvaluationEngine {
+  evaluate(
+    examples: readonly Example[],
+    options?: { readonly signal?: AbortSignal; readonly onBatch?: (done: number) => void },
+  ): Promise<EvaluationResult>;
+  close(): Promise<void>;
+}
+
+/** Loads the evaluation graph. Batches hold up to `batchSize` examples. */
+export async function createEvaluationEngine(
+  runtime: Runtime,
+  model: AdaptedModel,
+  folder: string,
+  batchSize: number,
+  maxEdges: number,
+): Promise<EvaluationEngine> {
+  const chunks = chunkCount(maxEdges);
+  const session: Session = await runtime.load(evaluationGraph(model, chunks), { folder });
+  return {
+    evaluate: async (examples, { signal, onBatch } = {}) => {
+      let [loss, correct, labels] = [0, 0, 0];
+      for (let i = 0; i < examples.length; i += batchSize) {
+        signal?.throwIfAborted();
+        const batch = packBatch(examples.slice(i, i + batchSize), model, chunks);
+        const out = await session.run(batchFeeds(batch, chunks));
+        loss += Number(out.loss?.data[0]);
+        correct += Number(out.correct?.data[0]);
+        labels += batch.labelCount;
+        onBatch?.(Math.min(i + batchSize, examples.length));
+      }
+      return { loss: loss / labels, tokenAccuracy: correct / labels, labelTokens: labels };
+    },
+    close: () => session.close(),
+  };
+}

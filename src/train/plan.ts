@@ -1,0 +1,143 @@
+import { packingReport } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { EncodedDataset } from "../data/examples.ts";
+import { InputError } from "../errors.ts";
+import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../formats/peft-config.ts";
+import { type BaseModel, parameterTotal } from "../models/base-model.ts";
+import type { ScheduleOptions } from "../optim/schedule.ts";
+import type { AdaptedModel } from "../peft/adapted-model.ts";
+import { type Lora, lora } from "../peft/lora.ts";
+import { parameterCount } from "../peft/parameters.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { TrainConfig } from "./config.ts";
+import { peftModules } from "./config-values.ts";
+import { type EncodedSplit, encodeRows } from "./data.ts";
+import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
+import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
+import type { PlanEvent } from "./events.ts";
+import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
+
+/** Everything that a run is before its first step. */
+export interface RunPlan {
+  readonly base: BaseModel;
+  readonly dataset: Dataset;
+  readonly lora: Lora;
+  readonly model: AdaptedModel;
+  readonly train: EncodedDataset;
+  readonly validation: EncodedSplit;
+  readonly test: EncodedSplit;
+  readonly windows: WindowOptions;
+  readonly steps: number;
+  readonly schedule: ScheduleOptions;
+  /** Label tokens of the largest micro-batch there can be. */
+  readonly maxLabels: number;
+}
+
+/** Tokens of the largest batch there can be, if nothing were shared. */
+export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number): number {
+  const sizes = splits.map((split) => {
+    const lengths = (split?.examples ?? []).map((e) => e.ids.length).sort((a, b) => b - a);
+    return lengths.slice(0, batchSize).reduce((a, b) => a + b, 0);
+  });
+  return Math.max(...sizes);
+}
+
+/** The training options' LoRA part as an adapter configuration. */
+export function loraConfigOf(config: TrainConfig): LoraConfig {
+  const { rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init, layers } =
+    config;
+  return {
+    ...DEFAULT_LORA_CONFIG,
+    ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
+    targetModules: peftModules(config.targetModules),
+    excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
+    layersToTransform: layers,
+    baseModel: config.model,
+  };
+}
+
+function checkLength(config: TrainConfig, base: BaseModel): void {
+  if (config.maxLength <= base.config.maxPositions) return;
+  const message = `expected at most ${base.config.maxPositions}, the positions ${config.model} has, got ${config.maxLength}`;
+  throw new InputError("the training options do not fit the model", [{ where: "maxLength", message }]);
+}
+
+/** Encodes the data for a model and works out the run. @throws InputError */
+export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset): RunPlan {
+  checkLength(config, base);
+  const adaptation = lora(loraConfigOf(config), base.config.family, base.modules);
+  const train = encodeRows(dataset.train, base, config);
+  if (!train)
+    throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
+  const validation = encodeRows(dataset.validation, base, config);
+  const test = encodeRows(dataset.test, base, config);
+  const { batchSize, accumulation, epochs, maxSteps, seed } = config;
+  const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
+  const steps = totalSteps(windows);
+  const warmupSteps = config.warmupSteps ?? Math.round((config.warmupRatio ?? 0) * steps);
+  return {
+    base,
+    dataset,
+    lora: adaptation,
+    model: {
+      config: base.config,
+      family: base.family,
+      modules: base.modules,
+      frozen: base.frozen,
+      methods: [adaptation],
+      positionCount: config.maxLength,
+      rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
+    },
+    train,
+    validation,
+    test,
+    windows,
+    steps,
+    schedule: { schedule: config.schedule, learningRate: config.learningRate, warmupSteps, steps },
+    maxLabels: maxBatchLabels(train.examples, batchSize),
+  };
+}
+
+/** The plan as it is shown, with memory and time estimated on this machine. */
+export async function planEvent(
+  config: TrainConfig,
+  plan: RunPlan,
+  runtime: Runtime,
+  runFolder: string,
+): Promise<PlanEvent> {
+  const { base, train, windows, steps } = plan;
+  const packing = packingReport(train.examples, windows.batchSize, windows.seed);
+  const trainableParameters = parameterCount(plan.lora.trainables);
+  const totalParameters = parameterTotal(base.modules) + trainableParameters;
+  const perEpoch = stepsPerEpoch(windows);
+  const work: Workload = {
+    batches: (steps / perEpoch) * packing.batches,
+    trieTokensPerBatch: packing.trieTokens / packing.batches,
+    labelsPerBatch: train.report.labelTokens / packing.batches,
+    trainableParameters,
+  };
+  return {
+    type: "plan",
+    model: config.model,
+    method: config.method,
+    data: config.data.join(", "),
+    trainableParameters,
+    totalParameters,
+    share: trainableParameters / totalParameters,
+    examples: train.examples.length,
+    validationExamples: plan.validation?.examples.length ?? 0,
+    testExamples: plan.test?.examples.length ?? 0,
+    tokensPerEpoch: {
+      padded: packing.paddedTokens,
+      trie: packing.trieTokens,
+      labels: train.report.labelTokens,
+    },
+    steps,
+    stepsPerEpoch: perEpoch,
+    truncated: train.report.truncated,
+    dropped: train.report.dropped,
+    estimatedMemoryBytes: estimateMemoryBytes(base, work),
+    estimatedSeconds: await estimateSeconds(runtime, base, work),
+    runFolder,
+  };
+}

@@ -1,0 +1,248 @@
+import { join } from "node:path";
+import type { Example } from "../data/batch.ts";
+import { formatWhere } from "../data/records.ts";
+import { TrainingError } from "../errors.ts";
+import { writeAdapter } from "../formats/peft-adapter.ts";
+import { learningRateAt } from "../optim/schedule.ts";
+import { adapterContent } from "../peft/adapter.ts";
+import { initialParameters, unflatten } from "../peft/parameters.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import {
+  checkpointPath,
+  loadCheckpoint,
+  type Progression,
+  pruneCheckpoints,
+  saveCheckpoint,
+} from "./checkpoint.ts";
+import type { TrainConfig } from "./config.ts";
+import type { EncodedSplit } from "./data.ts";
+import {
+  chunkCount,
+  createEvaluationEngine,
+  createTrainEngine,
+  EVALUATION_BATCH,
+  maxBatchLabels,
+  packBatch,
+  type TrainEngine,
+  type TrainState,
+} from "./engine.ts";
+import type { CheckpointEvent, EvaluationEvent, SamplesEvent, StepEvent, WarningEvent } from "./events.ts";
+import type { RunPlan } from "./plan.ts";
+import { answer, promptsOf } from "./samples.ts";
+import { stepsPerEpoch, windowAt } from "./windows.ts";
+
+const SAMPLE_TOKENS = 64;
+/** Steps that the estimate of the remaining time looks back on. */
+const RECENT_STEPS = 20;
+
+/** A training run in progress: its parts, and where it is. */
+export interface Run {
+  readonly config: TrainConfig;
+  readonly plan: RunPlan;
+  readonly folder: string;
+  readonly runtime: Runtime;
+  readonly engine: TrainEngine;
+  readonly signal: AbortSignal | undefined;
+  progression: Progression;
+  /** Step of the newest checkpoint; −1 for none. */
+  savedStep: number;
+  recentMs: number[];
+}
+
+/** Loads the graphs and the state to start from: fresh parameters, or a checkpoint's. */
+export async function startRun(
+  parts: Pick<Run, "config" | "plan" | "folder" | "runtime" | "signal">,
+  from: { readonly progression: Progression; readonly state: TrainState } | null,
+): Promise<Run> {
+  const { config, plan, runtime } = parts;
+  const folder = plan.base.weights.folder;
+  const engine = await createTrainEngine(runtime, plan.model, folder, config, chunkCount(plan.maxLabels));
+  await engine.setState(from?.state ?? (await freshState(config, plan)));
+  const fresh = {
+    step: 0,
+    bestStep: null,
+    bestLoss: null,
+    staleEvaluations: 0,
+    lossBefore: null,
+    elapsedMs: 0,
+  };
+  const progression = from?.progression ?? fresh;
+  return { ...parts, engine, progression, savedStep: from ? progression.step : -1, recentMs: [] };
+}
+
+async function freshState(config: TrainConfig, plan: RunPlan): Promise<TrainState> {
+  const theta = await initialParameters(plan.lora.trainables, config.seed, (path) =>
+    plan.base.weights.read(path),
+  );
+  return { theta, m: new Float32Array(theta.length), v: new Float32Array(theta.length) };
+}
+
+function examplesAt(run: Run, step: number): Example[][] {
+  const { examples } = run.plan.train;
+  return windowAt(run.plan.windows, step).map((batch) => Array.from(batch, (i) => examples[i] as Example));
+}
+
+/** One optimizer update. @throws TrainingError if loss or gradient is not a number; the parameters are unchanged then */
+export async function takeStep(run: Run): Promise<StepEvent> {
+  const { plan, engine } = run;
+  const step = run.progression.step + 1;
+  const window = examplesAt(run, step);
+  const started = performance.now();
+  const chunks = chunkCount(plan.maxLabels);
+  const batches = window.map((examples) => packBatch(examples, plan.model, chunks));
+  const learningRate = learningRateAt(step - 1, plan.schedule);
+  const result = await engine.update(batches, step, learningRate);
+  if (!result.isFinite) throw notFinite(run, step, window.flat(), result.loss, result.gradNorm);
+  const elapsedMs = performance.now() - started;
+  run.progression = { ...run.progression, step, elapsedMs: run.progression.elapsedMs + elapsedMs };
+  run.recentMs = [...run.recentMs, elapsedMs].slice(-RECENT_STEPS);
+  const recent = run.recentMs.reduce((a, b) => a + b, 0) / run.recentMs.length;
+  const trieTokens = batches.reduce((n, b) => n + b.trieTokens, 0);
+  const examples = window.reduce((n, w) => n + w.length, 0);
+  return {
+    type: "step",
+    step,
+    steps: plan.steps,
+    epoch: step / stepsPerEpoch(plan.windows),
+    loss: result.loss,
+    learningRate,
+    gradNorm: result.gradNorm,
+    labelTokens: batches.reduce((n, b) => n + b.labelCount, 0),
+    trieTokens,
+    examples,
+    elapsedMs,
+    tokensPerSecond: (trieTokens * 1000) / elapsedMs,
+    examplesPerSecond: (examples * 1000) / elapsedMs,
+    etaMs: recent * (plan.steps - step),
+  };
+}
+
+function notFinite(
+  run: Run,
+  step: number,
+  examples: Example[],
+  loss: number,
+  gradNorm: number,
+): TrainingError {
+  const { dataset, train } = run.plan;
+  const places = examples.map((e) => {
+    const row = dataset.train[train.rowOf[e.index] as number];
+    return `  ${row ? formatWhere(row.where) : `example ${e.index}`}`;
+  });
+  const kept =
+    run.savedStep >= 0 ? `the checkpoint of step ${run.savedStep} is kept` : "no checkpoint was written yet";
+  return new TrainingError(
+    `step ${step}: the loss is ${loss} and the gradient norm ${gradNorm}; stopped, ${kept}. ` +
+      `A lower learning rate usually helps. Examples in this step:\n${places.join("\n")}`,
+  );
+}
+
+/** Checks that the first update with a learning rate changed the factors that start at zero.
+ *  @throws TrainingError if none of them moved */
+export async function checkMovement(run: Run): Promise<WarningEvent | null> {
+  const { lora } = run.plan;
+  const values = unflatten((await run.engine.state()).theta, lora.trainables);
+  const zeros = lora.plan.modules.map((m) => ({
+    name: m.name,
+    start: `${m.path}.${m.kind === "embedding" ? "loraA" : "loraB"}`,
+  }));
+  const still = zeros.filter(({ start }) => values.get(start)?.data.every((x) => x === 0));
+  if (zeros.length > 0 && still.length === zeros.length)
+    throw new TrainingError("after the first update no adapter has moved: no gradient reaches it");
+  if (still.length === 0) return null;
+  const names = still.map((s) => s.name);
+  const shown = names.slice(0, 5).join(", ") + (names.length > 5 ? `, … (${names.length} in all)` : "");
+  return { type: "warning", message: `after the first update these adapters have not moved: ${shown}` };
+}
+
+/** Scores a split with the parameters as they are. */
+export async function evaluateSplit(
+  run: Run,
+  split: "validation" | "test",
+  encoded: NonNullable<EncodedSplit>,
+): Promise<EvaluationEvent> {
+  const { plan, runtime, signal } = run;
+  const started = performance.now();
+  const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
+  const folder = plan.base.weights.folder;
+  const engine = await createEvaluationEngine(runtime, plan.model, folder, EVALUATION_BATCH, labels);
+  try {
+    const result = await engine.evaluate(encoded.examples, signal ? { signal } : {});
+    const { bestLoss } = run.progression;
+    return {
+      type: "evaluation",
+      step: run.progression.step,
+      split,
+      ...result,
+      perplexity: Math.exp(result.loss),
+      elapsedMs: performance.now() - started,
+      isBest: split === "validation" && (bestLoss === null || result.loss < bestLoss),
+    };
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Takes an evaluation on the validation split into account. Step 0 is a yardstick, not a candidate. */
+export function noteEvaluation(run: Run, event: EvaluationEvent): void {
+  if (event.split !== "validation" || event.step === 0) return;
+  const { progression } = run;
+  run.progression = event.isBest
+    ? { ...progression, bestStep: event.step, bestLoss: event.loss, staleEvaluations: 0 }
+    : { ...progression, staleEvaluations: progression.staleEvaluations + 1 };
+}
+
+/** Answers the run's sample prompts. */
+export async function takeSamples(run: Run, when: "before" | "after"): Promise<SamplesEvent | null> {
+  const { plan, config, runtime, signal } = run;
+  const rows = plan.dataset.test.length > 0 ? plan.dataset.test : plan.dataset.validation;
+  const prompts = promptsOf(plan.base, rows.slice(0, 4 * config.samples), config.maxLength).slice(
+    0,
+    config.samples,
+  );
+  if (prompts.length === 0) return null;
+  const samples = await answer(runtime, plan.model, plan.base, prompts, {
+    maxTokens: SAMPLE_TOKENS,
+    batchSize: prompts.length,
+    signal,
+  });
+  return { type: "samples", step: run.progression.step, when, samples };
+}
+
+/** Writes the adapter of given parameters. */
+export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
+  const { lora, base } = run.plan;
+  await writeAdapter(folder, adapterContent(lora, base.config.family, theta, base.source.name));
+}
+
+/** Writes a checkpoint of where the run is, and removes old ones. */
+export async function checkpoint(run: Run): Promise<CheckpointEvent> {
+  const { progression, folder, config } = run;
+  const state = await run.engine.state();
+  const path = await saveCheckpoint(folder, progression, state, (dir) =>
+    exportAdapter(run, state.theta, dir),
+  );
+  run.savedStep = progression.step;
+  await pruneCheckpoints(folder, config.keepCheckpoints, progression.bestStep);
+  return {
+    type: "checkpoint",
+    step: progression.step,
+    path,
+    isBest: progression.bestStep === progression.step,
+  };
+}
+
+/** Puts the best checkpoint's parameters back, if the last are not the best. Returns the parameters that count. */
+export async function restoreBest(run: Run): Promise<Float32Array> {
+  const { bestStep, step } = run.progression;
+  const last = await run.engine.state();
+  if (bestStep === null || bestStep === step) return last.theta;
+  const best = await loadCheckpoint(checkpointPath(run.folder, bestStep));
+  await run.engine.setState(best.state);
+  return best.state.theta;
+}
+
+/** Where the finished adapter lies in a run folder. */
+export function adapterFolder(runFolder: string): string {
+  return join(runFolder, "adapter");
+}

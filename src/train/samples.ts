@@ -1,0 +1,69 @@
+import type { DatasetRow } from "../data/examples.ts";
+import { continueAll, textOf } from "../generate/continuation.ts";
+import { createDecoder } from "../generate/decoder.ts";
+import { promptIds } from "../generate/prompt.ts";
+import type { BaseModel } from "../models/base-model.ts";
+import type { AdaptedModel } from "../peft/adapted-model.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Sample } from "./events.ts";
+
+/** A prompt that can be answered, and the answer in the data. */
+export interface Prompt {
+  /** The last turn before the answer. */
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly reference: string;
+}
+
+/** Rows of conversations whose last turn can be asked for; plain text has none. */
+export function promptsOf(base: BaseModel, rows: readonly DatasetRow[], maxLength: number): Prompt[] {
+  return rows.flatMap(({ row }) => {
+    if (row.kind !== "conversation" || row.messages.at(-1)?.role !== "assistant") return [];
+    const before = row.messages.slice(0, -1);
+    const ids = promptIds(base, before);
+    if (ids.length === 0 || ids.length >= maxLength) return [];
+    return [{ text: before.at(-1)?.content ?? "", ids, reference: row.messages.at(-1)?.content ?? "" }];
+  });
+}
+
+/** Answers prompts greedily with the parameters in the runtime, `batchSize` side by side. */
+export async function answer(
+  runtime: Runtime,
+  model: AdaptedModel,
+  base: BaseModel,
+  prompts: readonly Prompt[],
+  options: {
+    readonly maxTokens: number;
+    readonly batchSize: number;
+    readonly signal?: AbortSignal | undefined;
+    readonly onDone?: (done: number) => void;
+  },
+): Promise<Sample[]> {
+  const decoder = await createDecoder(runtime, model, base.weights.folder, { prepack: false });
+  try {
+    const samples: Sample[] = [];
+    for (let i = 0; i < prompts.length; i += options.batchSize) {
+      const group = prompts.slice(i, i + options.batchSize);
+      const longest = Math.max(...group.map((p) => p.ids.length));
+      const room = Math.min(options.maxTokens, model.positionCount - longest);
+      const ids = await continueAll(
+        decoder,
+        group.map((p) => p.ids),
+        base.eosIds,
+        room,
+        options.signal,
+      );
+      group.forEach((p, k) => {
+        samples.push({
+          prompt: p.text,
+          reference: p.reference,
+          output: textOf(base.tokenizer, ids[k] ?? []),
+        });
+      });
+      options.onDone?.(samples.length);
+    }
+    return samples;
+  } finally {
+    await decoder.close();
+  }
+}
