@@ -1,13 +1,15 @@
 import { createInterface, type Interface } from "node:readline/promises";
 import type { Command } from "commander";
 import { z } from "zod";
+import type { LoadedModel } from "../generate/model.ts";
+import type { GenerateRequest } from "../generate/stream.ts";
+import type { Message } from "../text/messages.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { stream } from "./generate.ts";
 import { samplingOf, samplingSettings } from "./generate-settings.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { type GenerateRequest, importLoadModel, type LoadedModel, type Message } from "./library.ts";
-import { modelSettings, progressTo, resolveModel } from "./model-settings.ts";
+import { loadChosen, modelSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const schema = z.strictObject({
@@ -34,10 +36,7 @@ export function build(command: Command, cli: Cli): void {
 
 async function action(command: Command, cli: Cli): Promise<void> {
   const choice = settingsOf(command, schema);
-  const progress = progressTo(cli);
-  const source = await resolveModel(choice, progress.onProgress).finally(progress.close);
-  const loadModel = await importLoadModel();
-  const model = await loadModel({ ...source, onProgress: progress.onProgress }).finally(progress.close);
+  const model = await loadChosen(choice, cli);
   const system: Message[] = choice.system === null ? [] : [{ role: "system", content: choice.system }];
   try {
     await converse(model, system, samplingOf(choice), cli);

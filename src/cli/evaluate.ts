@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { trainSettings } from "../train/config.ts";
 import { names } from "../train/config-values.ts";
+import type { EvaluateEvent, EvaluationSummary } from "../train/evaluate.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
@@ -9,7 +10,7 @@ import { type LiveLine, liveLine } from "./display/live-line.ts";
 import { progressDisplay } from "./display/progress.ts";
 import { labelled } from "./display/text.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { type EvaluateEvent, type EvaluateResult, importEvaluate } from "./library.ts";
+import { importEvaluate } from "./library.ts";
 import { modelSettings, resolveModel } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
@@ -69,8 +70,9 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const interrupts = watchInterrupts(() => undefined);
   const show = eventDisplay(cli);
   try {
+    const { model: _model, adapter: _adapter, ...options } = choice;
     const request = {
-      ...choice,
+      ...options,
       ...(await resolveModel(choice, (p) => show.show({ type: "progress", ...p }))),
       signal: interrupts.signal,
     };
@@ -109,12 +111,12 @@ function eventDisplay({ err }: Cli): { show(event: EvaluateEvent): void; close()
   };
 }
 
-function jsonOf({ type: _type, ...result }: EvaluateResult): string {
+function jsonOf({ type: _type, ...result }: EvaluationSummary): string {
   return `${JSON.stringify(result, null, 2)}\n`;
 }
 
 /** The measures as a table. */
-export function textOf(result: EvaluateResult, columns: number): string {
+export function textOf(result: EvaluationSummary, columns: number): string {
   const rows: [string, string][] = [
     ["Loss", `${formatLoss(result.loss)} nats per token`],
     ["Perplexity", result.perplexity.toFixed(2)],

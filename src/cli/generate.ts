@@ -1,14 +1,15 @@
 import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import { z } from "zod";
+import type { LoadedModel } from "../generate/model.ts";
+import type { GenerateRequest } from "../generate/stream.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { printable } from "./display/text.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { type SamplingChoice, samplingOf, samplingSettings } from "./generate-settings.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { type GenerateRequest, importLoadModel, type LoadedModel } from "./library.ts";
-import { modelSettings, progressTo, resolveModel } from "./model-settings.ts";
+import { loadChosen, modelSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const PROMPT = "Prompt";
@@ -52,20 +53,11 @@ async function action(promptArgument: string | undefined, command: Command, cli:
   const prompt = await promptText(promptArgument);
   const request = requestOf(prompt, choice);
   const interrupts = watchInterrupts(() => undefined);
-  const progress = progressTo(cli);
   try {
-    const source = await resolveModel(choice, progress.onProgress);
-    const loadModel = await importLoadModel();
-    const model = await loadModel({
-      ...source,
-      onProgress: progress.onProgress,
-      signal: interrupts.signal,
-    });
-    progress.close();
+    const model = await loadChosen(choice, cli, interrupts.signal);
     await stream(model, { ...request, signal: interrupts.signal }, cli).finally(() => model.close());
     if (interrupts.signal.aborted) cli.exitCode = EXIT.interrupted;
   } finally {
-    progress.close();
     interrupts.dispose();
   }
 }

@@ -4,7 +4,7 @@ import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importMerge } from "./library.ts";
-import { modelSettings, progressTo, resolveModel } from "./model-settings.ts";
+import { modelSettings, progressTo, resolveModel, warn } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const OUTPUT = "Output";
@@ -51,7 +51,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
   try {
     const source = await resolveModel({ ...choice, device: "cpu", threads: null }, progress.onProgress);
     const merge = await importMerge();
-    await merge({
+    const result = await merge({
       model: source.model,
       adapter: source.adapter ?? choice.adapter,
       output,
@@ -59,8 +59,10 @@ async function action(command: Command, cli: Cli): Promise<void> {
       offline: choice.offline,
       onProgress: progress.onProgress,
     });
+    progress.close();
+    warn(cli, result.warnings);
+    cli.out.write(`merged ${result.changedWeights} weights; the model is in ${result.output}\n`);
   } finally {
     progress.close();
   }
-  cli.out.write(`merged model: ${output}\n`);
 }

@@ -4,11 +4,12 @@ import { z } from "zod";
 import type { OnProgress } from "../formats/model-source.ts";
 import { ADAPTER_CONFIG } from "../formats/peft-adapter.ts";
 import { type ResolveOptions, resolveAdapter } from "../formats/resolve.ts";
+import type { LoadedModel } from "../generate/model.ts";
 import { trainSettings } from "../train/config.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import type { Cli } from "./command.ts";
 import { type ProgressDisplay, progressDisplay } from "./display/progress.ts";
-import type { LoadRequest } from "./library.ts";
+import { importLoadModel } from "./library.ts";
 
 const GROUP = "Model";
 
@@ -34,21 +35,27 @@ export const modelSettings = {
 /** What the user said about the model, checked. */
 export type ModelChoice = { readonly [K in keyof typeof modelSettings]: z.output<(typeof modelSettings)[K]> };
 
+/** A model to load, as the library takes it. */
+export interface ModelRequest {
+  readonly model: string;
+  readonly adapter?: string;
+  readonly device: ModelChoice["device"];
+  readonly threads: number | null;
+  readonly offline: boolean;
+}
+
 /** The model to load: the adapter found in its run folder, in the cache or on the Hub; the base model taken from it where
  *  none is named. */
-export async function resolveModel(
-  choice: ModelChoice,
-  onProgress: OnProgress,
-): Promise<Omit<LoadRequest, "onProgress" | "signal">> {
+export async function resolveModel(choice: ModelChoice, onProgress: OnProgress): Promise<ModelRequest> {
   const { offline } = choice;
   const adapter = choice.adapter === null ? null : await findAdapter(choice.adapter, { offline, onProgress });
   const model = choice.model ?? (adapter === null ? null : await baseOf(adapter)) ?? "smollm2-135m";
   return {
     model,
     device: choice.device,
+    threads: choice.threads,
     offline,
     ...(adapter === null ? {} : { adapter }),
-    ...(choice.threads === null ? {} : { threads: choice.threads }),
   };
 }
 
@@ -75,6 +82,26 @@ async function baseOf(adapter: string): Promise<string | null> {
   } catch {
     return null; // loading the adapter says what is wrong with it
   }
+}
+
+/** Loads the model and says on stderr what was passed over in its adapter. */
+export async function loadChosen(choice: ModelChoice, cli: Cli, signal?: AbortSignal): Promise<LoadedModel> {
+  const { onProgress, close } = progressTo(cli);
+  try {
+    const request = await resolveModel(choice, onProgress);
+    const loadModel = await importLoadModel();
+    const model = await loadModel({ ...request, onProgress, ...(signal ? { signal } : {}) });
+    close();
+    warn(cli, model.adapter?.warnings ?? []);
+    return model;
+  } finally {
+    close();
+  }
+}
+
+/** Warnings on stderr. */
+export function warn({ err }: Cli, messages: readonly string[]): void {
+  for (const message of messages) err.write(`${err.style.yellow("warning:")} ${message}\n`);
 }
 
 /** Progress on stderr, so that results can be piped; silent where nobody watches. */

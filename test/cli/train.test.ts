@@ -39,6 +39,32 @@ test("a run prints plan, steps, losses and where the adapter is, and leaves its 
   expect(inspected.stdout).toMatch(/^steps +3 of 3$/m);
 }, 60_000);
 
+test("a trained run folder is used by name: generate, chat, evaluate, merge", async () => {
+  const cwd = await newFolder();
+  expect((await runCli([...RUN, "--output", "run", "--samples", "0"], { cwd })).exitCode).toBe(0);
+  const adapter = ["--adapter", "run", "--threads", "1"];
+  const answer = await runCli(["generate", ...adapter, "--max-tokens", "4", "-"], { cwd, input: "hello\n" });
+  expect(answer).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(answer.stdout).toBe(
+    (await runCli(["generate", ...adapter, "--max-tokens", "4", "hello"], { cwd })).stdout,
+  );
+  const chat = await runCli(["chat", ...adapter, "--max-tokens", "4"], { cwd, input: "hello\n" });
+  expect(chat).toMatchObject({ exitCode: 0, stdout: answer.stdout });
+  expect((await runCli(["merge", "--adapter", "run", "--output", "merged"], { cwd })).exitCode).toBe(0);
+  const data = ["--limit", "8", "--max-length", "256", "--threads", "1", "--json"];
+  const losses = [
+    ["--adapter", "run"],
+    ["--model", "merged"],
+    ["--model", MODEL],
+  ].map(async (subject) => {
+    const { stdout } = await runCli(["evaluate", ...subject, ...data], { cwd });
+    return (JSON.parse(stdout) as { loss: number }).loss;
+  });
+  const [adapted, merged, base] = await Promise.all(losses);
+  expect(merged).toBeCloseTo(adapted as number, 4); // W + s·B·A rounds once more than W·x + s·B·(A·x)
+  expect(Math.abs((base as number) - (adapted as number))).toBeGreaterThan(0.01);
+}, 120_000);
+
 test("a dry run prints the plan and leaves nothing", async () => {
   const cwd = await newFolder();
   const { exitCode, stdout } = await runCli([...RUN, "--dry-run", "--json"], { cwd });
