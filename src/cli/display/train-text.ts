@@ -165,7 +165,8 @@ export function summaryLines(done: DoneEvent, split: string, samplePrompt: strin
   if (done.bestStep !== null && done.bestStep !== done.steps)
     rows.push(["Kept", `the adapter of step ${done.bestStep}`]);
   rows.push(["Adapter", done.adapterPath], ["Report", done.reportPath]);
-  const prompt = shellQuote(samplePrompt ?? "your prompt");
+  const isShort = samplePrompt !== null && samplePrompt.length <= 100 && !/\p{Cc}/u.test(samplePrompt);
+  const prompt = shellQuote(isShort ? samplePrompt : "your prompt");
   rows.push(["Try it", `lowrank generate --adapter ${shellQuote(done.adapterPath)} ${prompt}`]);
   return labelled(rows, Number.POSITIVE_INFINITY);
 }
