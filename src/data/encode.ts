@@ -28,7 +28,8 @@ export interface EncodedRow {
 }
 
 /** Tokens and labels of a row: a conversation by the chat template (without one: prompt, completion, EOS), plain text
- *  as [BOS] text EOS. What follows the last label is cut, for no loss depends on it.
+ *  as [BOS] text EOS. After the last answer the
+ *  template's closing text is a label too; turns that follow it are cut, for no loss depends on them.
  *  Reports, and gives null, where training on the row would teach something wrong: a double BOS, an assistant turn
  *  whose end is not learned, nothing to learn. */
 export function encodeRow(row: Row, codec: TextCodec, lossOn: LossOn, report: Report): EncodedRow | null {

@@ -36,9 +36,9 @@ function problemsOf(row: Row, codec: TextCodec): string[] {
 }
 
 describe("with a chat template", () => {
-  it("learns the completion and its end, and cuts what the template writes after it", () => {
+  it("learns the completion, its end, and what the template writes after the last answer (as TRL counts)", () => {
     expect(show(exchange, chatCodec())).toBe(
-      "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n[hello you<|im_end|>]",
+      "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n[hello you<|im_end|>\n]",
     );
   });
 
@@ -57,7 +57,7 @@ describe("with a chat template", () => {
 
   it("learns all but the first token if asked to", () => {
     expect(show(exchange, chatCodec(), "all")).toBe(
-      "<|im_start|>[user\nhi<|im_end|>\n<|im_start|>assistant\nhello you<|im_end|>]",
+      "<|im_start|>[user\nhi<|im_end|>\n<|im_start|>assistant\nhello you<|im_end|>\n]",
     );
   });
 
@@ -66,12 +66,13 @@ describe("with a chat template", () => {
     const row = conversation(["user", "<|im_end|>"], ["assistant", "x<|im_end|>y"]);
     const encoded = encodeRow(row, codec, "completions", () => {}) as EncodedRow;
     expect(encoded.ids.filter((id) => id === codec.tokenizer.eosId)).toHaveLength(2);
-    expect(encoded.ids.at(-1)).toBe(codec.tokenizer.eosId);
+    expect(encoded.ids.at(-2)).toBe(codec.tokenizer.eosId);
   });
 
   it("gives the length of the last completion", () => {
     const codec = chatCodec();
-    const completion = [...codec.tokenizer.encode("hello you"), codec.tokenizer.eosId];
+    const { tokenizer } = codec;
+    const completion = [...tokenizer.encode("hello you"), tokenizer.eosId, ...tokenizer.encode("\n")];
     const encoded = encodeRow(exchange, codec, "all", () => {}) as EncodedRow;
     expect(encoded.completionLength).toBe(completion.length);
     expect([...encoded.ids.slice(-completion.length)]).toEqual(completion);

@@ -103,11 +103,11 @@ describe("encodeDataset", () => {
     const whole = encodeDataset(rows, chatCodec(), { maxLength: 1000 });
     const length = whole.report.longest;
     const cut = encodeDataset(rows, chatCodec(), { maxLength: length - 8 });
-    expect(whole.report).toMatchObject({ labelTokens: 4, truncatedLabels: 0 });
+    expect(whole.report).toMatchObject({ labelTokens: 5, truncatedLabels: 0 });
     expect(cut.report.truncated).toBe(1);
-    expect(cut.report.labelTokens + cut.report.truncatedLabels).toBe(4);
+    expect(cut.report.labelTokens + cut.report.truncatedLabels).toBe(5);
     expect(encodeDataset(rows, chatCodec(), { maxLength: 4 }).report).toMatchObject({
-      labelTokens: 2,
+      labelTokens: 3,
       truncatedLabels: 2,
     });
   });
