@@ -32,4 +32,6 @@ export {
   evaluate,
 } from "./train/evaluate.ts";
 export type * from "./train/events.ts";
+export { type InspectedTensor, type Inspection, inspect } from "./train/inspect.ts";
+export { readMetrics } from "./train/metrics-log.ts";
 export { type TrainRunOptions, train } from "./train/trainer.ts";

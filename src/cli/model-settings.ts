@@ -48,7 +48,8 @@ export interface ModelRequest {
  *  none is named. */
 export async function resolveModel(choice: ModelChoice, onProgress: OnProgress): Promise<ModelRequest> {
   const { offline } = choice;
-  const adapter = choice.adapter === null ? null : await findAdapter(choice.adapter, { offline, onProgress });
+  const adapter =
+    choice.adapter === null ? null : await resolveAdapter(choice.adapter, { offline, onProgress });
   const model = choice.model ?? (adapter === null ? null : await baseOf(adapter)) ?? "smollm2-135m";
   return {
     model,
@@ -57,19 +58,6 @@ export async function resolveModel(choice: ModelChoice, onProgress: OnProgress):
     offline,
     ...(adapter === null ? {} : { adapter }),
   };
-}
-
-/** The folder with adapter_config.json: `adapter/` of a run folder, the folder named, or that of a Hub id. */
-async function findAdapter(name: string, options: ResolveOptions): Promise<string> {
-  const ofRun = join(name, "adapter");
-  return (await exists(join(ofRun, ADAPTER_CONFIG))) ? ofRun : resolveAdapter(name, options);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function baseOf(adapter: string): Promise<string | null> {

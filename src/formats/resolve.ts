@@ -25,18 +25,30 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const local = await localModel(name);
   if (local !== null) return local;
   const hub = withHubCache(options);
-  const known = KNOWN_MODELS.find((m) => m.alias === name.toLowerCase());
+  const known = knownModel(name);
   if (known !== undefined) return resolveKnown(known, hub);
   const id = isPathLike(name) ? null : parseHubId(name);
   if (id === null) throw unknownName(name);
   return fetchModel(id, hub);
 }
 
-/** Folder of a PEFT adapter: a local path, or a Hub id from the cache or the Hub.
- *  @throws as `resolveModel`. */
+/** A known model by its alias or its Hub id, so that either name works where the Hub cannot be reached. */
+function knownModel(name: string): KnownModel | undefined {
+  return KNOWN_MODELS.find((m) => m.alias === name.toLowerCase() || m.hubId === name);
+}
+
+/** The name to write into an adapter as its base: the Hub id of a known alias, which other programs understand too. */
+export function publicModelName(name: string): string {
+  return knownModel(name)?.hubId ?? name;
+}
+
+/** Folder of a PEFT adapter: a local path, the run folder that holds it as `adapter/`, or a Hub id from the cache or the
+ *  Hub. @throws as `resolveModel`. */
 export async function resolveAdapter(name: string, options: ResolveOptions = {}): Promise<string> {
   const path = localPath(name);
-  if (name !== "" && (await exists(path))) return path;
+  const inside = join(path, "adapter");
+  const isRun = !(await exists(join(path, ADAPTER_CONFIG))) && (await exists(join(inside, ADAPTER_CONFIG)));
+  if (name !== "" && (await exists(path))) return isRun ? inside : path;
   const id = isPathLike(name) ? null : parseHubId(name);
   if (id === null) throw new NotFoundError(`adapter "${name}": no such folder, and not a Hub id (org/name)`);
   return fetchAdapter(id, withHubCache(options));

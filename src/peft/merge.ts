@@ -66,7 +66,7 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
     await writeModelFolder(output, source, {
       dtype,
       override: (path) => (changed.has(path) ? merged.read(path) : null),
-      ...(onProgress ? { onProgress } : {}),
+      ...(onProgress ? { onProgress: (p) => onProgress({ ...p, what: "writing the merged model" }) } : {}),
     });
     return { output, changedWeights: changed.size, warnings: file.warnings };
   } finally {

@@ -3,6 +3,7 @@ import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
 import { TrainingError } from "../errors.ts";
 import { writeAdapter } from "../formats/peft-adapter.ts";
+import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { adapterContent } from "../peft/adapter.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
@@ -212,7 +213,10 @@ export async function takeSamples(run: Run, when: "before" | "after"): Promise<S
 /** Writes the adapter of given parameters. */
 export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
   const { lora, base } = run.plan;
-  await writeAdapter(folder, adapterContent(lora, base.config.family, theta, base.source.name));
+  await writeAdapter(
+    folder,
+    adapterContent(lora, base.config.family, theta, publicModelName(base.source.name)),
+  );
 }
 
 /** Writes a checkpoint of where the run is, and removes old ones. */

@@ -6,8 +6,8 @@ import { type BaseModel, openBase } from "../models/base-model.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { newestCheckpoint } from "./checkpoint.ts";
-import { type TrainConfig, type TrainOptions, trainConfig } from "./config.ts";
-import { saveTrainConfig } from "./config-file.ts";
+import type { TrainConfig, TrainOptions } from "./config.ts";
+import { completeTrainConfig, saveTrainConfig } from "./config-file.ts";
 import { readData } from "./data.ts";
 import type {
   EvaluationEvent,
@@ -56,7 +56,7 @@ export async function* train(
   options: TrainOptions,
   { signal }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
-  const config = trainConfig(options);
+  const config = await completeTrainConfig(options);
   if (config.dryRun) return yield* dryRun(config, signal);
   const folder = await prepareRunFolder(config);
   const release = await lockRunFolder(folder);
