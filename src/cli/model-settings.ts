@@ -1,9 +1,9 @@
-import { access, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { OnProgress } from "../formats/model-source.ts";
 import { ADAPTER_CONFIG } from "../formats/peft-adapter.ts";
-import { type ResolveOptions, resolveAdapter } from "../formats/resolve.ts";
+import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
 import { trainSettings } from "../train/config.ts";
 import { type Setting, setting } from "../train/settings.ts";
