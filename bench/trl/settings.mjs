@@ -1,0 +1,29 @@
+import { fileURLToPath } from "node:url";
+import { train } from "../lib/lowrank.mjs";
+import { DATA, MODEL } from "../lib/model.mjs";
+
+/** The same settings as in sft.py. */
+export const SETTINGS = {
+  model: MODEL,
+  data: [DATA],
+  rank: 8,
+  alpha: 16,
+  targetModules: ["q_proj", "v_proj"],
+  batchSize: 8,
+  learningRate: 1e-3,
+  warmupSteps: 10,
+};
+export const SFT = fileURLToPath(new URL("./sft.py", import.meta.url));
+export const PEFT_SIDE = fileURLToPath(new URL("../parity/peft_side.py", import.meta.url));
+export const RESULTS = fileURLToPath(new URL("../results/", import.meta.url));
+
+/** Trains with lowrank and gathers what it says: steps, evaluations, and the `done` event. */
+export async function trainLowrank(options) {
+  const seen = { steps: [], evaluations: [], done: null };
+  for await (const event of train({ ...SETTINGS, samples: 0, ...options })) {
+    if (event.type === "step") seen.steps.push(event);
+    if (event.type === "evaluation") seen.evaluations.push(event);
+    if (event.type === "done") seen.done = event;
+  }
+  return seen;
+}
