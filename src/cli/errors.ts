@@ -2,7 +2,7 @@ import { CommanderError } from "commander";
 import { InputError, LowrankError } from "../errors.ts";
 
 /** Exit statuses: what a shell script can tell apart. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
 
 /** The command line or a config file is wrong: reported as it is, exit status 2. */
 export class UsageError extends LowrankError {

@@ -6,6 +6,8 @@ const SAME_PRESS_MS = 300;
 export interface Interrupts {
   /** Aborted by the first Ctrl-C (or SIGTERM); the second ends the process at once. */
   readonly signal: AbortSignal;
+  /** Status to exit with after an abort: 128 + the signal's number, as shells count. */
+  readonly exitCode: number;
   dispose(): void;
 }
 
@@ -13,11 +15,13 @@ export interface Interrupts {
 export function watchInterrupts(onFirst: () => void): Interrupts {
   const controller = new AbortController();
   let firstMs = 0;
-  const interrupt = (): void => {
+  let exitCode: number = EXIT.interrupted;
+  const interrupt = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
       if (performance.now() - firstMs < SAME_PRESS_MS) return;
-      process.exit(EXIT.interrupted);
+      process.exit(exitCode);
     }
+    exitCode = name === "SIGTERM" ? EXIT.terminated : EXIT.interrupted;
     firstMs = performance.now();
     controller.abort();
     onFirst();
@@ -26,6 +30,9 @@ export function watchInterrupts(onFirst: () => void): Interrupts {
   process.on("SIGTERM", interrupt);
   return {
     signal: controller.signal,
+    get exitCode() {
+      return exitCode;
+    },
     dispose: () => {
       process.off("SIGINT", interrupt);
       process.off("SIGTERM", interrupt);

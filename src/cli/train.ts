@@ -4,7 +4,7 @@ import { loadTrainConfig } from "../train/config-file.ts";
 import type { TrainEvent } from "../train/events.ts";
 import { type Cli, examples } from "./command.ts";
 import { type TrainDisplay, trainDisplay } from "./display/train-display.ts";
-import { EXIT, UsageError } from "./errors.ts";
+import { UsageError } from "./errors.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { importTrain } from "./library.ts";
 import { addSettings, givenSettings } from "./options.ts";
@@ -38,7 +38,8 @@ async function action(command: Command, cli: Cli): Promise<void> {
   );
 }
 
-/** Shows a run's events to its end. The first Ctrl-C lets the step finish and exits 130; the second ends at once. */
+/** Shows a run's events to its end. The first Ctrl-C (SIGTERM) lets the step finish, and the
+ *  process exits with 130 (143); the second ends it at once. */
 export async function runTraining(
   start: (signal: AbortSignal) => AsyncIterable<TrainEvent>,
   show: TrainDisplay,
@@ -50,7 +51,7 @@ export async function runTraining(
   try {
     for await (const event of start(interrupts.signal)) {
       show.show(event);
-      if (event.type === "stopped" && event.reason === "interrupt") cli.exitCode = EXIT.interrupted;
+      if (event.type === "stopped" && event.reason === "interrupt") cli.exitCode = interrupts.exitCode;
     }
   } finally {
     show.close();

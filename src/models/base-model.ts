@@ -53,7 +53,8 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
     const family = familyOf(source.config.family);
     const modules = family.modules(source.config);
     const folder = cacheFolder(options.cacheFolder);
-    const weights = await openWeightFile(source, modules.flatMap(moduleWeights), folder, options.onProgress);
+    const specs = modules.flatMap(moduleWeights);
+    const weights = await openWeightFile(source, specs, folder, options.onProgress, options.signal);
     return {
       source,
       config: source.config,

@@ -57,6 +57,7 @@ async function convert(
   specs: readonly WeightSpec[],
   folder: string,
   onProgress: OnProgress,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const entries = checkWeights(source, specs);
   const totalBytes = specs.reduce((n, s) => n + 4 * sizeOf(s.shape), 0);
@@ -66,6 +67,7 @@ async function convert(
   let doneBytes = 0;
   try {
     for (const { path } of specs) {
+      signal?.throwIfAborted();
       const { data, shape } = await (entries.get(path) as WeightEntry).read();
       refuseNonFinite(source, path, data);
       await file.write(
@@ -131,6 +133,7 @@ export async function openWeightFile(
   specs: readonly WeightSpec[],
   cacheFolder: string,
   onProgress: OnProgress = () => {},
+  signal?: AbortSignal,
 ): Promise<WeightFile> {
   const key = createHash("sha256").update(`${VERSION} ${source.fingerprint}`).digest("hex").slice(0, 32);
   const folder = join(cacheFolder, "weights", key);
@@ -140,7 +143,7 @@ export async function openWeightFile(
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { recursive: true });
   try {
-    await convert(source, specs, temporary, onProgress);
+    await convert(source, specs, temporary, onProgress, signal);
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
   } catch (error) {

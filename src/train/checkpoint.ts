@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { FormatError } from "../errors.ts";
-import { writeFileAtomic } from "../formats/cache.ts";
+import { FormatError, LowrankError } from "../errors.ts";
+import { storing, writeFileAtomic } from "../formats/cache.ts";
+import { syncFolder } from "../formats/disk.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import { writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TrainState } from "./engine.ts";
+import type { RunIdentity } from "./identity.ts";
 
 const STATE_FILE = "trainer_state.json";
 const OPTIMIZER_FILE = "optimizer.safetensors";
@@ -22,72 +24,104 @@ export interface Progression {
   readonly bestLoss: number | null;
   /** Evaluations since then. */
   readonly staleEvaluations: number;
+  /** Step of the last evaluation between steps: an interrupt may come after a step and before its evaluation. */
+  readonly evaluatedStep: number | null;
   /** Held-out loss before training. */
   readonly lossBefore: number | null;
   /** Milliseconds of training before this process. */
   readonly elapsedMs: number;
 }
 
-/** A checkpoint on disk. */
-export interface Checkpoint {
-  readonly path: string;
+/** What a checkpoint holds. */
+export interface CheckpointContent {
   readonly progression: Progression;
   readonly state: TrainState;
+  readonly identity: RunIdentity;
 }
 
-const stateSchema = z.object({
+/** A checkpoint on disk. */
+export interface Checkpoint extends CheckpointContent {
+  readonly path: string;
+}
+
+const stateSchema = z.strictObject({
   version: z.literal(1),
   step: z.int().min(0),
   bestStep: z.int().nullable(),
   bestLoss: z.number().nullable(),
   staleEvaluations: z.int(),
+  evaluatedStep: z.int().nullable(),
   lossBefore: z.number().nullable(),
   elapsedMs: z.number(),
+  identity: z.strictObject({ model: z.string(), data: z.string(), adapter: z.string() }),
   /** sha256 of every other file. */
   files: z.record(z.string(), z.string()),
+  /** sha256 of the JSON of all of the above. */
+  sha256: z.string(),
 });
+
+type StateFile = Omit<z.output<typeof stateSchema>, "sha256">;
 
 function folderName(step: number): string {
   return `step-${String(step).padStart(7, "0")}`;
 }
 
-async function sha256(path: string): Promise<string> {
-  return createHash("sha256")
-    .update(await readFile(path))
-    .digest("hex");
+function sha256(content: string | Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
 }
 
-/** Writes a checkpoint: a folder that is there completely or not at all. `writeAdapter` puts the adapter's own files in. */
+/** Writes a checkpoint: a folder that is there completely or not at all. `writeAdapter` puts the adapter's own files in.
+ *  Returns its path. @throws LowrankError ("storage"), FormatError if the disk does not take it; nothing is changed then */
 export async function saveCheckpoint(
   runFolder: string,
-  progression: Progression,
-  state: TrainState,
+  content: CheckpointContent,
   writeAdapter: (folder: string) => Promise<void>,
 ): Promise<string> {
-  const parent = join(runFolder, FOLDER);
-  const path = join(parent, folderName(progression.step));
-  const temporary = join(parent, `.${folderName(progression.step)}.${process.pid}.partial`);
-  await rm(temporary, { recursive: true, force: true });
-  await mkdir(temporary, { recursive: true });
-  try {
-    await writeAdapter(temporary);
-    const vectors = (["theta", "m", "v"] as const).map((name) => ({
-      name,
-      shape: [state[name].length],
-      data: state[name],
-    }));
-    await writeSafetensors(join(temporary, OPTIMIZER_FILE), vectors);
-    const names = await readdir(temporary);
-    const sums = await Promise.all(names.map(async (n) => [n, await sha256(join(temporary, n))] as const));
-    const content = { version: 1, ...progression, files: Object.fromEntries(sums) };
-    await writeFileAtomic(join(temporary, STATE_FILE), `${JSON.stringify(content, null, 2)}\n`);
-    await rm(path, { recursive: true, force: true });
-    await rename(temporary, path);
-  } catch (error) {
+  const path = checkpointPath(runFolder, content.progression.step);
+  const temporary = temporaryPath(path);
+  await storing(path, async () => {
     await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+    await mkdir(temporary, { recursive: true });
+    try {
+      await writeAdapter(temporary);
+      await fill(temporary, content);
+      await replace(path, temporary);
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true });
+      throw error;
+    }
+  });
   return path;
+}
+
+function temporaryPath(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
+}
+
+/** The files of a checkpoint beside the adapter's. */
+async function fill(folder: string, { progression, state, identity }: CheckpointContent): Promise<void> {
+  const vectors = (["theta", "m", "v"] as const).map((name) => ({
+    name,
+    shape: [state[name].length],
+    data: state[name],
+  }));
+  await writeSafetensors(join(folder, OPTIMIZER_FILE), vectors);
+  const sums: Record<string, string> = {};
+  for (const name of await readdir(folder)) sums[name] = sha256(await readFile(join(folder, name)));
+  const content: StateFile = { version: 1, ...progression, identity, files: sums };
+  const signed = { ...content, sha256: sha256(JSON.stringify(content)) };
+  await writeFileAtomic(join(folder, STATE_FILE), `${JSON.stringify(signed, null, 2)}\n`);
+}
+
+/** Gives a finished folder its name. One that has it already is moved out of the way, which takes less time than deleting. */
+async function replace(path: string, finished: string): Promise<void> {
+  const old = `${finished.slice(0, -".partial".length)}.old.partial`;
+  await rename(path, old).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+  await rename(finished, path);
+  await syncFolder(dirname(path));
+  await rm(old, { recursive: true, force: true });
 }
 
 async function stepsIn(runFolder: string): Promise<number[]> {
@@ -100,25 +134,32 @@ async function stepsIn(runFolder: string): Promise<number[]> {
 
 /** Reads a checkpoint and verifies every file in it. @throws FormatError saying what is damaged */
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
-  const text = await readFile(join(path, STATE_FILE), "utf8").catch(() => {
-    throw new FormatError(path, `${STATE_FILE} is missing`);
-  });
-  const parsed = stateSchema.safeParse(safeJson(text));
-  if (!parsed.success) throw new FormatError(path, `${STATE_FILE} is damaged`);
-  const { files, version: _version, ...progression } = parsed.data;
-  for (const [name, expected] of Object.entries(files)) {
-    const actual = await sha256(join(path, basename(name))).catch(() => null);
-    if (actual !== expected)
-      throw new FormatError(path, actual === null ? `${name} is missing` : `${name} is damaged`);
+  const { version: _version, files, identity, ...progression } = await readState(path);
+  for (const [name, expected] of Object.entries({ [OPTIMIZER_FILE]: "", ...files })) {
+    const bytes = await readFile(join(path, basename(name))).catch(() => null);
+    if (bytes === null) throw new FormatError(path, `${name} is missing`);
+    if (sha256(bytes) !== expected) throw new FormatError(path, `${name} is damaged`);
   }
   const file = await openSafetensors(join(path, OPTIMIZER_FILE));
   try {
     const read = async (name: string): Promise<Float32Array> => (await file.read(name)).data;
     const state = { theta: await read("theta"), m: await read("m"), v: await read("v") };
-    return { path, progression, state };
+    return { path, progression, identity, state };
   } finally {
     await file.close();
   }
+}
+
+async function readState(path: string): Promise<StateFile> {
+  const text = await readFile(join(path, STATE_FILE), "utf8").catch(() => {
+    throw new FormatError(path, `${STATE_FILE} is missing`);
+  });
+  const parsed = stateSchema.safeParse(safeJson(text));
+  if (!parsed.success) throw new FormatError(path, `${STATE_FILE} is damaged`);
+  const { sha256: expected, ...content } = parsed.data;
+  if (sha256(JSON.stringify(content)) !== expected || folderName(content.step) !== basename(path))
+    throw new FormatError(path, `${STATE_FILE} is damaged`);
+  return content;
 }
 
 function safeJson(text: string): unknown {
@@ -138,7 +179,7 @@ export async function newestCheckpoint(
     try {
       return { checkpoint: await loadCheckpoint(checkpointPath(runFolder, step)), damaged };
     } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
+      if (!(error instanceof LowrankError)) throw error;
       damaged.push(error.message);
     }
   }
@@ -150,15 +191,23 @@ export function checkpointPath(runFolder: string, step: number): string {
   return join(runFolder, FOLDER, folderName(step));
 }
 
-/** Removes checkpoints but the newest `keep` and that of `bestStep`, and what a killed writer left. */
-export async function pruneCheckpoints(
-  runFolder: string,
-  keep: number,
-  bestStep: number | null,
-): Promise<void> {
+/** Which checkpoints stay. */
+export interface KeepOptions {
+  /** The newest that is whole. Those after it are damaged. */
+  readonly step: number;
+  /** How many, counted back from there. */
+  readonly keep: number;
+  /** Kept however old. */
+  readonly bestStep: number | null;
+}
+
+/** Removes every other checkpoint, and what a killed writer left. */
+export async function pruneCheckpoints(runFolder: string, options: KeepOptions): Promise<void> {
+  const { step, keep, bestStep } = options;
   const steps = await stepsIn(runFolder);
-  for (const step of steps.slice(keep))
-    if (step !== bestStep) await rm(checkpointPath(runFolder, step), { recursive: true, force: true });
-  for (const name of await readdir(join(runFolder, FOLDER)).catch(() => []))
-    if (name.endsWith(".partial")) await rm(join(runFolder, FOLDER, name), { recursive: true, force: true });
+  const kept = new Set([...steps.filter((s) => s <= step).slice(0, keep), bestStep]);
+  const old = steps.filter((s) => !kept.has(s)).map(folderName);
+  const names = await readdir(join(runFolder, FOLDER)).catch(() => []);
+  for (const name of [...old, ...names.filter((n) => n.endsWith(".partial"))])
+    await rm(join(runFolder, FOLDER, name), { recursive: true, force: true });
 }

@@ -1,5 +1,6 @@
 import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
 import { type EncodedDataset, encodeDataset } from "../data/examples.ts";
+import type { HubOptions } from "../formats/hub-repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
 
 /** Options of a data set as training and evaluation share them; names are those of the training options. */
@@ -32,8 +33,15 @@ function given<T extends Record<string, unknown>>(options: T): { [K in keyof T]?
   return Object.fromEntries(Object.entries(options).filter(([, v]) => v !== null)) as never;
 }
 
+/** How data sets of the Hub are fetched. */
+export type DataAccess = Pick<HubOptions, "offline" | "onProgress" | "signal">;
+
 /** Reads the data sets of a choice. @throws InputError with file and line of every problem */
-export function readData(choice: DataChoice, holdOut: Partial<HoldOut> = {}): Promise<Dataset> {
+export function readData(
+  choice: DataChoice,
+  holdOut: Partial<HoldOut> = {},
+  access: DataAccess = {},
+): Promise<Dataset> {
   const { data, format, promptField, completionField, systemField } = choice;
   const { promptTemplate, messagesField, textField, textUnit, limit } = choice;
   const options = given({
@@ -51,7 +59,7 @@ export function readData(choice: DataChoice, holdOut: Partial<HoldOut> = {}): Pr
     validationFraction: holdOut.validationFraction ?? null,
     seed: holdOut.seed ?? null,
   });
-  return loadDataset({ source: data, ...options } as DatasetOptions);
+  return loadDataset({ source: data, hub: access, ...options } as DatasetOptions);
 }
 
 /** A split as examples; null where the split is empty. */

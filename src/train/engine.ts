@@ -67,7 +67,7 @@ export interface UpdateResult {
   /** Nats per label token over the window, before the update. */
   readonly loss: number;
   readonly gradNorm: number;
-  /** false: loss or gradient is not a number, and nothing was changed. */
+  /** false: loss, gradient or the parameters to be are not numbers, and nothing was changed. */
   readonly isFinite: boolean;
 }
 

@@ -55,6 +55,8 @@ async function measureFlopsPerSecond(runtime: Runtime, base: BaseModel): Promise
     times.push(performance.now() - started);
   }
   await session.close();
+  const nothing = floats(new Float32Array(0), [0]);
+  await runtime.put({ a: nothing, b: nothing, c: nothing }); // what is kept stays in memory for the whole run
   const median = times.sort((x, y) => x - y)[Math.floor(times.length / 2)] as number;
   return (2 * m * k * n * 1000) / median;
 }

@@ -91,7 +91,7 @@ export function gradientGraph(
 }
 
 /** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether
- *  loss and norm are numbers, without which the new state must not be kept. */
+ *  loss, norm and new parameters are numbers, without which the new state must not be kept. */
 export function updateGraph(
   model: AdaptedModel,
   options: AdamWOptions & { readonly clipNorm: number | null },
@@ -106,8 +106,9 @@ export function updateGraph(
   };
   const state = { theta: flat("theta", model), m: flat("m", model), v: flat("v", model) };
   const next = adamw(state, clipped, scalars, options);
-  // A comparison with NaN is false, and so is one of infinity with the largest float.
-  const size = add(norm, input("loss", "float32", []));
+  // Infinity or NaN anywhere makes the sum so. A comparison with NaN is false, and so is one of infinity with the largest
+  // float. Parameters beyond 10¹⁹ are lost as well, long before they overflow.
+  const size = add(add(norm, input("loss", "float32", [])), globalNorm(next.theta));
   const finite = apply("Less", [size, scalarConstant(3.4e38)], [], {}, null, "bool");
   return { "theta.next": next.theta, "m.next": next.m, "v.next": next.v, gradNorm: norm, finite };
 }

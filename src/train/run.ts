@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
-import { TrainingError } from "../errors.ts";
+import { LowrankError, TrainingError } from "../errors.ts";
 import { writeAdapter } from "../formats/peft-adapter.ts";
 import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
@@ -9,6 +9,7 @@ import { adapterContent } from "../peft/adapter.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
+  type CheckpointContent,
   checkpointPath,
   loadCheckpoint,
   type Progression,
@@ -28,6 +29,7 @@ import {
   type TrainState,
 } from "./engine.ts";
 import type { CheckpointEvent, EvaluationEvent, SamplesEvent, StepEvent, WarningEvent } from "./events.ts";
+import { identityOf, type RunIdentity } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
 import { answer, promptsOf } from "./samples.ts";
 import { stepsPerEpoch, windowAt } from "./windows.ts";
@@ -35,6 +37,8 @@ import { stepsPerEpoch, windowAt } from "./windows.ts";
 const SAMPLE_TOKENS = 64;
 /** Steps that the estimate of the remaining time looks back on. */
 const RECENT_STEPS = 20;
+/** Examples that an error about a step names. */
+const MAX_NAMED = 64;
 
 /** A training run in progress: its parts, and where it is. */
 export interface Run {
@@ -43,7 +47,8 @@ export interface Run {
   readonly folder: string;
   readonly runtime: Runtime;
   readonly engine: TrainEngine;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
+  readonly identity: RunIdentity;
   progression: Progression;
   /** Step of the newest checkpoint; −1 for none. */
   savedStep: number;
@@ -53,23 +58,26 @@ export interface Run {
 /** Loads the graphs and the state to start from: fresh parameters, or a checkpoint's. */
 export async function startRun(
   parts: Pick<Run, "config" | "plan" | "folder" | "runtime" | "signal">,
-  from: { readonly progression: Progression; readonly state: TrainState } | null,
+  from: Pick<CheckpointContent, "progression" | "state"> | null,
 ): Promise<Run> {
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
   const engine = await createTrainEngine(runtime, plan.model, folder, config, chunkCount(plan.maxLabels));
   await engine.setState(from?.state ?? (await freshState(config, plan)));
-  const fresh = {
-    step: 0,
-    bestStep: null,
-    bestLoss: null,
-    staleEvaluations: 0,
-    lossBefore: null,
-    elapsedMs: 0,
-  };
-  const progression = from?.progression ?? fresh;
-  return { ...parts, engine, progression, savedStep: from ? progression.step : -1, recentMs: [] };
+  const progression = from?.progression ?? START;
+  const savedStep = from ? progression.step : -1;
+  return { ...parts, engine, identity: identityOf(plan), progression, savedStep, recentMs: [] };
 }
+
+const START: Progression = {
+  step: 0,
+  bestStep: null,
+  bestLoss: null,
+  staleEvaluations: 0,
+  evaluatedStep: null,
+  lossBefore: null,
+  elapsedMs: 0,
+};
 
 async function freshState(config: TrainConfig, plan: RunPlan): Promise<TrainState> {
   const theta = await initialParameters(plan.lora.trainables, config.seed, (path) =>
@@ -126,16 +134,20 @@ function notFinite(
   gradNorm: number,
 ): TrainingError {
   const { dataset, train } = run.plan;
-  const places = examples.map((e) => {
+  const places = examples.slice(0, MAX_NAMED).map((e) => {
     const row = dataset.train[train.rowOf[e.index] as number];
     return `  ${row ? formatWhere(row.where) : `example ${e.index}`}`;
   });
-  const kept =
-    run.savedStep >= 0 ? `the checkpoint of step ${run.savedStep} is kept` : "no checkpoint was written yet";
+  const more = examples.length > MAX_NAMED ? [`  … and ${examples.length - MAX_NAMED} more`] : [];
+  const what = Number.isFinite(loss) && Number.isFinite(gradNorm) ? "the update is not finite: " : "";
   return new TrainingError(
-    `step ${step}: the loss is ${loss} and the gradient norm ${gradNorm}; stopped, ${kept}. ` +
-      `A lower learning rate usually helps. Examples in this step:\n${places.join("\n")}`,
+    `step ${step}: ${what}the loss is ${loss} and the gradient norm ${gradNorm}; stopped, ${whatIsKept(run)}. ` +
+      `A lower learning rate usually helps. Examples in this step:\n${[...places, ...more].join("\n")}`,
   );
+}
+
+function whatIsKept({ savedStep }: Run): string {
+  return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
 }
 
 /** Checks that the first update with a learning rate changed the factors that start at zero.
@@ -156,11 +168,12 @@ export async function checkMovement(run: Run): Promise<WarningEvent | null> {
   return { type: "warning", message: `after the first update these adapters have not moved: ${shown}` };
 }
 
-/** Scores a split with the parameters as they are. */
+/** Scores a split with the parameters as they are, which are those of `step`. */
 export async function evaluateSplit(
   run: Run,
   split: "validation" | "test",
   encoded: NonNullable<EncodedSplit>,
+  step: number,
 ): Promise<EvaluationEvent> {
   const { plan, runtime, signal } = run;
   const started = performance.now();
@@ -168,11 +181,11 @@ export async function evaluateSplit(
   const folder = plan.base.weights.folder;
   const engine = await createEvaluationEngine(runtime, plan.model, folder, EVALUATION_BATCH, labels);
   try {
-    const result = await engine.evaluate(encoded.examples, signal ? { signal } : {});
+    const result = await engine.evaluate(encoded.examples, { signal });
     const { bestLoss } = run.progression;
     return {
       type: "evaluation",
-      step: run.progression.step,
+      step,
       split,
       ...result,
       perplexity: Math.exp(result.loss),
@@ -184,17 +197,21 @@ export async function evaluateSplit(
   }
 }
 
-/** Takes an evaluation on the validation split into account. Step 0 is a yardstick, not a candidate. */
+/** Takes an evaluation between steps into account. Only the validation split chooses a best checkpoint. */
 export function noteEvaluation(run: Run, event: EvaluationEvent): void {
-  if (event.split !== "validation" || event.step === 0) return;
-  const { progression } = run;
-  run.progression = event.isBest
-    ? { ...progression, bestStep: event.step, bestLoss: event.loss, staleEvaluations: 0 }
-    : { ...progression, staleEvaluations: progression.staleEvaluations + 1 };
+  const progression = { ...run.progression, evaluatedStep: event.step };
+  if (event.split !== "validation") run.progression = progression;
+  else if (event.isBest)
+    run.progression = { ...progression, bestStep: event.step, bestLoss: event.loss, staleEvaluations: 0 };
+  else run.progression = { ...progression, staleEvaluations: progression.staleEvaluations + 1 };
 }
 
-/** Answers the run's sample prompts. */
-export async function takeSamples(run: Run, when: "before" | "after"): Promise<SamplesEvent | null> {
+/** Answers the run's sample prompts with the parameters as they are, which are those of `step`. */
+export async function takeSamples(
+  run: Run,
+  when: "before" | "after",
+  step: number,
+): Promise<SamplesEvent | null> {
   const { plan, config, runtime, signal } = run;
   const rows = plan.dataset.test.length > 0 ? plan.dataset.test : plan.dataset.validation;
   const prompts = promptsOf(plan.base, rows.slice(0, 4 * config.samples), config.maxLength).slice(
@@ -207,7 +224,7 @@ export async function takeSamples(run: Run, when: "before" | "after"): Promise<S
     batchSize: prompts.length,
     signal,
   });
-  return { type: "samples", step: run.progression.step, when, samples };
+  return { type: "samples", step, when, samples };
 }
 
 /** Writes the adapter of given parameters. */
@@ -219,31 +236,50 @@ export async function exportAdapter(run: Run, theta: Float32Array, folder: strin
   );
 }
 
-/** Writes a checkpoint of where the run is, and removes old ones. */
+/** Writes a checkpoint of where the run is, and removes old ones.
+ *  @throws TrainingError if the disk does not take it; the checkpoints before stay */
 export async function checkpoint(run: Run): Promise<CheckpointEvent> {
-  const { progression, folder, config } = run;
+  const { progression, identity, folder, config } = run;
+  const { step, bestStep } = progression;
   const state = await run.engine.state();
-  const path = await saveCheckpoint(folder, progression, state, (dir) =>
-    exportAdapter(run, state.theta, dir),
+  const content = { progression, identity, state };
+  const path = await saveCheckpoint(folder, content, (dir) => exportAdapter(run, state.theta, dir)).catch(
+    (error) => {
+      throw error instanceof LowrankError ? notSaved(run, error) : error;
+    },
   );
-  run.savedStep = progression.step;
-  await pruneCheckpoints(folder, config.keepCheckpoints, progression.bestStep);
-  return {
-    type: "checkpoint",
-    step: progression.step,
-    path,
-    isBest: progression.bestStep === progression.step,
-  };
+  run.savedStep = step;
+  await pruneCheckpoints(folder, { step, keep: config.keepCheckpoints, bestStep });
+  return { type: "checkpoint", step, path, isBest: bestStep === step };
 }
 
-/** Puts the best checkpoint's parameters back, if the last are not the best. Returns the parameters that count. */
-export async function restoreBest(run: Run): Promise<Float32Array> {
+function notSaved(run: Run, error: LowrankError): TrainingError {
+  const message = `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}`;
+  return new TrainingError(message, { cause: error });
+}
+
+/** The parameters that a run ends with. */
+export interface KeptParameters {
+  readonly theta: Float32Array;
+  readonly step: number;
+  /** Why they are not the best, where they should be. */
+  readonly warning: string | null;
+}
+
+/** Puts the best checkpoint's parameters back, if the last are not the best; the last stay if that checkpoint is damaged. */
+export async function restoreBest(run: Run): Promise<KeptParameters> {
   const { bestStep, step } = run.progression;
-  const last = await run.engine.state();
-  if (bestStep === null || bestStep === step) return last.theta;
-  const best = await loadCheckpoint(checkpointPath(run.folder, bestStep));
-  await run.engine.setState(best.state);
-  return best.state.theta;
+  const last = { theta: (await run.engine.state()).theta, step, warning: null };
+  if (bestStep === null || bestStep === step) return last;
+  try {
+    const { state } = await loadCheckpoint(checkpointPath(run.folder, bestStep));
+    await run.engine.setState(state);
+    return { theta: state.theta, step: bestStep, warning: null };
+  } catch (error) {
+    if (!(error instanceof LowrankError)) throw error;
+    const warning = `the best checkpoint cannot be used, the adapter is that of the last step: ${error.message}`;
+    return { ...last, warning };
+  }
 }
 
 /** Where the finished adapter lies in a run folder. */

@@ -1,45 +1,25 @@
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { previewExample } from "../data/encode.ts";
-import { type BaseModel, openBase } from "../models/base-model.ts";
-import { learningRateAt } from "../optim/schedule.ts";
+import { storing } from "../formats/cache.ts";
+import { openBase } from "../models/base-model.ts";
 import { openRuntime } from "../runtime/runtime.ts";
-import { newestCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config-file.ts";
 import { readData } from "./data.ts";
-import type {
-  EvaluationEvent,
-  PlanEvent,
-  PreviewEvent,
-  ProgressEvent,
-  SamplesEvent,
-  TrainEvent,
-  WarningEvent,
-} from "./events.ts";
+import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
+import { checkIdentity, identityOf } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
-import { type MetricsLog, openMetricsLog } from "./metrics-log.ts";
+import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
 import { planEvent, planRun, type RunPlan } from "./plan.ts";
 import { withProgress } from "./progress.ts";
-import { writeReport } from "./report/report.ts";
-import {
-  adapterFolder,
-  checkMovement,
-  checkpoint,
-  evaluateSplit,
-  exportAdapter,
-  noteEvaluation,
-  type Run,
-  restoreBest,
-  startRun,
-  takeSamples,
-  takeStep,
-} from "./run.ts";
+import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
+import { interruptedEvent, isAbort, wholeRun } from "./stages.ts";
 
-/** Checkpoints of a run where `checkpointEvery` is not given. */
-const CHECKPOINTS_PER_RUN = 5;
 const PREVIEW_EXAMPLES = 2;
 
 /** How to run. */
@@ -49,7 +29,8 @@ export interface TrainRunOptions {
 }
 
 /** Fine-tunes a model as a stream of typed events: reads the data (before anything is fetched), opens the model, says the
- *  plan, evaluates, trains with checkpoints, evaluates again, and writes the adapter in PEFT's format.
+ *  plan, evaluates, trains with checkpoints, evaluates again, and writes the adapter in PEFT's format. A caller that stops
+ *  listening ends the run where it is; steps since the last checkpoint are lost then.
  *  @throws InputError for everything wrong in options or data; TrainingError when training cannot go on; and what opening
  *  the model throws. Options not given have their defaults. */
 export async function* train(
@@ -57,40 +38,74 @@ export async function* train(
   { signal }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
   const config = await completeTrainConfig(options);
-  if (config.dryRun) return yield* dryRun(config, signal);
-  const folder = await prepareRunFolder(config);
-  const release = await lockRunFolder(folder);
+  const own = new AbortController();
+  const forward = (): void => own.abort(signal?.reason);
+  signal?.addEventListener("abort", forward);
+  if (signal?.aborted) forward();
   try {
-    yield* inFolder(config, folder, signal);
+    yield* config.dryRun ? dryRun(config, own.signal) : withFolder(config, own.signal);
+  } catch (error) {
+    if (!isAbort(error, own.signal)) throw error;
+    yield interruptedEvent(0, typeof config.resume === "string" ? config.resume : null);
+  } finally {
+    signal?.removeEventListener("abort", forward);
+    own.abort(); // what is still under way when the caller stops listening
+  }
+}
+
+async function* dryRun(config: TrainConfig, signal: AbortSignal): AsyncGenerator<TrainEvent> {
+  const dataset = yield* reading(config, signal);
+  const plan = yield* planning(config, dataset, signal);
+  const runtime = openRuntime(config);
+  try {
+    yield await planEvent(config, plan, runtime, config.output ?? "");
+    yield preview(plan);
+  } finally {
+    await runtime.close();
+  }
+}
+
+/** Data come first: where they are wrong, no folder is made and nothing is fetched. */
+async function* withFolder(config: TrainConfig, signal: AbortSignal): AsyncGenerator<TrainEvent> {
+  const dataset = yield* reading(config, signal);
+  const folder = await storing(config.output ?? "runs", () => prepareRunFolder(config));
+  const release = await storing(folder, () => lockRunFolder(folder));
+  try {
+    yield* inFolder(config, dataset, folder, signal);
   } finally {
     await release();
-    await removeIfEmpty(folder);
+    await removeIfEmpty(folder, config);
   }
 }
 
 /** A run that failed before its first file leaves no folder. */
-async function removeIfEmpty(folder: string): Promise<void> {
-  if ((await readdir(folder).catch(() => ["?"])).length === 0)
-    await rm(folder, { recursive: true, force: true });
+async function removeIfEmpty(folder: string, config: TrainConfig): Promise<void> {
+  if ((await readdir(folder).catch(() => ["?"])).length > 0) return;
+  await rm(folder, { recursive: true, force: true });
+  if (config.output === null) await rmdir(dirname(folder)).catch(() => undefined); // holds other runs
 }
 
-interface Prepared {
-  readonly base: BaseModel;
-  readonly dataset: Dataset;
-  readonly plan: RunPlan;
-}
-
-async function* prepare(
-  config: TrainConfig,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<ProgressEvent | WarningEvent, Prepared> {
-  const dataset = await readData(config, config);
-  const base = yield* withProgress((onProgress) =>
-    openBase(config.model, { offline: config.offline, onProgress, ...(signal ? { signal } : {}) }),
+async function* reading(config: TrainConfig, signal: AbortSignal): AsyncGenerator<ProgressEvent, Dataset> {
+  signal.throwIfAborted();
+  const { offline } = config;
+  const dataset = yield* withProgress((onProgress) =>
+    readData(config, config, { offline, onProgress, signal }),
   );
+  signal.throwIfAborted();
+  return dataset;
+}
+
+async function* planning(
+  config: TrainConfig,
+  dataset: Dataset,
+  signal: AbortSignal,
+): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
+  const { model, offline } = config;
+  const base = yield* withProgress((onProgress) => openBase(model, { offline, onProgress, signal }));
+  signal.throwIfAborted();
   const plan = planRun(config, base, dataset);
   for (const message of dataWarnings(plan)) yield { type: "warning", message };
-  return { base, dataset, plan };
+  return plan;
 }
 
 function dataWarnings({ dataset, train }: RunPlan): string[] {
@@ -107,17 +122,6 @@ function dataWarnings({ dataset, train }: RunPlan): string[] {
   ];
 }
 
-async function* dryRun(config: TrainConfig, signal: AbortSignal | undefined): AsyncGenerator<TrainEvent> {
-  const { plan } = yield* prepare(config, signal);
-  const runtime = openRuntime(config);
-  try {
-    yield await planEvent(config, plan, runtime, config.output ?? "");
-    yield preview(plan);
-  } finally {
-    await runtime.close();
-  }
-}
-
 function preview({ train, base }: RunPlan): PreviewEvent {
   const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
   return { type: "preview", examples: first.map((e) => previewExample(e, base.tokenizer)) };
@@ -125,23 +129,53 @@ function preview({ train, base }: RunPlan): PreviewEvent {
 
 async function* inFolder(
   config: TrainConfig,
+  dataset: Dataset,
   folder: string,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): AsyncGenerator<TrainEvent> {
-  const { plan } = yield* prepare(config, signal);
-  const { checkpoint: from, damaged } =
-    config.resume === false ? { checkpoint: null, damaged: [] } : await newestCheckpoint(folder);
+  const from = config.resume === false ? null : yield* resumable(folder);
+  let plan: RunPlan;
+  try {
+    plan = yield* planning(config, dataset, signal);
+  } catch (error) {
+    if (!isAbort(error, signal)) throw error;
+    await saveTrainConfig(folder, config); // what --resume reads
+    return yield interruptedEvent(from?.progression.step ?? 0, folder);
+  }
+  const warning = from && checkIdentity(from.identity, identityOf(plan), folder);
+  if (warning) yield { type: "warning", message: warning };
+  yield* running(config, plan, folder, from, signal);
+}
+
+/** The checkpoint to go on from, or null for a start from the beginning. */
+async function* resumable(folder: string): AsyncGenerator<WarningEvent, Checkpoint | null> {
+  const { checkpoint, damaged } = await newestCheckpoint(folder);
   for (const message of damaged) yield { type: "warning", message: `checkpoint passed over: ${message}` };
-  await saveTrainConfig(folder, config);
+  if (checkpoint === null && damaged.length > 0)
+    yield { type: "warning", message: "no checkpoint can be used: the run starts over" };
+  return checkpoint;
+}
+
+async function* running(
+  config: TrainConfig,
+  plan: RunPlan,
+  folder: string,
+  from: Checkpoint | null,
+  signal: AbortSignal,
+): AsyncGenerator<TrainEvent> {
+  const resumeStep = from?.progression.step ?? null;
+  const log = await storing(folder, async () => {
+    await saveTrainConfig(folder, config);
+    return openMetricsLog(folder, { resumeStep });
+  });
   const runtime = openRuntime(config);
-  const log = await openMetricsLog(folder, { resumeStep: from?.progression.step ?? null });
   try {
     const planned = await planEvent(config, plan, runtime, folder);
     yield planned;
     yield preview(plan);
     const run = await startRun({ config, plan, folder, runtime, signal }, from);
     if (from) yield { type: "resumed", step: from.progression.step, path: from.path };
-    yield* logged(log, wholeRun(run, planned));
+    yield* logged(log, folder, wholeRun(run, planned));
   } finally {
     await log.close();
     await runtime.close();
@@ -149,101 +183,14 @@ async function* inFolder(
 }
 
 /** Passes events on, and those with measures into the log. */
-async function* logged(log: MetricsLog, events: AsyncGenerator<TrainEvent>): AsyncGenerator<TrainEvent> {
+async function* logged(
+  log: MetricsLog,
+  folder: string,
+  events: AsyncGenerator<TrainEvent>,
+): AsyncGenerator<TrainEvent> {
   for await (const event of events) {
     if (event.type === "step" || event.type === "evaluation" || event.type === "samples")
-      await log.append(event);
+      await storing(join(folder, METRICS_FILE), () => log.append(event));
     yield event;
   }
-}
-
-async function* wholeRun(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> {
-  try {
-    if (run.progression.step === 0) yield* before(run);
-    yield* steps(run);
-    yield* after(run, planned);
-  } catch (error) {
-    if (!run.signal?.aborted || error !== run.signal.reason) throw error;
-    yield* interrupted(run);
-  }
-}
-
-async function* before(run: Run): AsyncGenerator<EvaluationEvent | SamplesEvent> {
-  yield* evaluations(run);
-  const samples = await takeSamples(run, "before");
-  if (samples) yield samples;
-}
-
-/** Every held-out split. The loss that the run is judged by is the test's, else the validation's. */
-async function* evaluations(run: Run): AsyncGenerator<EvaluationEvent> {
-  for (const split of ["validation", "test"] as const) {
-    const encoded = run.plan[split];
-    if (!encoded) continue;
-    const event = await evaluateSplit(run, split, encoded);
-    if (run.progression.step === 0) run.progression = { ...run.progression, lossBefore: event.loss };
-    yield event;
-  }
-}
-
-async function* steps(run: Run): AsyncGenerator<TrainEvent> {
-  const { config, plan } = run;
-  const checkpointEvery = config.checkpointEvery ?? Math.ceil(plan.steps / CHECKPOINTS_PER_RUN);
-  const firstMoving = firstStepWithRate(plan);
-  while (run.progression.step < plan.steps) {
-    run.signal?.throwIfAborted();
-    yield await takeStep(run);
-    const { step } = run.progression;
-    if (step === firstMoving) {
-      const warning = await checkMovement(run);
-      if (warning) yield warning;
-    }
-    const isBest = config.evalEvery !== null && step % config.evalEvery === 0 ? yield* midway(run) : false;
-    if (isBest || step % checkpointEvery === 0 || step === plan.steps) yield await checkpoint(run);
-    const { staleEvaluations } = run.progression;
-    if (config.earlyStopping !== null && staleEvaluations >= config.earlyStopping) {
-      yield { type: "stopped", reason: "early-stopping", step, resumeHint: null };
-      return;
-    }
-  }
-}
-
-function firstStepWithRate({ schedule, steps: count }: RunPlan): number {
-  for (let step = 1; step <= count; step++) if (learningRateAt(step - 1, schedule) > 0) return step;
-  return -1;
-}
-
-/** An evaluation between steps; whether it is the best so far. */
-async function* midway(run: Run): AsyncGenerator<EvaluationEvent, boolean> {
-  const split = run.plan.validation ? "validation" : "test";
-  const encoded = run.plan[split];
-  if (!encoded) return false;
-  const event = await evaluateSplit(run, split, encoded);
-  noteEvaluation(run, event);
-  yield event;
-  return event.isBest;
-}
-
-async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> {
-  if (run.savedStep !== run.progression.step) yield await checkpoint(run);
-  const theta = await restoreBest(run);
-  let lossAfter: number | null = null;
-  for await (const event of evaluations(run)) {
-    lossAfter = event.loss;
-    yield event;
-  }
-  const samples = await takeSamples(run, "after");
-  if (samples) yield samples;
-  const adapterPath = adapterFolder(run.folder);
-  await exportAdapter(run, theta, adapterPath);
-  const { step, elapsedMs, bestStep, lossBefore } = run.progression;
-  const outcome = { steps: step, elapsedMs, adapterPath, bestStep, lossBefore, lossAfter };
-  const reportPath = await writeReport(run.folder, { config: run.config, plan: planned, outcome });
-  yield { type: "done", ...outcome, reportPath };
-}
-
-async function* interrupted(run: Run): AsyncGenerator<TrainEvent> {
-  const { step } = run.progression;
-  if (step > 0 && run.savedStep !== step) yield await checkpoint(run);
-  const resumeHint = `lowrank train --resume ${run.folder}`;
-  yield { type: "stopped", reason: "interrupt", step, resumeHint };
 }

@@ -1,0 +1,41 @@
+import { createHash } from "node:crypto";
+import { TrainingError } from "../errors.ts";
+import type { RunPlan } from "./plan.ts";
+
+/** Hashes of what a run's numbers follow from, beside its options: a run goes on only with the same. */
+export interface RunIdentity {
+  /** Names, sizes and times of the model's files, and its configuration. */
+  readonly model: string;
+  /** Every training example: tokens and which of them are labels. */
+  readonly data: string;
+  /** Names and shapes of what is trained. */
+  readonly adapter: string;
+}
+
+/** Identity of a planned run. */
+export function identityOf({ base, train, lora }: RunPlan): RunIdentity {
+  const data = createHash("sha256");
+  for (const { ids, isLabel } of train.examples) data.update(`${ids.length} `).update(ids).update(isLabel);
+  const trainables = lora.trainables.map(({ name, shape }) => [name, shape]);
+  return {
+    model: base.source.fingerprint,
+    data: data.digest("hex"),
+    adapter: createHash("sha256").update(JSON.stringify(trainables)).digest("hex"),
+  };
+}
+
+/** Compares a checkpoint's identity with the run that is to go on from it; returns a warning or null. Other model files
+ *  may hold the same weights (a copy), so they are no error.
+ *  @throws TrainingError if data or adapter are not the same */
+export function checkIdentity(before: RunIdentity, now: RunIdentity, folder: string): string | null {
+  const changed: string[] = [];
+  if (before.data !== now.data) changed.push("the training data give other examples than at its start");
+  if (before.adapter !== now.adapter)
+    changed.push("the options or the model give an adapter of other shapes");
+  if (changed.length > 0)
+    throw new TrainingError(
+      `the run in ${folder} cannot go on: ${changed.join(", and ")}. Bring back what it started with, or start a new run`,
+    );
+  if (before.model === now.model) return null;
+  return "the model's files are not those that this run started with (other times, sizes or configuration): if their weights differ, so will the results";
+}
