@@ -105,8 +105,9 @@ async function writeSmallFiles(source: ModelSource, folder: string, config: unkn
   for (const [i, name] of CARRIED_FILES.entries()) await carry(source, folder, name, fallbacks[i]);
 }
 
-/** The target must not hold anything: a model is never written over another. */
-async function requireFree(folder: string): Promise<void> {
+/** The target of `writeModelFolder` must not hold anything: a model is never written over another.
+ *  @throws InputError if it does; FormatError if it is no folder. */
+export async function requireFreeFolder(folder: string): Promise<void> {
   const names = await readdir(folder).catch((error) => {
     if (systemErrorCode(error) === "ENOENT") return [];
     throw new FormatError(folder, `cannot be written to (${systemErrorCode(error)})`, { cause: error });
@@ -141,7 +142,7 @@ export async function writeModelFolder(
 ): Promise<void> {
   const folder = resolve(dir);
   const { dtype = "F32", override = () => null, onProgress } = options;
-  await requireFree(folder);
+  await requireFreeFolder(folder);
   const temporary = temporaryPath(folder);
   try {
     await mkdir(temporary, { recursive: true });

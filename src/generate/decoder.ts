@@ -80,10 +80,7 @@ export async function createDecoder(
       queryColumns: iota(past, length),
       keyColumns: iota(0, past + length),
       starts: ints(starts, [rows]),
-      outputNodes: ints(
-        Int32Array.from({ length: rows }, (_, r) => (r + 1) * length - 1),
-        [rows],
-      ),
+      outputNodes: ints(outputs, [outputs.length]),
     };
     const { logits } = await session.run(feeds, { fetch: ["logits"], append });
     past += length;

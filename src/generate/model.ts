@@ -1,20 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { open, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { LowrankError, UnsupportedError } from "../errors.ts";
-import { readAdapter } from "../formats/peft-adapter.ts";
+import { rm } from "node:fs/promises";
+import { InputError, LowrankError, UnsupportedError } from "../errors.ts";
 import type { LoraConfig } from "../formats/peft-config.ts";
-import { resolveAdapter } from "../formats/resolve.ts";
-import { weight } from "../graph/value.ts";
-import type { WeightLookup } from "../models/base-context.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
-import { adapterParameters } from "../peft/adapter.ts";
-import { type MergedWeights, mergedWeights } from "../peft/delta.ts";
-import { type Lora, lora } from "../peft/lora.ts";
-import type { Device } from "../runtime/device.ts";
+import { mergedWeights } from "../peft/delta.ts";
+import { type OpenedAdapter, openAdapter } from "../peft/open-adapter.ts";
+import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
-import { floats, sizeOf } from "../tensor/tensor.ts";
+import { floats } from "../tensor/tensor.ts";
 import { createDecoder, type Decoder } from "./decoder.ts";
+import { type MergedFile, writeMergedFile } from "./merged-file.ts";
 import { type GeneratedPiece, type GenerateRequest, type GenerateResult, generateWith } from "./stream.ts";
 
 /** How to load a model for use. */
@@ -43,11 +38,12 @@ export interface LoadedModel {
   /** null where the base is used alone. */
   readonly adapter: ActiveAdapter | null;
   readonly isMerged: boolean;
-  /** Streams a continuation; the generator returns a summary. */
+  /** Streams a continuation; the generator returns a summary. The model is free for the next call when the generator ends:
+   *  at its end, with an error, or by `return()`, which leaving a `for await` loop does. */
   generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult>;
   /** The whole continuation at once. */
   generateText(request: GenerateRequest): Promise<GenerateResult>;
-  /** Logits [T][V] after each token of a sequence. */
+  /** Logits [T][V] after each token of a sequence. @throws InputError for ids that are none, or too many */
   logits(ids: readonly number[]): Promise<Float32Array[]>;
   /** Uses another adapter (null: none) on the same base. Between adapters of one shape only the parameters change. Unmerges.
    *  @throws NotFoundError, InputError if it is not there or does not fit; the adapter in use stays then */
@@ -56,13 +52,8 @@ export interface LoadedModel {
   merge(): Promise<void>;
   /** Uses base and adapter apart again. The base was kept, so it is restored exactly. */
   unmerge(): Promise<void>;
+  /** Ends the engine; what is under way comes first. Calls after it fail, a second close does nothing. */
   close(): Promise<void>;
-}
-
-interface Adaptation {
-  readonly active: ActiveAdapter;
-  readonly lora: Lora;
-  readonly theta: Float32Array;
 }
 
 /** Decoders kept loaded: the one in use and the one before it, for switching back and forth. */
@@ -75,63 +66,26 @@ interface LoadedDecoder {
   readonly file: string | null;
 }
 
-async function readAdaptation(path: string, base: BaseModel, offline: boolean): Promise<Adaptation> {
-  const folder = await resolveAdapter(path, { offline });
-  const file = await readAdapter(folder);
-  const adaptation = lora(file.config, base.config.family, base.modules);
-  const theta = adapterParameters(adaptation, base.config.family, file, folder);
-  return { active: { path: folder, config: file.config, warnings: file.warnings }, lora: adaptation, theta };
+function describe({ path, config, warnings }: OpenedAdapter): ActiveAdapter {
+  return { path, config, warnings };
 }
 
 /** What decides the graph of an adapter: adapters that agree in it share one. */
-function structureOf(adaptation: Adaptation | null): string {
-  return adaptation === null ? "base" : JSON.stringify([adaptation.lora.plan, adaptation.lora.config.bias]);
-}
-
-/** Weights written beside the base's file, as the runtime finds external weights by folder. */
-async function writeMerged(
-  merged: MergedWeights,
-  base: BaseModel,
-): Promise<{ lookup: WeightLookup; file: string }> {
-  const fileName = `.merged-${randomUUID()}.bin`;
-  const path = join(base.weights.folder, fileName);
-  const values = new Map<string, ReturnType<typeof weight>>();
-  const file = await open(path, "w");
-  let offsetBytes = 0;
-  try {
-    for (const name of merged.paths) {
-      const { data, shape } = await merged.read(name);
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      await file.write(bytes, 0, bytes.length, offsetBytes);
-      values.set(
-        name,
-        weight(`merged ${name}`, shape, { fileName, offsetBytes, sizeBytes: 4 * sizeOf(shape) }),
-      );
-      offsetBytes += Math.ceil(bytes.length / 4096) * 4096;
-    }
-    await file.truncate(offsetBytes);
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-    await merged.close();
-  }
-  return { lookup: (name) => values.get(name) ?? base.frozen(name), file: path };
+function structureOf(adapter: OpenedAdapter | null): string {
+  return adapter === null ? "base" : JSON.stringify([adapter.lora.plan, adapter.lora.config.bias]);
 }
 
 /** Opens a model, and an adapter on it, for generation.
- *  @throws as `openBase`, and NotFoundError, InputError, UnsupportedError for the adapter: before the first token */
+ *  @throws as `openBase`, and NotFoundError, InputError, UnsupportedError for adapter and device: before the first token */
 export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
+  const { device = "cpu", threads = null } = options;
+  checkDevice(device);
   const base = await openBase(options.model, options);
-  const offline = options.offline ?? false;
-  const first = options.adapter === undefined ? null : await readAdaptation(options.adapter, base, offline);
-  const runtime = openRuntime({
-    ...(options.device ? { device: options.device } : {}),
-    threads: options.threads ?? null,
-  });
-  const model = createLoaded(base, runtime, offline, contextLength(options, base));
+  const positionCount = contextLength(options, base);
+  const first = options.adapter === undefined ? null : await openAdapter(options.adapter, base, options);
+  const runtime = openRuntime({ device, threads });
   try {
+    const model = createLoaded(base, runtime, options, positionCount);
     await model.use(first, false);
     return model.loaded;
   } catch (error) {
@@ -141,17 +95,33 @@ export async function loadModel(options: LoadModelOptions): Promise<LoadedModel>
 }
 
 function contextLength(options: LoadModelOptions, base: BaseModel): number {
-  const wanted = options.contextLength ?? Math.min(base.config.maxPositions, 8192);
-  if (wanted > base.config.maxPositions)
-    throw new UnsupportedError(
-      `contextLength: expected at most ${base.config.maxPositions}, the positions of ${base.source.name}, got ${wanted}`,
-    );
-  return wanted;
+  const { maxPositions } = base.config;
+  const wanted = options.contextLength ?? Math.min(maxPositions, 8192);
+  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= maxPositions) return wanted;
+  throw new InputError("the model cannot be loaded so", [
+    {
+      where: "contextLength",
+      message: `expected a whole number from 1 to ${maxPositions}, the positions of ${base.source.name}, got ${wanted}`,
+    },
+  ]);
 }
 
-function createLoaded(base: BaseModel, runtime: Runtime, offline: boolean, positionCount: number) {
-  let current: Adaptation | null = null;
+function checkIds(ids: readonly number[], vocabSize: number, positionCount: number): void {
+  const problems = ids.flatMap((id, i) =>
+    Number.isInteger(id) && id >= 0 && id < vocabSize
+      ? []
+      : [{ where: `ids[${i}]`, message: `expected a whole number from 0 to ${vocabSize - 1}, got ${id}` }],
+  );
+  if (ids.length < 1 || ids.length > positionCount)
+    problems.push({ where: "ids", message: `expected 1 to ${positionCount} tokens, got ${ids.length}` });
+  if (problems.length > 0) throw new InputError("the sequence cannot be scored", problems);
+}
+
+function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOptions, positionCount: number) {
+  const { signal: _ofLoading, ...access } = options;
+  let current: OpenedAdapter | null = null;
   let isMerged = false;
+  let isClosed = false;
   let decoders: LoadedDecoder[] = [];
   let busy: Promise<unknown> = Promise.resolve();
 
@@ -160,39 +130,51 @@ function createLoaded(base: BaseModel, runtime: Runtime, offline: boolean, posit
     if (d.file) await rm(d.file, { force: true });
   };
 
-  const decoderFor = async (adaptation: Adaptation | null, merge: boolean): Promise<LoadedDecoder> => {
-    const key = merge ? `merged ${randomUUID()}` : structureOf(adaptation);
-    const known = decoders.find((d) => d.key === key);
-    if (known) return known;
-    const merged =
-      merge && adaptation
-        ? await writeMerged(mergedWeights(adaptation.lora, adaptation.theta, base.weights, runtime), base)
-        : null;
+  const load = async (key: string, adapter: OpenedAdapter | null, merged: MergedFile | null) => {
     const { config, family, modules } = base;
     const frozen = merged?.lookup ?? base.frozen;
-    const methods = adaptation && !merged ? [adaptation.lora] : [];
+    const methods = adapter && !merged ? [adapter.lora] : [];
     const parts = { config, family, modules, frozen, methods, positionCount, rowTokens: positionCount };
     const decoder = await createDecoder(runtime, parts, base.weights.folder);
-    return { key, decoder, file: merged?.file ?? null };
+    return { key, decoder, file: merged?.path ?? null };
   };
 
-  const use = async (adaptation: Adaptation | null, merge: boolean): Promise<void> => {
-    const chosen = await decoderFor(adaptation, merge);
-    if (adaptation) await runtime.put({ theta: floats(adaptation.theta, [adaptation.theta.length]) });
+  const loadMerged = async ({ lora, theta }: OpenedAdapter): Promise<LoadedDecoder> => {
+    const merged = await writeMergedFile(mergedWeights(lora, theta, base.weights, runtime), base);
+    try {
+      return await load(`merged ${randomUUID()}`, null, merged);
+    } finally {
+      // The mapping outlives the name, so that nothing stays behind if the process dies; Windows refuses until `drop`.
+      await rm(merged.path, { force: true }).catch(() => undefined);
+    }
+  };
+
+  const use = async (adapter: OpenedAdapter | null, merge: boolean): Promise<void> => {
+    const key = structureOf(adapter);
+    const chosen =
+      adapter && merge
+        ? await loadMerged(adapter)
+        : (decoders.find((d) => d.key === key) ?? (await load(key, adapter, null)));
+    if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });
     decoders = [chosen, ...decoders.filter((d) => d !== chosen)];
-    for (const old of decoders.splice(KEPT_DECODERS)) await drop(old);
-    current = adaptation;
+    current = adapter;
     isMerged = merge;
+    for (const old of decoders.splice(KEPT_DECODERS)) await drop(old);
   };
 
-  /** Waits for what is under way: the key-value cache is one. */
-  const exclusive = async <T>(work: () => Promise<T>): Promise<T> => {
+  /** Waits for what is under way (the key-value cache is one), and holds off what comes next until released. */
+  const turn = async (): Promise<() => void> => {
     const before = busy;
     let release = (): void => {};
     busy = new Promise<void>((resolve) => {
       release = resolve;
     });
     await before;
+    return release;
+  };
+
+  const exclusive = async <T>(work: () => Promise<T>): Promise<T> => {
+    const release = await turn();
     try {
       return await work();
     } finally {
@@ -200,13 +182,14 @@ function createLoaded(base: BaseModel, runtime: Runtime, offline: boolean, posit
     }
   };
 
-  async function* generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
-    const before = busy;
-    let release = (): void => {};
-    busy = new Promise<void>((resolve) => {
-      release = resolve;
+  const whileOpen = <T>(work: () => Promise<T>): Promise<T> =>
+    exclusive(() => {
+      active();
+      return work();
     });
-    await before;
+
+  async function* generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
+    const release = await turn();
     try {
       return yield* generateWith(active().decoder, base, request, positionCount);
     } finally {
@@ -215,15 +198,15 @@ function createLoaded(base: BaseModel, runtime: Runtime, offline: boolean, posit
   }
 
   const active = (): LoadedDecoder => {
-    const first = decoders[0];
-    if (!first) throw new LowrankError("closed", "the model is closed");
+    const [first] = decoders;
+    if (!first || isClosed) throw new LowrankError("closed", "the model is closed");
     return first;
   };
 
   const loaded: LoadedModel = {
     base,
     get adapter() {
-      return current?.active ?? null;
+      return current && describe(current);
     },
     get isMerged() {
       return isMerged;
@@ -236,22 +219,27 @@ function createLoaded(base: BaseModel, runtime: Runtime, offline: boolean, posit
         if (next.done) return next.value;
       }
     },
-    logits: (ids) => exclusive(() => active().decoder.score(ids)),
+    logits: async (ids) => {
+      checkIds(ids, base.config.vocabSize, positionCount);
+      return exclusive(() => active().decoder.score(ids));
+    },
     swap: (adapter) =>
-      exclusive(async () =>
-        use(adapter === null ? null : await readAdaptation(adapter, base, offline), false),
-      ),
+      whileOpen(async () => use(adapter === null ? null : await openAdapter(adapter, base, access), false)),
     merge: () =>
-      exclusive(async () => {
+      whileOpen(async () => {
         if (!current) throw new UnsupportedError("there is no adapter to merge: swap one in first");
         if (!isMerged) await use(current, true);
       }),
-    unmerge: () => exclusive(() => use(current, false)),
+    unmerge: () => whileOpen(() => use(current, false)),
     close: () =>
       exclusive(async () => {
-        for (const d of decoders) await drop(d);
-        decoders = [];
-        await runtime.close();
+        if (isClosed) return;
+        isClosed = true;
+        try {
+          for (const d of decoders) await drop(d);
+        } finally {
+          await runtime.close();
+        }
       }),
   };
   return { loaded, use };

@@ -1,13 +1,14 @@
-import { InputError } from "../errors.ts";
+import { InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Message } from "../text/messages.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import type { Decoder } from "./decoder.ts";
 import { promptIds, rawIds } from "./prompt.ts";
-import { createSampler, type SamplingOptions } from "./sampling.ts";
-import { createStopWatch } from "./stops.ts";
+import { createSampler, type Sampler, type SamplingOptions } from "./sampling.ts";
+import { createStopWatch, type StopWatch } from "./stops.ts";
 
-/** What to continue, and how. `messages` go through the chat template; `prompt` is one user message, or plain text if `raw`. */
+/** What to continue, and how. `messages` go through the chat template; `prompt` is one user message, or plain text if `raw`.
+ *  Greedy unless a temperature is given. */
 export interface GenerateRequest extends SamplingOptions {
   readonly messages?: readonly Message[];
   readonly prompt?: string;
@@ -37,33 +38,75 @@ export interface GenerateResult {
 
 const DEFAULT_MAX_TOKENS = 256;
 
-function idsOf(base: BaseModel, request: GenerateRequest): number[] {
+/** Result of `make`; what an InputError says goes to `problems`, and the result is null. */
+function collecting<T>(problems: Problem[], make: () => T): T | null {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    problems.push(...error.problems);
+    return null;
+  }
+}
+
+function idsOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): number[] | null {
   const { messages, prompt, raw = false } = request;
+  const wrong = (where: string, message: string): null => {
+    problems.push({ where, message });
+    return null;
+  };
   if ((messages === undefined) === (prompt === undefined))
-    throw new InputError("the request cannot be generated from", [
-      { where: "messages, prompt", message: "expected one of the two" },
-    ]);
-  if (raw && prompt !== undefined) return rawIds(base, prompt);
+    return wrong("messages, prompt", "expected one of the two");
+  if (raw && messages) return wrong("raw", "continues a prompt; messages need the chat template");
+  if (messages?.length === 0) return wrong("messages", "is empty: there is nothing to answer");
+  if (prompt !== undefined && raw) return rawIds(base, prompt);
   return promptIds(base, messages ?? [{ role: "user", content: prompt as string }]);
 }
 
-function checkRequest(request: GenerateRequest, promptTokens: number, room: number): void {
-  const { maxTokens = DEFAULT_MAX_TOKENS } = request;
-  const problems = [];
-  if (!Number.isInteger(maxTokens) || maxTokens < 1)
-    problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
-  if (promptTokens === 0)
-    problems.push({ where: "prompt", message: "is empty: there is nothing to continue" });
-  if (room < 1)
-    problems.push({
-      where: "prompt",
-      message: `has ${promptTokens} tokens, the context only ${promptTokens + room}`,
-    });
-  if (problems.length > 0) throw new InputError("the request cannot be generated from", problems);
+function lengthProblems(promptTokens: number, contextLength: number): Problem[] {
+  if (promptTokens === 0) return [{ where: "prompt", message: "is empty: there is nothing to continue" }];
+  if (promptTokens < contextLength) return [];
+  const message = `has ${promptTokens} tokens, which leaves no room in the context of ${contextLength}`;
+  return [{ where: "prompt", message }];
 }
 
-/** Continues a prompt token by token: greedy unless a temperature is given. Ends at an end token, a stop text, `maxTokens` or
- *  a full context. @throws InputError listing what is wrong with the request */
+interface Prepared {
+  readonly prompt: readonly number[];
+  readonly sampler: Sampler;
+  readonly watch: StopWatch;
+  readonly limit: number;
+}
+
+/** Checks a request as a whole. @throws InputError with everything that is wrong */
+function prepare(base: BaseModel, request: GenerateRequest, contextLength: number): Prepared {
+  const {
+    maxTokens = DEFAULT_MAX_TOKENS,
+    temperature = 0,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    seed,
+  } = request;
+  const problems: Problem[] = [];
+  const prompt = collecting(problems, () => idsOf(base, request, problems));
+  if (prompt) problems.push(...lengthProblems(prompt.length, contextLength));
+  if (!Number.isInteger(maxTokens) || maxTokens < 1)
+    problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
+  const given = Object.entries({ topK, topP, minP, repetitionPenalty, seed }).filter(
+    ([, v]) => v !== undefined,
+  );
+  const sampler = collecting(problems, () => createSampler({ temperature, ...Object.fromEntries(given) }));
+  const watch = collecting(problems, () =>
+    createStopWatch({ ids: base.eosIds, strings: request.stop ?? [] }),
+  );
+  if (problems.length > 0 || !prompt || !sampler || !watch)
+    throw new InputError("the request cannot be generated from", problems);
+  return { prompt, sampler, watch, limit: Math.min(maxTokens, contextLength - prompt.length) };
+}
+
+/** Continues a prompt token by token: greedy unless a temperature is given. Ends at an end token, a stop text, `maxTokens`, a
+ *  full context, or when the signal aborts. @throws InputError with everything that is wrong in the request */
 export async function* generateWith(
   decoder: Decoder,
   base: BaseModel,
@@ -71,27 +114,21 @@ export async function* generateWith(
   contextLength: number,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const started = performance.now();
-  const prompt = idsOf(base, request);
-  checkRequest(request, prompt.length, contextLength - prompt.length);
-  const { temperature = 0, topK, topP, minP, repetitionPenalty, seed, stop = [], signal } = request;
-  const given = Object.entries({ topK, topP, minP, repetitionPenalty, seed }).filter(
-    ([, v]) => v !== undefined,
-  );
-  const sampler = createSampler({ temperature, ...Object.fromEntries(given) });
-  const watch = createStopWatch({ ids: base.eosIds, strings: stop });
+  const { signal } = request;
+  const { prompt, sampler, watch, limit } = prepare(base, request, contextLength);
   const text = createStreamDecoder(base.tokenizer);
-  const limit = Math.min(request.maxTokens ?? DEFAULT_MAX_TOKENS, contextLength - prompt.length);
   const history = [...prompt];
   const ids: number[] = [];
   let whole = "";
   let finishReason: GenerateResult["finishReason"] = "length";
-  let [logits] = await decoder.start([prompt]);
 
   while (ids.length < limit) {
     if (signal?.aborted) {
       finishReason = "aborted";
       break;
     }
+    const last = ids.at(-1);
+    const [logits] = last === undefined ? await decoder.start([prompt]) : await decoder.next([last]);
     const id = sampler.next(logits as Float32Array, history);
     if (watch.isStopId(id)) {
       finishReason = "end";
@@ -102,21 +139,15 @@ export async function* generateWith(
     const piece = watch.push(text.push(id));
     whole += piece;
     if (piece !== "") yield { text: piece, id };
-    if (watch.stopped !== null) {
-      finishReason = "stop";
-      break;
-    }
-    if (ids.length < limit) [logits] = await decoder.next([id]);
+    if (watch.stopped !== null) break;
   }
-  if (watch.stopped === null) {
-    const rest = watch.push(text.flush()) + watch.flush();
-    whole += rest;
-    if (rest !== "") yield { text: rest, id: ids.at(-1) ?? -1 };
-  }
+  const rest = watch.push(text.flush()) + watch.flush();
+  whole += rest;
+  if (rest !== "") yield { text: rest, id: ids.at(-1) as number };
   return {
     text: whole,
     ids,
-    finishReason,
+    finishReason: watch.stopped === null ? finishReason : "stop",
     promptTokens: prompt.length,
     elapsedMs: performance.now() - started,
   };

@@ -14,8 +14,10 @@ const PLATFORMS: Readonly<Record<Device, readonly string[]>> = {
   coreml: ["darwin"],
 };
 
-/** @throws UnsupportedError if this platform cannot have the device. */
+/** @throws UnsupportedError if this platform cannot have the device, or there is none of that name. */
 export function checkDevice(device: Device, platform: string = process.platform): void {
+  if (!DEVICES.includes(device))
+    throw new UnsupportedError(`unknown device "${device}"; known: ${DEVICES.join(", ")}`);
   if (!PLATFORMS[device].includes(platform))
     throw new UnsupportedError(
       `device "${device}" is not available on ${platform}; it runs on ${PLATFORMS[device].join(", ")}. Use --device cpu.`,

@@ -30,4 +30,10 @@ export type Request =
 /** What the worker answers. */
 export type Reply =
   | { readonly id: number; readonly ok: true; readonly tensors: Readonly<Record<string, Tensor>> }
-  | { readonly id: number; readonly ok: false; readonly message: string };
+  | {
+      readonly id: number;
+      readonly ok: false;
+      readonly message: string;
+      /** The device is not there: not a failure of the graph. */
+      readonly isUnsupported: boolean;
+    };

@@ -3,7 +3,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { RuntimeError } from "../errors.ts";
+import { RuntimeError, UnsupportedError } from "../errors.ts";
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -52,7 +52,8 @@ export interface Session {
 export interface Runtime {
   readonly device: Device;
   readonly threads: number;
-  /** Serializes and loads a graph given by its named outputs. @throws RuntimeError */
+  /** Serializes and loads a graph given by its named outputs.
+   *  @throws UnsupportedError if the device is not there on this machine, RuntimeError */
   load(outputs: Readonly<Record<string, Value>>, options?: LoadOptions): Promise<Session>;
   /** Keeps tensors under input names for later runs. */
   put(tensors: Readonly<Record<string, Tensor>>): Promise<void>;
@@ -88,6 +89,7 @@ function startWorker(device: Device): { call: Call; stop: () => Promise<void> } 
     waiting.delete(reply.id);
     if (waiting.size === 0) worker.unref();
     if (reply.ok) w?.resolve(reply.tensors as Record<string, Tensor>);
+    else if (reply.isUnsupported) w?.reject(new UnsupportedError(reply.message));
     else w?.reject(new RuntimeError(`${device}: ${reply.message}`));
   });
   worker.on("error", (e) => fail(`the execution engine failed: ${e.message}`));

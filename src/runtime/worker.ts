@@ -1,7 +1,11 @@
 // The thread that owns ONNX Runtime: `run` blocks, so the caller's event loop must not be here.
 import { parentPort } from "node:worker_threads";
 import * as ort from "onnxruntime-node";
+import { UnsupportedError } from "../errors.ts";
+import { serialize } from "../graph/onnx.ts";
+import { apply, input } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Device } from "./device.ts";
 import type { Reply, Request } from "./protocol.ts";
 
 const sessions = new Map<number, ort.InferenceSession>();
@@ -35,8 +39,46 @@ function fromOrt(t: ort.Tensor): Tensor {
   return { dtype: t.type as Tensor["dtype"], shape: t.dims, data: t.data as Tensor["data"] };
 }
 
-async function load(request: Extract<Request, { kind: "load" }>): Promise<void> {
-  const session = await ort.InferenceSession.create(request.path, {
+type LoadRequest = Extract<Request, { kind: "load" }>;
+
+// Failures come back as errors; the engine's own log would be printed.
+ort.env.logLevel = "fatal";
+
+/** The smallest graph: whether it loads tells a device that is missing from a graph that is wrong. */
+async function deviceWorks(device: Device): Promise<boolean> {
+  const { bytes } = serialize({ y: apply("Identity", [input("x", "float32", [1])], [1], {}, null) });
+  try {
+    await (await ort.InferenceSession.create(bytes, { executionProviders: [device] })).release();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The engine's message without its own source positions. */
+function firstSentence(reason: string): string {
+  return (reason.split(" was false. ").at(-1) as string).trim().split("\n")[0] as string;
+}
+
+function missingDevice(device: Device, reason: string): UnsupportedError {
+  const available = ort.listSupportedBackends().flatMap((b) => (b.bundled ? [b.name] : []));
+  return new UnsupportedError(
+    `device "${device}" cannot be used on this machine (the execution engine here is built for ` +
+      `${available.join(", ")}). Use --device cpu. The engine says: ${firstSentence(reason)}`,
+  );
+}
+
+async function load(request: LoadRequest): Promise<void> {
+  try {
+    sessions.set(request.session, await createSession(request));
+  } catch (error) {
+    if (request.device === "cpu" || (await deviceWorks(request.device))) throw error;
+    throw missingDevice(request.device, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function createSession(request: LoadRequest): Promise<ort.InferenceSession> {
+  return ort.InferenceSession.create(request.path, {
     executionProviders: [request.device],
     intraOpNumThreads: request.threads,
     interOpNumThreads: 1,
@@ -50,7 +92,6 @@ async function load(request: Extract<Request, { kind: "load" }>): Promise<void> 
       },
     },
   });
-  sessions.set(request.session, session);
 }
 
 async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<string, Tensor>> {
@@ -110,7 +151,8 @@ parentPort?.on("message", ({ id, request }: { id: number; request: Request }) =>
     try {
       answer({ id, ok: true, tensors: await handle(request) });
     } catch (error) {
-      answer({ id, ok: false, message: error instanceof Error ? error.message : String(error) });
+      const message = error instanceof Error ? error.message : String(error);
+      answer({ id, ok: false, message, isUnsupported: error instanceof UnsupportedError });
     }
   });
 });

@@ -1,14 +1,14 @@
+import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
-import { readAdapter } from "../formats/peft-adapter.ts";
-import { resolveAdapter } from "../formats/resolve.ts";
+import { InputError, type Problem } from "../errors.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
-import { adapterParameters } from "../peft/adapter.ts";
-import { lora } from "../peft/lora.ts";
-import type { Device } from "../runtime/device.ts";
+import { type OpenedAdapter, openAdapter } from "../peft/open-adapter.ts";
+import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
+import { type TrainConfig, trainConfig } from "./config.ts";
 import { type DataChoice, encodeRows, readData } from "./data.ts";
 import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "./engine.ts";
 import type { ProgressEvent, Sample, WarningEvent } from "./events.ts";
@@ -16,18 +16,19 @@ import { maxRowTokens } from "./plan.ts";
 import { reporting, withProgress } from "./progress.ts";
 import { answer, promptsOf } from "./samples.ts";
 
-/** What to evaluate, and on what. Data options are those of training. */
-export interface EvaluateOptions extends DataChoice, OpenBaseOptions {
+/** What to evaluate, and on what. Options not given have training's defaults. */
+export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions {
   readonly model: string;
+  /** PEFT adapter: a folder, a run folder, or a Hub id. */
   readonly adapter?: string;
   readonly device?: Device;
   readonly threads?: number | null;
-  /** Examples side by side. */
-  readonly batchSize: number;
+  /** Examples side by side. It does not change the measures. */
+  readonly batchSize?: number;
   /** Also answer every prompt greedily and compare with the references. */
-  readonly generate: boolean;
-  /** Most tokens of an answer. */
-  readonly maxTokens: number;
+  readonly generate?: boolean;
+  /** Most tokens of an answer. Default 128. */
+  readonly maxTokens?: number;
 }
 
 /** Measures of a model on data. */
@@ -56,46 +57,87 @@ export type EvaluateEvent =
   | { readonly type: "examples"; readonly done: number; readonly total: number }
   | EvaluationSummary;
 
-interface Subject {
-  readonly model: AdaptedModel;
-  readonly theta: Float32Array | null;
-  readonly warnings: readonly string[];
+const CHOICES = [
+  ...([
+    "data",
+    "format",
+    "promptField",
+    "completionField",
+    "systemField",
+    "promptTemplate",
+    "messagesField",
+  ] as const),
+  ...(["textField", "textUnit", "limit", "maxLength", "truncation", "lossOn"] as const),
+  ...(["batchSize", "device", "threads"] as const),
+];
+
+/** The options of an evaluation, complete and checked. */
+type Choice = Pick<TrainConfig, (typeof CHOICES)[number]> & {
+  readonly generate: boolean;
+  readonly maxTokens: number;
+};
+
+/** @throws InputError with every option that does not hold */
+function choiceOf(options: EvaluateOptions): Choice {
+  const { maxTokens = 128, generate = false } = options;
+  const problems: Problem[] = [];
+  if (!Number.isInteger(maxTokens) || maxTokens < 1)
+    problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
+  const given = Object.fromEntries(
+    CHOICES.flatMap((k) => (options[k] === undefined ? [] : [[k, options[k]]])),
+  );
+  try {
+    const config = trainConfig(given);
+    if (problems.length === 0) return { ...config, generate, maxTokens };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    problems.push(...error.problems);
+  }
+  throw new InputError("the evaluation options do not hold:", problems);
 }
 
-async function subjectOf(options: EvaluateOptions, base: BaseModel, data: EncodedDataset): Promise<Subject> {
+/** What is scored: a base model, possibly with an adapter. */
+interface Subject {
+  readonly base: BaseModel;
+  readonly adapter: OpenedAdapter | null;
+  readonly model: AdaptedModel;
+}
+
+function subjectOf(
+  choice: Choice,
+  base: BaseModel,
+  adapter: OpenedAdapter | null,
+  data: EncodedDataset,
+): Subject {
   const { config, family, modules, frozen } = base;
-  const positionCount = Math.min(
-    config.maxPositions,
-    options.maxLength + (options.generate ? options.maxTokens : 0),
-  );
-  const rowTokens = maxRowTokens([data], options.batchSize);
-  const model = { config, family, modules, frozen, methods: [], positionCount, rowTokens };
-  if (options.adapter === undefined) return { model, theta: null, warnings: [] };
-  const folder = await resolveAdapter(options.adapter, { offline: options.offline ?? false });
-  const file = await readAdapter(folder);
-  const adaptation = lora(file.config, config.family, modules);
-  const theta = adapterParameters(adaptation, config.family, file, folder);
-  return { model: { ...model, methods: [adaptation] }, theta, warnings: file.warnings };
+  const wanted = choice.maxLength + (choice.generate ? choice.maxTokens : 0);
+  const positionCount = Math.min(config.maxPositions, wanted);
+  const rowTokens = maxRowTokens([data], choice.batchSize);
+  const methods = adapter ? [adapter.lora] : [];
+  return { base, adapter, model: { config, family, modules, frozen, methods, positionCount, rowTokens } };
 }
 
 /** Scores a model on data: loss, perplexity and token accuracy; with `generate` also exact match, BLEU and ROUGE of greedy
  *  answers. Of a data set with splits the test rows count, else validation, else all.
- *  @throws InputError for everything wrong in the data; and what opening model and adapter throws */
+ *  @throws InputError for everything wrong in options or data; and what opening model and adapter throws */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
-  const dataset = await readData(options);
-  const split = dataset.test.length > 0 || dataset.validation.length === 0 ? "test" : "validation";
-  const rows = dataset[split].length > 0 ? dataset[split] : dataset.train;
-  const base = yield* withProgress((onProgress) => openBase(options.model, { ...options, onProgress }));
-  const encoded = encodeRows(rows, base, options) as EncodedDataset;
-  const subject = await subjectOf(options, base, encoded);
-  for (const message of subject.warnings) yield { type: "warning", message };
-  const runtime = openRuntime(options);
+  const choice = choiceOf(options);
+  checkDevice(choice.device);
+  const { rows, split } = yield* rowsOf(choice, options);
+  const { adapter: name } = options;
+  const [base, adapter] = yield* withProgress(async (onProgress) => {
+    const opened = await openBase(options.model, { ...options, onProgress });
+    return [opened, name === undefined ? null : await openAdapter(name, opened, options)] as const;
+  });
+  const encoded = encodeRows(rows, base, choice) as EncodedDataset;
+  const subject = subjectOf(choice, base, adapter, encoded);
+  for (const message of adapter?.warnings ?? []) yield { type: "warning", message };
+  const runtime = openRuntime(choice);
   try {
-    const { theta } = subject;
-    if (theta) await runtime.put({ theta: floats(theta, [theta.length]) });
+    if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });
     const started = performance.now();
-    const scores = yield* score(options, base, encoded, subject.model, runtime);
-    const answers = options.generate ? yield* answersTo(options, base, rows, subject.model, runtime) : {};
+    const scores = yield* score(choice, subject, encoded, runtime, options.signal);
+    const answers = choice.generate ? yield* answersTo(choice, subject, rows, runtime, options.signal) : {};
     const examples = encoded.examples.length;
     const perplexity = Math.exp(scores.loss);
     const elapsedMs = performance.now() - started;
@@ -105,17 +147,30 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   }
 }
 
+interface Rows {
+  readonly rows: Dataset["test"];
+  readonly split: EvaluationSummary["split"];
+}
+
+async function* rowsOf(choice: Choice, options: EvaluateOptions): AsyncGenerator<EvaluateEvent, Rows> {
+  const { offline = false, signal } = options;
+  const dataset = yield* withProgress((onProgress) =>
+    readData(choice, {}, { offline, onProgress, ...(signal ? { signal } : {}) }),
+  );
+  const split = dataset.test.length > 0 || dataset.validation.length === 0 ? "test" : "validation";
+  return { rows: dataset[split].length > 0 ? dataset[split] : dataset.train, split };
+}
+
 async function* score(
-  options: EvaluateOptions,
-  base: BaseModel,
+  { batchSize }: Choice,
+  { base, model }: Subject,
   { examples }: EncodedDataset,
-  model: AdaptedModel,
   runtime: Runtime,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, EvaluationResult> {
-  const labels = maxBatchLabels(examples, options.batchSize);
-  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, options.batchSize, labels);
+  const labels = maxBatchLabels(examples, batchSize);
+  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels);
   const total = examples.length;
-  const { signal } = options;
   try {
     return yield* reporting<EvaluateEvent, EvaluationResult>((report) =>
       engine.evaluate(examples, {
@@ -131,19 +186,18 @@ async function* score(
 type AnswerScores = Required<Pick<EvaluationSummary, "exactMatch" | "bleu" | "rouge1" | "rougeL">>;
 
 async function* answersTo(
-  options: EvaluateOptions,
-  base: BaseModel,
-  rows: Parameters<typeof promptsOf>[1],
-  model: AdaptedModel,
+  { maxLength, maxTokens, batchSize }: Choice,
+  { base, model }: Subject,
+  rows: Rows["rows"],
   runtime: Runtime,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, AnswerScores | Record<string, never>> {
-  const prompts = promptsOf(base, rows, options.maxLength);
+  const prompts = promptsOf(base, rows, maxLength);
   if (prompts.length < rows.length) {
     const left = rows.length - prompts.length;
     yield { type: "warning", message: `${left} of ${rows.length} rows have no prompt that can be answered` };
   }
   if (prompts.length === 0) return {};
-  const { maxTokens, batchSize, signal } = options;
   const samples = yield* reporting<EvaluateEvent, Sample[]>((report) =>
     answer(runtime, model, base, prompts, {
       maxTokens,

@@ -1,0 +1,59 @@
+import { randomUUID } from "node:crypto";
+import { open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { storing } from "../formats/cache.ts";
+import { type Value, weight } from "../graph/value.ts";
+import type { WeightLookup } from "../models/base-context.ts";
+import type { BaseModel } from "../models/base-model.ts";
+import type { MergedWeights } from "../peft/delta.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+
+/** Weights start at page borders, so that each can be memory-mapped by itself. */
+const PAGE_BYTES = 4096;
+
+/** A file of changed weights, beside the base's own file. */
+export interface MergedFile {
+  readonly path: string;
+  /** The changed weights, and the base's for the others. */
+  readonly lookup: WeightLookup;
+}
+
+/** Writes changed weights beside the base's file, where the runtime finds both. The caller removes it.
+ *  @throws LowrankError ("storage") if the disk does not take it; nothing is left then */
+export async function writeMergedFile(merged: MergedWeights, base: BaseModel): Promise<MergedFile> {
+  const fileName = `.merged-${process.pid}-${randomUUID()}.bin`;
+  const path = join(base.weights.folder, fileName);
+  try {
+    const values = await storing(path, () => writeWeights(merged, path, fileName));
+    return { path, lookup: (name) => values.get(name) ?? base.frozen(name) };
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  } finally {
+    await merged.close();
+  }
+}
+
+async function writeWeights(
+  merged: MergedWeights,
+  path: string,
+  fileName: string,
+): Promise<ReadonlyMap<string, Value>> {
+  const values = new Map<string, Value>();
+  const file = await open(path, "w");
+  let offsetBytes = 0;
+  try {
+    for (const name of merged.paths) {
+      const { data, shape } = await merged.read(name);
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      await file.write(bytes, 0, bytes.length, offsetBytes);
+      const place = { fileName, offsetBytes, sizeBytes: 4 * sizeOf(shape) };
+      values.set(name, weight(`merged ${name}`, shape, place));
+      offsetBytes += Math.ceil(bytes.length / PAGE_BYTES) * PAGE_BYTES;
+    }
+    await file.truncate(offsetBytes);
+  } finally {
+    await file.close();
+  }
+  return values;
+}
