@@ -146,6 +146,12 @@ function notFinite(
   );
 }
 
+/** The command that goes on with a run. */
+export function resumeCommand(folder: string): string {
+  const isPlain = /^[\p{L}\p{N}_./~:\\-]+$/u.test(folder);
+  return `lowrank train --resume ${isPlain ? folder : `'${folder.replaceAll("'", `'\\''`)}'`}`;
+}
+
 function whatIsKept({ savedStep }: Run): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
 }
@@ -254,7 +260,9 @@ export async function checkpoint(run: Run): Promise<CheckpointEvent> {
 }
 
 function notSaved(run: Run, error: LowrankError): TrainingError {
-  const message = `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}`;
+  const message =
+    `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}. ` +
+    `Then go on with: ${resumeCommand(run.folder)}`;
   return new TrainingError(message, { cause: error });
 }
 

@@ -12,6 +12,7 @@ import {
   noteEvaluation,
   type Run,
   restoreBest,
+  resumeCommand,
   takeSamples,
   takeStep,
 } from "./run.ts";
@@ -28,12 +29,8 @@ export function isAbort(error: unknown, signal: AbortSignal): boolean {
 
 /** A run that was interrupted, and how to go on with it; null where nothing was begun. */
 export function interruptedEvent(step: number, folder: string | null): StoppedEvent {
-  const resumeHint = folder === null ? null : `lowrank train --resume ${quoted(folder)}`;
+  const resumeHint = folder === null ? null : resumeCommand(folder);
   return { type: "stopped", reason: "interrupt", step, resumeHint };
-}
-
-function quoted(path: string): string {
-  return /^[\p{L}\p{N}_./~:\\-]+$/u.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
 /** A run from where it is to its end: evaluation, steps, evaluation, adapter. An abort writes a checkpoint first. */

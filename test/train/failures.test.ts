@@ -139,6 +139,7 @@ describe("before anything is made", () => {
     const options = {
       ...statefulRun(lab, "bad"),
       data: [lab.path("bad.jsonl")],
+      output: lab.path("none/bad"),
       model: "nobody/nothing",
       offline: false,
     };
@@ -148,7 +149,7 @@ describe("before anything is made", () => {
     expect(error.message).toContain(`${lab.path("bad.jsonl")}:5`);
     expect(events).toEqual([]);
     expect(hub.requests).toEqual([]);
-    expect(existsSync(options.output as string)).toBe(false);
+    expect(existsSync(lab.path("none"))).toBe(false);
     // The same with good data does ask for the model, and leaves no folder either.
     const missing = await failure({ ...options, data: [lab.data] });
     expect(missing.error.message).toContain("nobody/nothing");

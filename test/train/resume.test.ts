@@ -53,11 +53,11 @@ test("two runs with one seed are bit-equal; another seed is another run", async 
 });
 
 test("an abort finishes the step, writes a checkpoint and says how to resume; resumed twice, the run is the same", async () => {
-  const folder = lab.path("cut");
-  const first = await runUntil(statefulRun(lab, "cut"), atStep(4));
+  const folder = lab.path("cut in two");
+  const first = await runUntil(statefulRun(lab, "cut in two"), atStep(4));
   expect(first.slice(-2)).toMatchObject([
     { type: "checkpoint", step: 4 },
-    { type: "stopped", reason: "interrupt", step: 4, resumeHint: `lowrank train --resume ${folder}` },
+    { type: "stopped", reason: "interrupt", step: 4, resumeHint: `lowrank train --resume '${folder}'` },
   ]);
   const second = await runUntil({ resume: folder }, atStep(7));
   expect(eventsOf(second, "resumed")).toMatchObject([{ step: 4 }]);
@@ -67,7 +67,7 @@ test("an abort finishes the step, writes a checkpoint and says how to resume; re
   expect(stoppedOf(second).step).toBe(7);
   const third = await runAll({ resume: folder });
   expect(third.at(-1)).toMatchObject({ type: "done", steps: 9 });
-  await expectSameAsWhole("cut");
+  await expectSameAsWhole("cut in two");
 });
 
 test.each([
