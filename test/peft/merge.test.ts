@@ -276,7 +276,9 @@ describe("refused", () => {
   });
 
   test("an adapter of a shallower model: what it lacks in one error", async () => {
-    const error = (await errorOf(merge(modelPath("llama-sharded"), adapterPath("llama")))) as InputError;
+    const base = await openBase(modelPath("llama"), { cacheFolder, offline: true });
+    const adapter = await makeAdapter(base, join(folder, "adapter"), {});
+    const error = (await errorOf(merge(modelPath("llama-sharded"), adapter))) as InputError;
     expect(error.problems.map((p) => `${p.where}: ${p.message}`)).toContain(
       "model.layers.2.mlp.up_proj (loraA): is not in the adapter",
     );
