@@ -41,7 +41,8 @@ export function matchTargets(modules: readonly ModuleInfo[], config: LoraConfig)
   const excluded = collect("exclude_modules", () => nameTest(config.excludeModules), never);
   const saved = collect("modules_to_save", () => savedTest(config.modulesToSave), never);
   const targeted = collect("target_modules", () => targetTest(modules, config), never);
-  const hits = modules.filter((m) => !excluded(m.name) && !saved(m.name) && targeted(m.name));
+  const isSaved: Test = (name) => saved(name) || isSavedModule(config, name);
+  const hits = modules.filter((m) => !excluded(m.name) && !isSaved(m.name) && targeted(m.name));
   const matched = hits.filter((m) => m.isLinear || m.isEmbedding).map((m) => m.name);
   for (const m of hits)
     if (!m.isLinear && !m.isEmbedding)
@@ -66,9 +67,12 @@ export function scalingOf(config: LoraConfig, name: string): number {
   return alphaOf(config, name) / (config.rsLora ? Math.sqrt(rank) : rank);
 }
 
-/** The module, or one that it is part of, is listed in `modulesToSave`. */
+/** The module, or one that it is part of, is trained whole: its name ends with an entry of `modulesToSave`, at a dot or not
+ *  (PEFT's `_set_trainable`: "norm" is also every `input_layernorm`). */
 export function isSavedModule(config: LoraConfig, name: string): boolean {
-  return savedTest(config.modulesToSave)(name);
+  const parts = name.split(".");
+  const paths = parts.map((_, i) => parts.slice(0, i + 1).join("."));
+  return config.modulesToSave.some((saved) => paths.some((path) => path.endsWith(saved)));
 }
 
 function patternValue(patterns: Readonly<Record<string, number>>, name: string): number | undefined {
@@ -93,6 +97,7 @@ function nameTest(what: string | readonly string[] | null): Test {
   return (name) => test.test(name);
 }
 
+/** PEFT's rule for what is not adapted (`_matches_modules_to_save`), which is not the one for what is saved. */
 function savedTest(saved: readonly string[]): Test {
   const tests = saved.map((m) => pythonRegExp(`(^|.*\\.)${m}($|\\..*)`, false));
   return (name) => tests.some((test) => test.test(name));

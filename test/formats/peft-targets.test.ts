@@ -88,7 +88,10 @@ describe("problems", () => {
     const config = { ...DEFAULT_LORA_CONFIG, modulesToSave: ["mlp", "lm_head"] };
     expect(isSavedModule(config, "model.layers.0.mlp.up_proj")).toBe(true);
     expect(isSavedModule(config, "lm_head")).toBe(true);
-    expect(isSavedModule(config, "model.my_lm_head")).toBe(false);
+    expect(isSavedModule(config, "model.layers.0.self_attn.q_proj")).toBe(false);
+    expect(isSavedModule({ ...config, modulesToSave: ["norm"] }, "model.layers.1.input_layernorm")).toBe(
+      true,
+    );
   });
 });
 
