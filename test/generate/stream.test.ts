@@ -1,0 +1,210 @@
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { InputError } from "../../src/errors.ts";
+import { createDecoder } from "../../src/generate/decoder.ts";
+import {
+  type GeneratedPiece,
+  type GenerateRequest,
+  type GenerateResult,
+  generateWith,
+} from "../../src/generate/stream.ts";
+import { openRuntime } from "../../src/runtime/runtime.ts";
+import { adapterPath, createLoader, errorOf, greedyByLogits, type Loader } from "./loading.ts";
+
+let loader: Loader;
+const load: Loader["load"] = (name, options) => loader.load(name, options);
+beforeAll(async () => {
+  loader = await createLoader();
+});
+afterEach(() => loader.closeAll());
+afterAll(() => loader.remove());
+
+/** Every piece, and the result. */
+async function listen(
+  pieces: AsyncGenerator<GeneratedPiece, GenerateResult>,
+): Promise<{ pieces: GeneratedPiece[]; result: GenerateResult }> {
+  const heard: GeneratedPiece[] = [];
+  for (;;) {
+    const next = await pieces.next();
+    if (next.done) return { pieces: heard, result: next.value };
+    heard.push(next.value);
+  }
+}
+
+const request: GenerateRequest = { prompt: "print the first line", maxTokens: 24 };
+
+test("streams the text that it returns", async () => {
+  const model = await load("llama3");
+  const { pieces, result } = await listen(model.generate(request));
+  expect(pieces.map((p) => p.text).join("")).toBe(result.text);
+  expect(result.text).toBe(model.base.tokenizer.decode([...result.ids]));
+  expect(result).toMatchObject({ finishReason: "length" });
+  expect(result.ids).toHaveLength(24);
+  expect(result.elapsedMs).toBeGreaterThan(0);
+  expect(await model.generateText(request)).toMatchObject({ text: result.text, ids: result.ids });
+});
+
+test("ends at an end token, which is not part of it", async () => {
+  const model = await load("llama");
+  const { ids } = await model.generateText(request);
+  const end = ids[5] as number; // any token of it, made the end token
+  const base = { ...model.base, eosIds: [end] };
+  const runtime = openRuntime({ threads: 1 });
+  const { config, family, modules, frozen, weights } = base;
+  const parts = { config, family, modules, frozen, methods: [], positionCount: 256, rowTokens: 256 };
+  const decoder = await createDecoder(runtime, parts, weights.folder);
+  const { result } = await listen(generateWith(decoder, base, request, 256));
+  await runtime.close();
+  expect(result.finishReason).toBe("end");
+  expect(result.ids).toEqual(ids.slice(0, ids.indexOf(end)));
+});
+
+test("calls at once wait for each other and give what they give alone", async () => {
+  const model = await load("llama", { adapter: adapterPath("llama") });
+  const prompts = ["a", "list the files", "b c", "find . -name x"];
+  const alone: GenerateResult[] = [];
+  for (const prompt of prompts) alone.push(await model.generateText({ prompt, maxTokens: 10 }));
+  const logits = await model.logits([4, 5]);
+  const [together, between] = await Promise.all([
+    Promise.all(prompts.map((prompt) => model.generateText({ prompt, maxTokens: 10 }))),
+    model.logits([4, 5]),
+  ]);
+  expect(together.map((r) => r.ids)).toEqual(alone.map((r) => r.ids));
+  expect(between).toEqual(logits);
+});
+
+test("a swap asked for in the middle comes after the continuation", async () => {
+  const model = await load("llama");
+  const base = await model.generateText(request);
+  await model.swap(adapterPath("llama"));
+  const adapted = await model.generateText(request);
+  expect(adapted.ids).not.toEqual(base.ids);
+  const pieces = model.generate(request);
+  await pieces.next();
+  const swapped = model.swap(null);
+  const { result } = await listen(pieces);
+  await swapped;
+  expect(result.ids).toEqual(adapted.ids);
+  expect((await model.generateText(request)).ids).toEqual(base.ids);
+});
+
+test("leaving the loop early frees the model", async () => {
+  const model = await load("llama");
+  const whole = await model.generateText(request);
+  let heard = "";
+  for await (const { text } of model.generate(request)) {
+    heard += text;
+    break;
+  }
+  expect(whole.text.startsWith(heard)).toBe(true);
+  expect((await model.generateText(request)).ids).toEqual(whole.ids);
+  await expect(
+    (async () => {
+      for await (const _ of model.generate(request)) throw new Error("mine");
+    })(),
+  ).rejects.toThrow("mine");
+  expect((await model.generateText(request)).ids).toEqual(whole.ids);
+});
+
+test("a generator that is never started holds nothing", async () => {
+  const model = await load("llama");
+  model.generate(request);
+  expect((await model.generateText(request)).ids).toHaveLength(24);
+});
+
+test("an aborted signal ends it with what there is", async () => {
+  const model = await load("llama");
+  const whole = await model.generateText(request);
+  const controller = new AbortController();
+  const pieces = model.generate({ ...request, signal: controller.signal });
+  await pieces.next();
+  controller.abort();
+  const { result } = await listen(pieces);
+  expect(result.finishReason).toBe("aborted");
+  expect(result.ids.length).toBeLessThan(24);
+  expect(whole.text.startsWith(result.text)).toBe(true);
+  const before = await model.generateText({ ...request, signal: AbortSignal.abort() });
+  expect(before).toMatchObject({ finishReason: "aborted", text: "", ids: [] });
+  expect((await model.generateText(request)).ids).toEqual(whole.ids);
+});
+
+test("stops before a stop string, wherever tokens are cut", async () => {
+  const model = await load("llama3");
+  const { text } = await model.generateText(request);
+  const stop = text.slice(7, 11);
+  const { pieces, result } = await listen(model.generate({ ...request, stop: ["not there", stop] }));
+  expect(result.finishReason).toBe("stop");
+  expect(result.text).toBe(text.slice(0, text.indexOf(stop)));
+  expect(pieces.map((p) => p.text).join("")).toBe(result.text);
+});
+
+test("ends where the context is full", async () => {
+  const { promptTokens, ids } = await (await load("llama")).generateText(request);
+  const model = await load("llama", { contextLength: promptTokens + 3 });
+  const result = await model.generateText(request);
+  expect(result).toMatchObject({ finishReason: "length", ids: ids.slice(0, 3) });
+  const error = await errorOf(model.generateText({ prompt: "print the first line, please" }));
+  expect(error).toBeInstanceOf(InputError);
+  expect(error.message).toMatch(
+    new RegExp(`prompt: has \\d+ tokens, which leaves no room in the context of ${promptTokens + 3}`),
+  );
+});
+
+test("samples the same for a seed", async () => {
+  const model = await load("llama3");
+  const sample = async (seed: number) =>
+    (await model.generateText({ ...request, temperature: 1.5, seed })).ids;
+  expect(await sample(1)).toEqual(await sample(1));
+  expect(await sample(2)).not.toEqual(await sample(1));
+});
+
+test("every wrong thing in a request is said at once, and leaves the model free", async () => {
+  const model = await load("llama");
+  const error = (await errorOf(
+    model.generateText({ maxTokens: 0, topP: 2, temperature: -1, stop: [""] }),
+  )) as InputError;
+  expect(error.problems.map((p) => p.where)).toEqual([
+    "messages, prompt",
+    "maxTokens",
+    "temperature",
+    "topP",
+    "stop string 1",
+  ]);
+  const messages = [{ role: "user", content: "a" }] as const;
+  const wrong: [GenerateRequest, string][] = [
+    [{ prompt: "a", messages }, "messages, prompt: expected one of the two"],
+    [{ messages: [] }, "messages: is empty"],
+    [{ messages, raw: true }, "raw: continues a prompt"],
+    [{ prompt: "", raw: true }, "prompt: is empty: there is nothing to continue"],
+    [{ prompt: "a", maxTokens: 1.5 }, "maxTokens: expected a whole number from 1, got 1.5"],
+  ];
+  for (const [bad, text] of wrong) expect((await errorOf(model.generateText(bad))).message).toContain(text);
+  expect((await model.generateText({ ...request, prompt: "" })).ids).toHaveLength(24);
+});
+
+test.each(["llama3", "mistral"])("raw text starts with one BOS on %s, which wants it", async (name) => {
+  const model = await load(name);
+  const { tokenizer } = model.base;
+  const ids = [1, ...tokenizer.encode("list the")];
+  const { promptTokens, ids: got } = await model.generateText({
+    prompt: "list the",
+    raw: true,
+    maxTokens: 8,
+  });
+  expect(promptTokens).toBe(ids.length);
+  expect(got).toEqual(await greedyByLogits(model, ids, 8));
+  const empty = await model.generateText({ prompt: "", raw: true, maxTokens: 8 });
+  expect(empty.promptTokens).toBe(1);
+  // Its text in the prompt is text: no second BOS.
+  const literal = tokenizer.encode("<|im_start|>list the");
+  expect(literal).not.toContain(1);
+  const typed = await model.generateText({ prompt: "<|im_start|>list the", raw: true, maxTokens: 1 });
+  expect(typed.promptTokens).toBe(literal.length + 1);
+});
+
+test("raw text has no BOS where the model expects none", async () => {
+  const model = await load("llama");
+  const ids = model.base.tokenizer.encode("list the");
+  const result = await model.generateText({ prompt: "list the", raw: true, maxTokens: 8 });
+  expect(result.promptTokens).toBe(ids.length);
+  expect(result.ids).toEqual(await greedyByLogits(model, ids, 8));
+});
