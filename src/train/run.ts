@@ -2,10 +2,10 @@ import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
-import { writeAdapter } from "../formats/peft-adapter.ts";
 import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
-import { adapterContent } from "../peft/adapter.ts";
+import { trainablesOf } from "../peft/adapted-model.ts";
+import { writeMethods } from "../peft/adapter.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
@@ -32,7 +32,7 @@ import type { CheckpointEvent, EvaluationEvent, SamplesEvent, StepEvent, Warning
 import { identityOf, type RunIdentity } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
 import { answer, promptsOf } from "./samples.ts";
-import { stepsPerEpoch, windowAt } from "./windows.ts";
+import { stepsPerEpoch, windowReader } from "./windows.ts";
 
 const SAMPLE_TOKENS = 64;
 /** Steps that the estimate of the remaining time looks back on. */
@@ -49,6 +49,8 @@ export interface Run {
   readonly engine: TrainEngine;
   readonly signal: AbortSignal;
   readonly identity: RunIdentity;
+  /** Example indices of each micro-batch of a step. */
+  readonly windowAt: (step: number) => Int32Array[];
   progression: Progression;
   /** Step of the newest checkpoint; −1 for none. */
   savedStep: number;
@@ -66,7 +68,8 @@ export async function startRun(
   await engine.setState(from?.state ?? (await freshState(config, plan)));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
-  return { ...parts, engine, identity: identityOf(plan), progression, savedStep, recentMs: [] };
+  const windowAt = windowReader(plan.windows);
+  return { ...parts, engine, identity: identityOf(plan), windowAt, progression, savedStep, recentMs: [] };
 }
 
 const START: Progression = {
@@ -80,7 +83,7 @@ const START: Progression = {
 };
 
 async function freshState(config: TrainConfig, plan: RunPlan): Promise<TrainState> {
-  const theta = await initialParameters(plan.lora.trainables, config.seed, (path) =>
+  const theta = await initialParameters(trainablesOf(plan.model.methods), config.seed, (path) =>
     plan.base.weights.read(path),
   );
   return { theta, m: new Float32Array(theta.length), v: new Float32Array(theta.length) };
@@ -88,7 +91,7 @@ async function freshState(config: TrainConfig, plan: RunPlan): Promise<TrainStat
 
 function examplesAt(run: Run, step: number): Example[][] {
   const { examples } = run.plan.train;
-  return windowAt(run.plan.windows, step).map((batch) => Array.from(batch, (i) => examples[i] as Example));
+  return run.windowAt(step).map((batch) => Array.from(batch, (i) => examples[i] as Example));
 }
 
 /** One optimizer update. @throws TrainingError if loss or gradient is not a number; the parameters are unchanged then */
@@ -159,18 +162,14 @@ function whatIsKept({ savedStep }: Run): string {
 /** Checks that the first update with a learning rate changed the factors that start at zero.
  *  @throws TrainingError if none of them moved */
 export async function checkMovement(run: Run): Promise<WarningEvent | null> {
-  const { lora } = run.plan;
-  const values = unflatten((await run.engine.state()).theta, lora.trainables);
-  const zeros = lora.plan.modules.map((m) => ({
-    name: m.name,
-    start: `${m.path}.${m.kind === "embedding" ? "loraA" : "loraB"}`,
-  }));
-  const still = zeros.filter(({ start }) => values.get(start)?.data.every((x) => x === 0));
+  const { methods } = run.plan.model;
+  const values = unflatten((await run.engine.state()).theta, trainablesOf(methods));
+  const zeros = methods.flatMap((m) => m.startsAtZero);
+  const still = zeros.filter((name) => values.get(name)?.data.every((x) => x === 0));
   if (zeros.length > 0 && still.length === zeros.length)
     throw new TrainingError("after the first update no adapter has moved: no gradient reaches it");
   if (still.length === 0) return null;
-  const names = still.map((s) => s.name);
-  const shown = names.slice(0, 5).join(", ") + (names.length > 5 ? `, … (${names.length} in all)` : "");
+  const shown = still.slice(0, 5).join(", ") + (still.length > 5 ? `, … (${still.length} in all)` : "");
   return { type: "warning", message: `after the first update these adapters have not moved: ${shown}` };
 }
 
@@ -235,11 +234,8 @@ export async function takeSamples(
 
 /** Writes the adapter of given parameters. */
 export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
-  const { lora, base } = run.plan;
-  await writeAdapter(
-    folder,
-    adapterContent(lora, base.config.family, theta, publicModelName(base.source.name)),
-  );
+  const { model, base } = run.plan;
+  await writeMethods(folder, model.methods, theta, publicModelName(base.source.name));
 }
 
 /** Writes a checkpoint of where the run is, and removes old ones.

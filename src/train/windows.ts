@@ -21,16 +21,16 @@ export function totalSteps(options: WindowOptions): number {
   return options.maxSteps ?? Math.max(1, Math.ceil(options.epochs * stepsPerEpoch(options)));
 }
 
-/** Example indices of each micro-batch of an update (`step` counts from 1). Follows from the options alone. */
-export function windowAt(options: WindowOptions, step: number): Int32Array[] {
+/** Example indices of each micro-batch of an update, by its step (counted from 1). They follow from the options alone; the
+ *  order of an epoch is worked out once, as long as steps come in order. */
+export function windowReader(options: WindowOptions): (step: number) => Int32Array[] {
+  const { examples: count, batchSize, accumulation, seed } = options;
   const perEpoch = stepsPerEpoch(options);
-  const epoch = Math.floor((step - 1) / perEpoch);
-  const batches = batchOrder({
-    count: options.examples,
-    batchSize: options.batchSize,
-    seed: options.seed,
-    epoch,
-  });
-  const first = ((step - 1) % perEpoch) * options.accumulation;
-  return batches.slice(first, first + options.accumulation);
+  let current: { readonly epoch: number; readonly batches: Int32Array[] } = { epoch: -1, batches: [] };
+  return (step) => {
+    const epoch = Math.floor((step - 1) / perEpoch);
+    if (current.epoch !== epoch) current = { epoch, batches: batchOrder({ count, batchSize, seed, epoch }) };
+    const first = ((step - 1) % perEpoch) * accumulation;
+    return current.batches.slice(first, first + accumulation);
+  };
 }
