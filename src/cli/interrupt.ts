@@ -18,13 +18,22 @@ export function watchInterrupts(onFirst: () => void): Interrupts {
   let exitCode: number = EXIT.interrupted;
   const interrupt = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
-      if (performance.now() - firstMs < SAME_PRESS_MS) return;
-      process.exit(exitCode);
+      if (performance.now() - firstMs >= SAME_PRESS_MS) endAtOnce(name);
+      return;
     }
     exitCode = name === "SIGTERM" ? EXIT.terminated : EXIT.interrupted;
     firstMs = performance.now();
     controller.abort();
     onFirst();
+  };
+  const dispose = (): void => {
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
+  };
+  // By the signal itself: exiting would wait for what the execution engine has under way, for minutes with a large model.
+  const endAtOnce = (name: NodeJS.Signals): void => {
+    dispose();
+    process.kill(process.pid, name);
   };
   process.on("SIGINT", interrupt);
   process.on("SIGTERM", interrupt);
@@ -33,9 +42,6 @@ export function watchInterrupts(onFirst: () => void): Interrupts {
     get exitCode() {
       return exitCode;
     },
-    dispose: () => {
-      process.off("SIGINT", interrupt);
-      process.off("SIGTERM", interrupt);
-    },
+    dispose,
   };
 }

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { ADAPTER_CONFIG } from "../formats/adapter-folder.ts";
 import type { OnProgress } from "../formats/model-source.ts";
-import { ADAPTER_CONFIG } from "../formats/peft-adapter.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
 import { trainSettings } from "../train/config.ts";

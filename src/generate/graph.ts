@@ -1,7 +1,7 @@
-import { attention, cacheMask, concat, foldRows, gather, groupMask, transpose } from "../graph/ops/index.ts";
+import { cacheMask, concat, foldRows, gather, transpose } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
-import type { AttentionStrategy } from "../models/base-context.ts";
-import { type AdaptedModel, adaptedContext, trainablesOf } from "../peft/adapted-model.ts";
+import { type AttentionStrategy, prefixAttention } from "../models/base-context.ts";
+import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
 
 /** Names of a layer's cached keys or values, [past, R, kvHeads·headDim]: token-major, so that new tokens go at the end. */
@@ -22,16 +22,16 @@ function cachedAttention(
   outputs: Record<string, Value>,
 ): AttentionStrategy {
   const width = model.config.kvHeadCount * model.config.headDim;
-  const grouped = groupMask(mask, model.config);
+  const attend = prefixAttention(model.config, mask);
   const extend = (name: string, fresh: Value): Value => {
     const tokenMajor = transpose(fresh, [1, 0, 2]);
     outputs[`${name}.new`] = tokenMajor;
     return transpose(concat([input(name, "float32", ["P", "R", width]), tokenMajor], 0), [1, 0, 2]);
   };
-  return (path, q, k, v) => {
+  return (path, q, k, v, prefix) => {
     const layer = Number(path.split(".")[1]);
     const keys = extend(cacheName("keys", layer), k);
-    return attention(q, keys, extend(cacheName("values", layer), v), grouped, model.config);
+    return attend(q, keys, extend(cacheName("values", layer), v), prefix);
   };
 }
 
@@ -52,9 +52,9 @@ export function decodeGraph(model: AdaptedModel): Record<string, Value> {
   const outputs: Record<string, Value> = {};
   const ctx = adaptedContext(
     model,
-    { trainable: (name) => views.get(name) as Value, noise: null },
+    { trainable: (name) => views.get(name) as Value, noise: null, ids },
     cachedAttention(model, mask, outputs),
   );
-  const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, model.positionCount));
+  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
   return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["O"]))), ...outputs };
 }

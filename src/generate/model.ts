@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { InputError, LowrankError, UnsupportedError } from "../errors.ts";
-import type { LoraConfig } from "../formats/peft-config.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
 import { mergedWeights } from "../peft/delta.ts";
-import { type OpenedAdapter, openAdapter } from "../peft/open-adapter.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -27,7 +26,10 @@ export interface LoadModelOptions extends OpenBaseOptions {
 /** An adapter in use. */
 export interface ActiveAdapter {
   readonly path: string;
-  readonly config: LoraConfig;
+  /** Names of its methods, "lora". */
+  readonly methods: readonly string[];
+  /** adapter_config.json as it stands. */
+  readonly config: Readonly<Record<string, unknown>>;
   /** Things in its files that were passed over. */
   readonly warnings: readonly string[];
 }
@@ -66,13 +68,13 @@ interface LoadedDecoder {
   readonly file: string | null;
 }
 
-function describe({ path, config, warnings }: OpenedAdapter): ActiveAdapter {
-  return { path, config, warnings };
+function describe({ path, methods, config, warnings }: OpenedAdapter): ActiveAdapter {
+  return { path, methods: methods.map((m) => m.name), config, warnings };
 }
 
 /** What decides the graph of an adapter: adapters that agree in it share one. */
 function structureOf(adapter: OpenedAdapter | null): string {
-  return adapter === null ? "base" : JSON.stringify([adapter.lora.plan, adapter.lora.config.bias]);
+  return adapter === null ? "base" : JSON.stringify(adapter.methods.map((m) => m.structure));
 }
 
 /** Opens a model, and an adapter on it, for generation.
@@ -133,14 +135,14 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
   const load = async (key: string, adapter: OpenedAdapter | null, merged: MergedFile | null) => {
     const { config, family, modules } = base;
     const frozen = merged?.lookup ?? base.frozen;
-    const methods = adapter && !merged ? [adapter.lora] : [];
+    const methods = adapter && !merged ? adapter.methods : [];
     const parts = { config, family, modules, frozen, methods, positionCount, rowTokens: positionCount };
     const decoder = await createDecoder(runtime, parts, base.weights.folder);
     return { key, decoder, file: merged?.path ?? null };
   };
 
-  const loadMerged = async ({ lora, theta }: OpenedAdapter): Promise<LoadedDecoder> => {
-    const merged = await writeMergedFile(mergedWeights(lora, theta, base.weights, runtime), base);
+  const loadMerged = async ({ methods, theta }: OpenedAdapter): Promise<LoadedDecoder> => {
+    const merged = await writeMergedFile(mergedWeights(methods, theta, base, base.weights, runtime), base);
     try {
       return await load(`merged ${randomUUID()}`, null, merged);
     } finally {

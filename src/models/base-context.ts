@@ -1,8 +1,9 @@
 import { FormatError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model-source.ts";
-import { add, attention, gather, groupMask, linear } from "../graph/ops/index.ts";
-import { type Value, weight } from "../graph/value.ts";
-import type { ForwardContext } from "./context.ts";
+import { add, attention, concat, gather, groupMask, linear, openColumns, scale } from "../graph/ops/index.ts";
+import { int64s } from "../graph/ops/reduce.ts";
+import { apply, type Dim, known, type Value, weight } from "../graph/value.ts";
+import type { ForwardContext, KeyValuePrefix } from "./context.ts";
 import { type ModuleSpec, moduleWeights } from "./family.ts";
 import type { WeightFile } from "./weight-file.ts";
 
@@ -27,8 +28,40 @@ export type AttentionStrategy = ForwardContext["attention"];
 
 /** Attention inside one packed batch. `mask` from `trieMask`. */
 export function batchAttention(config: ModelConfig, mask: Value): AttentionStrategy {
+  const attend = prefixAttention(config, mask);
+  return (_path, q, k, v, prefix) => attend(q, k, v, prefix);
+}
+
+/** Attention over keys and values of a sequence under `mask` [R, 1, T, S], and over a prefix that every token sees. The
+ *  masks are made once for all layers (and once more where there is a prefix). */
+export function prefixAttention(
+  config: ModelConfig,
+  mask: Value,
+): (q: Value, k: Value, v: Value, prefix?: KeyValuePrefix) => Value {
   const grouped = groupMask(mask, config);
-  return (_path, q, k, v) => attention(q, k, v, grouped, config);
+  let widened: Value | null = null;
+  return (q, k, v, prefix) => {
+    if (!prefix) return attention(q, k, v, grouped, config);
+    const [keys, values] = [inFront(prefix.keys, k), inFront(prefix.values, v)];
+    widened ??= groupMask(
+      openColumns(mask, known(prefix.keys.shape[1], "prefix"), keys.shape[1] as Dim),
+      config,
+    );
+    return attention(q, keys, values, widened, config);
+  };
+}
+
+/** `prefix` [1, P, w] in front of every row of `x` [R, T, w] → [R, P+T, w]. */
+function inFront(prefix: Value, x: Value): Value {
+  const row = scale(firstToken(x), 0); // [R, 1, w] of zeros: gives the prefix its rows
+  return concat([add(prefix, row), x], 1);
+}
+
+/** Values only: no gradient flows through the zeros that are made of it. */
+function firstToken(x: Value): Value {
+  const [rows, , width] = x.shape as [Dim, Dim, Dim];
+  const bounds = [0, 1, 1].map((n) => int64s([n]));
+  return apply("Slice", [x, ...bounds], [rows, 1, width], {}, () => [null, null, null, null]);
 }
 
 /** The context without any adaptation: weights as `lookup` gives them (frozen, or replaced by trainable values). */

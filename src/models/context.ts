@@ -1,5 +1,11 @@
 import type { Value } from "../graph/value.ts";
 
+/** Keys and values that every token sees besides those of the sequence: [1, P, kvHeads·headDim] each. */
+export interface KeyValuePrefix {
+  readonly keys: Value;
+  readonly values: Value;
+}
+
 /** What a model's forward pass asks for at each place. The base context applies frozen weights; adaptation methods wrap it.
  *  Paths are this project's: `layers.0.attention.q`. */
 export interface ForwardContext {
@@ -9,8 +15,8 @@ export interface ForwardContext {
   linear(path: string, x: Value): Value;
   /** Rows of an embedding module: ids [R, T] → [R, T, d]. */
   embedding(path: string, ids: Value): Value;
-  /** Grouped-query attention of a layer over the tokens it may see: q [R, T, heads·headDim] → same. */
-  attention(path: string, q: Value, k: Value, v: Value): Value;
+  /** Grouped-query attention of a layer over the tokens it may see, and over `prefix`: q [R, T, heads·headDim] → same. */
+  attention(path: string, q: Value, k: Value, v: Value, prefix?: KeyValuePrefix): Value;
   /** A sublayer's or layer's output before it is used: `layers.0.attention`, `layers.0.mlp` (before the residual), `layers.0`. */
   output(path: string, x: Value): Value;
 }

@@ -1,6 +1,9 @@
 import type { ModelConfig } from "../formats/model-source.ts";
+import { add } from "../graph/ops/index.ts";
+import { int64s } from "../graph/ops/reduce.ts";
+import type { Value } from "../graph/value.ts";
 import { baseContext, type WeightLookup } from "../models/base-context.ts";
-import type { ForwardContext } from "../models/context.ts";
+import type { ForwardContext, TokenInputs } from "../models/context.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { Method, MethodInputs, Trainable } from "./method.ts";
 
@@ -36,4 +39,17 @@ export function adaptedContext(
     return model.frozen(path);
   };
   return model.methods.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
+}
+
+/** Hidden states [R, T, d] of an adapted model. Positions start after those that its methods put in front of every token.
+ *  `tableLength`: as in `Family.forward`, without those. */
+export function forwardAdapted(
+  model: Pick<AdaptedModel, "config" | "family" | "methods">,
+  ctx: ForwardContext,
+  tokens: TokenInputs,
+  tableLength: number,
+): Value {
+  const offset = model.methods.reduce((n, m) => n + m.positionOffset, 0);
+  const positions = offset === 0 ? tokens.positions : add(tokens.positions, int64s([offset]));
+  return model.family.forward(model.config, ctx, { ids: tokens.ids, positions }, tableLength + offset);
 }

@@ -1,94 +1,107 @@
-import { InputError, type Problem } from "../errors.ts";
-import { hfModuleName, isTransposed } from "../formats/names.ts";
-import type { AdapterContent } from "../formats/peft-adapter.ts";
-import type { ModuleTensors } from "../formats/peft-keys.ts";
-import { type FloatTensor, floats } from "../tensor/tensor.ts";
-import type { Lora } from "./lora.ts";
+import { join } from "node:path";
+import { FormatError } from "../errors.ts";
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_WEIGHTS,
+  readAdapterConfig,
+  readAdapterWeights,
+  writeAdapterFolder,
+} from "../formats/adapter-folder.ts";
+import { resolveAdapter } from "../formats/resolve.ts";
+import type { OpenBaseOptions } from "../models/base-model.ts";
+import type { FloatTensor } from "../tensor/tensor.ts";
+import type { Method } from "./method.ts";
+import { openMethod } from "./methods.ts";
+import type { ModelShape } from "./model-shape.ts";
 import { flatten, unflatten } from "./parameters.ts";
 
-type Slot = keyof ModuleTensors;
+/** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
+const COMBINATION = "lowrank_methods";
 
-/** Where a trainable of LoRA stands in an adapter file. */
-interface Place {
-  readonly name: string;
-  readonly module: string;
-  readonly slot: Slot;
-  /** Stored the other way round: a whole weight of GPT-2's Conv1D. */
-  readonly transposed: boolean;
+/** An adapter on disk, fitted to a base model. */
+export interface OpenedAdapter {
+  /** Folder that holds its files. */
+  readonly path: string;
+  /** adapter_config.json as it stands; of a combination, that of the folder. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Things in its files that were passed over. */
+  readonly warnings: readonly string[];
+  readonly methods: readonly Method[];
+  /** Its parameters as one flat vector, in the order of the methods' trainables. */
+  readonly theta: Float32Array;
 }
 
-function placesOf(lora: Lora, family: string): Place[] {
-  const kinds = new Map(lora.plan.modules.map((m) => [m.path, m.kind]));
-  const saved = new Set(lora.plan.saved.map((m) => m.path));
-  return lora.trainables.map(({ name }) => {
-    const dot = name.lastIndexOf(".");
-    const [path, suffix] = [name.slice(0, dot), name.slice(dot + 1)];
-    const embedding = kinds.get(path) === "embedding";
-    const slots: Readonly<Record<string, Slot>> = {
-      loraA: embedding ? "loraEmbeddingA" : "loraA",
-      loraB: embedding ? "loraEmbeddingB" : "loraB",
-      weight: "savedWeight",
-      bias: saved.has(path) ? "savedBias" : "bias",
-    };
-    const transposed = suffix === "weight" && isTransposed(family, path);
-    return { name, module: hfModuleName(family, path), slot: slots[suffix] as Slot, transposed };
-  });
-}
-
-function turned(tensor: FloatTensor): FloatTensor {
-  const [rows, columns] = tensor.shape as [number, number];
-  const data = new Float32Array(rows * columns);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++) data[j * rows + i] = tensor.data[i * columns + j] as number;
-  return floats(data, [columns, rows]);
-}
-
-/** Trained parameters θ as an adapter to write. `baseModel` goes into the file. */
-export function adapterContent(
-  lora: Lora,
-  family: string,
+/** Writes the adapter of trained parameters θ. One method: PEFT's two files, whatever the method. Several: a subfolder each,
+ *  and a configuration that lists them. @throws LowrankError ("storage") if the disk fails */
+export async function writeMethods(
+  folder: string,
+  methods: readonly Method[],
   theta: Float32Array,
   baseModel: string | null,
-): AdapterContent {
-  const values = unflatten(theta, lora.trainables);
-  const tensors = new Map<string, Record<string, FloatTensor>>();
-  for (const { name, module, slot, transposed } of placesOf(lora, family)) {
-    const tensor = values.get(name) as FloatTensor;
-    tensors.set(module, { ...tensors.get(module), [slot]: transposed ? turned(tensor) : tensor });
-  }
-  const fanInFanOut = lora.plan.modules.some((m) => isTransposed(family, m.path));
-  return { config: { ...lora.config, baseModel, fanInFanOut }, tensors };
+): Promise<void> {
+  const values = unflatten(
+    theta,
+    methods.flatMap((m) => m.trainables),
+  );
+  const json = (config: Readonly<Record<string, unknown>>): string => `${JSON.stringify(config, null, 2)}\n`;
+  const single = methods.length === 1;
+  for (const m of methods)
+    await writeAdapterFolder(
+      single ? folder : join(folder, m.name),
+      json(m.files.config(baseModel)),
+      m.files.write(values),
+    );
+  if (single) return;
+  const parts = methods.map((m) => m.name);
+  const config = { base_model_name_or_path: baseModel, [COMBINATION]: parts };
+  await writeAdapterFolder(folder, json(config), new Map());
 }
 
-/** θ of an adapter file for a model that it was resolved against.
- *  @throws InputError listing every tensor that the model does not have, that is missing or that has another shape */
-export function adapterParameters(
-  lora: Lora,
-  family: string,
-  content: AdapterContent,
-  where: string,
-): Float32Array {
-  const values = new Map<string, FloatTensor>();
-  const problems: Problem[] = [];
-  const wanted = new Set<string>();
-  const shapes = new Map(lora.trainables.map((t) => [t.name, t.shape]));
-  for (const { name, module, slot, transposed } of placesOf(lora, family)) {
-    wanted.add(`${module} ${slot}`);
-    const stored = content.tensors.get(module)?.[slot];
-    const tensor = stored && transposed ? turned(stored) : stored;
-    if (!tensor) problems.push({ where: `${module} (${slot})`, message: "is not in the adapter" });
-    else if (`${tensor.shape}` !== `${shapes.get(name)}`)
-      problems.push({
-        where: `${module} (${slot})`,
-        message: `expected shape [${shapes.get(name)}] for this model, got [${tensor.shape}]`,
-      });
-    else values.set(name, tensor);
-  }
-  // PEFT saves a copy of the base's weight under an adapted embedding or head.
-  for (const [module, slots] of content.tensors)
-    for (const slot of Object.keys(slots))
-      if (slot !== "baseWeight" && !wanted.has(`${module} ${slot}`))
-        problems.push({ where: `${module} (${slot})`, message: "has no place in this model" });
-  if (problems.length > 0) throw new InputError(`${where}: the adapter does not fit the model`, problems);
-  return flatten(values, lora.trainables);
+/** Finds an adapter (a folder, a run folder, a Hub id), reads it and fits it to a model.
+ *  @throws NotFoundError, NetworkError, FormatError, UnsupportedError; InputError listing everything that does not fit */
+export async function openAdapter(
+  name: string,
+  shape: ModelShape,
+  options: OpenBaseOptions = {},
+): Promise<OpenedAdapter> {
+  const { offline = false, cacheFolder, onProgress, signal } = options;
+  const path = await resolveAdapter(name, {
+    offline,
+    ...(cacheFolder === undefined ? {} : { cacheDir: cacheFolder }),
+    ...(onProgress ? { onProgress } : {}),
+    ...(signal ? { signal } : {}),
+  });
+  const config = await readAdapterConfig(path);
+  const parts = await Promise.all(partFolders(config, path).map((folder) => openPart(folder, shape)));
+  const methods = parts.map((p) => p.method);
+  const values = new Map(parts.flatMap((p) => [...p.values]));
+  const theta = flatten(
+    values,
+    methods.flatMap((m) => m.trainables),
+  );
+  return { path, config, warnings: parts.flatMap((p) => p.warnings), methods, theta };
+}
+
+function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {
+  const parts = config[COMBINATION];
+  if (parts === undefined) return [path];
+  if (
+    Array.isArray(parts) &&
+    parts.length > 0 &&
+    parts.every((p) => typeof p === "string" && /^[\w-]+$/.test(p))
+  )
+    return parts.map((p: string) => join(path, p));
+  throw new FormatError(join(path, ADAPTER_CONFIG), `${COMBINATION}: expected a list of method names`);
+}
+
+interface Part {
+  readonly method: Method;
+  readonly values: ReadonlyMap<string, FloatTensor>;
+  readonly warnings: readonly string[];
+}
+
+async function openPart(path: string, shape: ModelShape): Promise<Part> {
+  const opened = openMethod(await readAdapterConfig(path), shape, join(path, ADAPTER_CONFIG));
+  const { tensors } = await readAdapterWeights(path);
+  return { ...opened, values: opened.method.files.read(tensors, join(path, ADAPTER_WEIGHTS)) };
 }

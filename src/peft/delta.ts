@@ -1,68 +1,69 @@
-import { add, matmul, mul, transpose } from "../graph/ops/index.ts";
-import { input } from "../graph/value.ts";
+import { UnsupportedError } from "../errors.ts";
 import type { WeightFile } from "../models/weight-file.ts";
-import type { Runtime, Session } from "../runtime/runtime.ts";
-import { type FloatTensor, scalar } from "../tensor/tensor.ts";
-import type { Lora, LoraModule } from "./lora.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { FloatTensor } from "../tensor/tensor.ts";
+import { createCompute } from "./compute.ts";
+import type { Merging, Method } from "./method.ts";
+import type { ModelShape } from "./model-shape.ts";
 import { unflatten } from "./parameters.ts";
 
 /** Weights that merging changes: which, and the new value of each. */
 export interface MergedWeights {
   /** Paths of changed weights, `layers.0.attention.q.weight`. */
   readonly paths: readonly string[];
-  /** W + s·B·A, or the trained weight itself. Computed when asked for, one at a time. */
+  /** The new value. Computed when asked for, one at a time. */
   read(path: string): Promise<FloatTensor>;
   close(): Promise<void>;
 }
 
-/** W + s·B·A for a linear weight [out, in], W + s·(B·A)ᵀ for an embedding [vocab, dim]. */
-function mergeGraph(kind: LoraModule["kind"]): Parameters<Runtime["load"]>[0] {
-  const rows = kind === "linear" ? "out" : "in";
-  const w = input("w", "float32", [rows, kind === "linear" ? "in" : "out"]);
-  const delta = matmul(input("b", "float32", ["out", "r"]), input("a", "float32", ["r", "in"]));
-  const turned = kind === "linear" ? delta : transpose(delta, [1, 0]);
-  return { merged: add(w, mul(turned, input("scaling", "float32", []))) };
+/** How each method merges. @throws UnsupportedError naming every method that cannot, and why */
+function mergingsOf(methods: readonly Method[]): Merging[] {
+  const refused = methods.filter((m) => typeof m.merging === "string");
+  if (refused.length > 0)
+    throw new UnsupportedError(
+      refused.map((m) => `${m.name} cannot be merged: ${String(m.merging)}`).join("\n"),
+    );
+  return methods.map((m) => m.merging as Merging);
 }
 
-/** The weights of a base model with an adapter folded in: W = W0 + (α/r)·B·A (LoRA §4.1). The base is only read.
- *  A tied output layer becomes a weight of its own where embedding and output layer no longer agree: its path is then
- *  among `paths`. */
+/** Path of the embedding that the output layer shares its weight with; null for none. */
+function tiedEmbedding(shape: Pick<ModelShape, "modules">): string | null {
+  const head = shape.modules.find((m) => m.kind === "linear" && m.tiedTo !== undefined);
+  return head?.kind === "linear" && head.tiedTo !== undefined ? `${head.tiedTo}.weight` : null;
+}
+
+/** The weights of a base model with adapters folded in, one method after the other. The base is only read. A tied output
+ *  layer becomes a weight of its own where embedding and output layer no longer agree: its path is then among `paths`.
+ *  @throws UnsupportedError if a method cannot merge */
 export function mergedWeights(
-  lora: Lora,
+  methods: readonly Method[],
   theta: Float32Array,
+  shape: Pick<ModelShape, "modules">,
   weights: WeightFile,
   runtime: Runtime,
 ): MergedWeights {
-  const values = unflatten(theta, lora.trainables);
-  const adapted = new Map(lora.plan.modules.map((m) => [`${m.path}.weight`, m]));
-  const sessions = new Map<LoraModule["kind"], Promise<Session>>();
-  const whole = lora.trainables.map((t) => t.name).filter((n) => /\.(weight|bias)$/.test(n));
-  const changed = new Set([...adapted.keys(), ...whole]);
-  const tied = lora.hasTiedHead;
-  if (tied && changed.has("embed.weight")) changed.add("head.weight");
+  const mergings = mergingsOf(methods);
+  const values = unflatten(
+    theta,
+    methods.flatMap((m) => m.trainables),
+  );
+  const compute = createCompute(runtime);
+  const tied = tiedEmbedding(shape);
+  const keepsTie = methods.some((m) => m.keepsTie);
+  const changed = new Set(mergings.flatMap((m) => m.paths));
+  if (tied !== null && changed.has(tied) && !keepsTie) changed.add("head.weight");
 
-  const base = (path: string): Promise<FloatTensor> =>
-    weights.read(path === "head.weight" && tied ? "embed.weight" : path);
-
-  const fold = async (m: LoraModule): Promise<FloatTensor> => {
-    const session = sessions.get(m.kind) ?? runtime.load(mergeGraph(m.kind));
-    sessions.set(m.kind, session);
-    const a = values.get(`${m.path}.loraA`) as FloatTensor;
-    const b = values.get(`${m.path}.loraB`) as FloatTensor;
-    const w = await base(`${m.path}.weight`);
-    const { merged } = await (await session).run({ w, a, b, scaling: scalar(m.scaling) });
-    return merged as FloatTensor;
+  const after = async (path: string, count: number): Promise<FloatTensor> => {
+    if (count === 0) return weights.read(path === "head.weight" && tied !== null ? tied : path);
+    const merging = mergings[count - 1] as Merging;
+    const base = (p: string): Promise<FloatTensor> => after(p, count - 1);
+    if (!merging.paths.includes(path)) return base(path);
+    return merging.read(path, { base, trained: (name) => values.get(name) as FloatTensor, compute });
   };
 
   return {
     paths: [...changed],
-    read: async (path) => {
-      const trained = values.get(path);
-      const m = adapted.get(path);
-      return trained ?? (m ? fold(m) : base(path));
-    },
-    close: async () => {
-      for (const session of sessions.values()) await (await session).close();
-    },
+    read: (path) => after(path, mergings.length),
+    close: () => compute.close(),
   };
 }

@@ -14,7 +14,9 @@ import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import { type ModuleSpec, moduleWeights } from "../models/family.ts";
 import type { Random } from "../tensor/random.ts";
-import type { Method, MethodInputs, Trainable } from "./method.ts";
+import { loraFiles } from "./lora-files.ts";
+import { loraMerging } from "./lora-merging.ts";
+import { defineMethod, type Method, type MethodInputs, type Trainable } from "./method.ts";
 
 /** A module that LoRA adapts. */
 export interface LoraModule {
@@ -46,8 +48,6 @@ export interface Lora extends Method {
   readonly name: "lora";
   readonly config: LoraConfig;
   readonly plan: LoraPlan;
-  /** The model's output layer shares the embedding's weight. */
-  readonly hasTiedHead: boolean;
 }
 
 function describe(family: string, m: ModuleSpec): ModuleInfo {
@@ -179,13 +179,17 @@ export function lora(config: LoraConfig, family: string, modules: readonly Modul
   // A saved embedding is used by the embedding alone (PEFT): a tied output layer keeps the frozen weight.
   const embeddings = new Set(plan.saved.filter((m) => m.kind === "embedding").map((m) => `${m.path}.weight`));
   const replaced = new Set(trainables.map((t) => t.name).filter((n) => !embeddings.has(n)));
-  return {
+  const method = defineMethod({
     name: "lora",
-    config,
-    plan,
-    hasTiedHead: modules.some((m) => m.kind === "linear" && m.tiedTo !== undefined),
     trainables,
+    startsAtZero: new Map(
+      plan.modules.map((m) => [`${m.path}.${m.kind === "embedding" ? "loraA" : "loraB"}`, m.name]),
+    ),
     replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
     wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),
-  };
+    merging: loraMerging(plan, trainables),
+    files: loraFiles(config, plan, trainables, family),
+    structure: JSON.stringify(["lora", plan]),
+  });
+  return { ...method, name: "lora", config, plan };
 }

@@ -4,8 +4,8 @@ import { batchAttention } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats, ints, longs } from "../tensor/tensor.ts";
-import { type AdaptedModel, adaptedContext, trainablesOf } from "./adapted-model.ts";
-import type { OpenedAdapter } from "./open-adapter.ts";
+import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "./adapted-model.ts";
+import type { OpenedAdapter } from "./adapter.ts";
 import { parameterCount, viewsOf } from "./parameters.ts";
 
 /** What the logits are compared on. */
@@ -31,9 +31,9 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
-  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null };
+  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
-  const hidden = model.family.forward(model.config, ctx, { ids, positions }, model.positionCount);
+  const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
   return { logits: ctx.linear("head", foldRows(hidden)) };
 }
 
@@ -45,7 +45,7 @@ async function logitsOf(
 ): Promise<Float32Array> {
   const { config, family, modules, frozen } = base;
   const length = ids.length;
-  const methods = adapter ? [adapter.lora] : [];
+  const methods = adapter?.methods ?? [];
   const model = { config, family, modules, frozen, methods, positionCount: length, rowTokens: length };
   // One run does not pay for private copies of the weights.
   const session = await runtime.load(logitsGraph(model, length), {

@@ -6,9 +6,9 @@ import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
 import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
+import { type OpenedAdapter, openAdapter } from "./adapter.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { compareLogits } from "./merge-check.ts";
-import { type OpenedAdapter, openAdapter } from "./open-adapter.ts";
 
 /** Type of the written weights. */
 export type MergeDType = "float32" | "float16" | "bfloat16";
@@ -70,7 +70,7 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   const base = await openBase(options.model, options);
   const adapter = await openAdapter(options.adapter, base, options);
   const runtime = openRuntime();
-  const merged = mergedWeights(adapter.lora, adapter.theta, base.weights, runtime);
+  const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
     await writeMerged(options, output, merged, file);
     const maxLogitDifference = await checkWritten({ base, adapter, runtime }, output, tolerance, options);

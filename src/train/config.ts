@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { dataFormats } from "../data/formats/table.ts";
 import type { Problem } from "../errors.ts";
+import { METHOD_NAMES } from "../peft/methods.ts";
 import { layerList, type ModuleSelection, modules, names } from "./config-values.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
 
@@ -141,11 +142,13 @@ export const trainSettings = {
     knownAs: ["trainOnInputs", "maskPrompt", "completionOnlyLoss"],
   }) as Setting<"completions" | "all">,
 
-  method: setting(z.enum(["lora"]), "lora", {
+  method: setting(text, "lora", {
     group: LORA,
-    description: "how to adapt",
+    value: "methods",
+    description: `how to adapt: ${METHOD_NAMES.join(", ")}; several joined by +`,
+    expects: `names of methods joined by + (${METHOD_NAMES.join(", ")})`,
     knownAs: ["peftType", "fineTuneType"],
-  }) as Setting<"lora">,
+  }) as Setting<string>,
   rank: setting(count, 16, {
     group: LORA,
     value: "n",

@@ -4,7 +4,7 @@ import { InputError, type Problem } from "../errors.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
-import { type OpenedAdapter, openAdapter } from "../peft/open-adapter.ts";
+import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -113,7 +113,7 @@ function subjectOf(
   const wanted = choice.maxLength + (choice.generate ? choice.maxTokens : 0);
   const positionCount = Math.min(config.maxPositions, wanted);
   const rowTokens = maxRowTokens([data], choice.batchSize);
-  const methods = adapter ? [adapter.lora] : [];
+  const methods = adapter?.methods ?? [];
   return { base, adapter, model: { config, family, modules, frozen, methods, positionCount, rowTokens } };
 }
 

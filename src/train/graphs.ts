@@ -4,7 +4,7 @@ import { apply, type Dim, input, scalarConstant, type Value } from "../graph/val
 import { batchAttention } from "../models/base-context.ts";
 import { type AdamWOptions, adamw } from "../optim/adamw.ts";
 import { clipByNorm, globalNorm } from "../optim/clip.ts";
-import { type AdaptedModel, adaptedContext, trainablesOf } from "../peft/adapted-model.ts";
+import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import type { MethodInputs } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
 
@@ -44,13 +44,14 @@ function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dim
   const inputs: MethodInputs = {
     trainable: (name) => views.get(name) as Value,
     noise: training ? input("noise", "int32", [R, T, 1]) : null,
+    ids,
   };
   const { slidingWindow } = model.config;
   const window =
     slidingWindow !== null && slidingWindow < model.positionCount ? { size: slidingWindow, positions } : null;
   const mask = trieMask(columns, ends, window);
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
-  const hidden = foldRows(model.family.forward(model.config, ctx, { ids, positions }, tableLength(model)));
+  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, tableLength(model)));
   const part = (name: string, dtype: "int32" | "float32"): Value[] =>
     Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));
   return {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { TrainingError } from "../errors.ts";
+import { trainablesOf } from "../peft/adapted-model.ts";
 import type { RunPlan } from "./plan.ts";
 
 /** Hashes of what a run's numbers follow from, beside its options: a run goes on only with the same. */
@@ -13,10 +14,10 @@ export interface RunIdentity {
 }
 
 /** Identity of a planned run. */
-export function identityOf({ base, train, lora }: RunPlan): RunIdentity {
+export function identityOf({ base, train, model }: RunPlan): RunIdentity {
   const data = createHash("sha256");
   for (const { ids, isLabel } of train.examples) data.update(`${ids.length} `).update(ids).update(isLabel);
-  const trainables = lora.trainables.map(({ name, shape }) => [name, shape]);
+  const trainables = trainablesOf(model.methods).map(({ name, shape }) => [name, shape]);
   return {
     model: base.source.fingerprint,
     data: data.digest("hex"),

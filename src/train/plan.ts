@@ -2,11 +2,12 @@ import { packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
-import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../formats/peft-config.ts";
+import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
-import type { AdaptedModel } from "../peft/adapted-model.ts";
-import { type Lora, lora } from "../peft/lora.ts";
+import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
+import { createMethods } from "../peft/methods.ts";
+import type { MethodOptions } from "../peft/options.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
@@ -21,7 +22,6 @@ import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 export interface RunPlan {
   readonly base: BaseModel;
   readonly dataset: Dataset;
-  readonly lora: Lora;
   readonly model: AdaptedModel;
   readonly train: EncodedDataset;
   readonly validation: EncodedSplit;
@@ -42,11 +42,11 @@ export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number)
   return Math.max(...sizes);
 }
 
-/** The training options' LoRA part as an adapter configuration. */
-export function loraConfigOf(config: TrainConfig): LoraConfig {
+/** The training options' part that the methods read. */
+export function methodOptionsOf(config: TrainConfig): MethodOptions {
   const { rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init, layers } =
     config;
-  return {
+  const lora = {
     ...DEFAULT_LORA_CONFIG,
     ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
     targetModules: peftModules(config.targetModules),
@@ -54,6 +54,7 @@ export function loraConfigOf(config: TrainConfig): LoraConfig {
     layersToTransform: layers,
     baseModel: config.model,
   };
+  return { lora };
 }
 
 function checkLength(config: TrainConfig, base: BaseModel): void {
@@ -65,7 +66,7 @@ function checkLength(config: TrainConfig, base: BaseModel): void {
 /** Encodes the data for a model and works out the run. @throws InputError */
 export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset): RunPlan {
   checkLength(config, base);
-  const adaptation = lora(loraConfigOf(config), base.config.family, base.modules);
+  const methods = createMethods(config.method, methodOptionsOf(config), base);
   const train = encodeRows(dataset.train, base, config);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
@@ -78,13 +79,12 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
   return {
     base,
     dataset,
-    lora: adaptation,
     model: {
       config: base.config,
       family: base.family,
       modules: base.modules,
       frozen: base.frozen,
-      methods: [adaptation],
+      methods,
       positionCount: config.maxLength,
       rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
     },
@@ -107,7 +107,7 @@ export async function planEvent(
 ): Promise<PlanEvent> {
   const { base, train, windows, steps } = plan;
   const packing = packingReport(train.examples, windows.batchSize, windows.seed);
-  const trainableParameters = parameterCount(plan.lora.trainables);
+  const trainableParameters = parameterCount(trainablesOf(plan.model.methods));
   const totalParameters = parameterTotal(base.modules) + trainableParameters;
   const perEpoch = stepsPerEpoch(windows);
   const work: Workload = {

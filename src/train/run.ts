@@ -164,8 +164,10 @@ function whatIsKept({ savedStep }: Run): string {
 export async function checkMovement(run: Run): Promise<WarningEvent | null> {
   const { methods } = run.plan.model;
   const values = unflatten((await run.engine.state()).theta, trainablesOf(methods));
-  const zeros = methods.flatMap((m) => m.startsAtZero);
-  const still = zeros.filter((name) => values.get(name)?.data.every((x) => x === 0));
+  const zeros = methods.flatMap((m) => [...m.startsAtZero]);
+  const still = zeros
+    .filter(([name]) => values.get(name)?.data.every((x) => x === 0))
+    .map(([, label]) => label);
   if (zeros.length > 0 && still.length === zeros.length)
     throw new TrainingError("after the first update no adapter has moved: no gradient reaches it");
   if (still.length === 0) return null;

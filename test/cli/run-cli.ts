@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 
 /** A file of the build that these tests run: `dist/`, or the folder in LOWRANK_TEST_DIST. */
@@ -12,6 +13,7 @@ export function distFile(path: string): string {
 
 /** What a child process did. */
 export interface Ran {
+  /** As a shell reports it: 128 + the signal's number for a process that a signal ended. */
   readonly exitCode: number | null;
   readonly stdout: string;
   readonly stderr: string;
@@ -43,5 +45,10 @@ export function runNode(args: readonly string[], options: RunOptions = {}): Prom
     stderr += data;
   });
   child.stdin.end(options.input ?? "");
-  return new Promise((resolve) => child.on("close", (exitCode) => resolve({ exitCode, stdout, stderr })));
+  return new Promise((resolve) =>
+    child.on("close", (code, signal) => {
+      const exitCode = signal === null ? code : 128 + constants.signals[signal];
+      resolve({ exitCode, stdout, stderr });
+    }),
+  );
 }

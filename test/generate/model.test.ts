@@ -99,7 +99,8 @@ describe("loading", () => {
     const model = await load("llama", { adapter: adapterPath("llama") });
     expect(model.adapter).toMatchObject({
       path: adapterPath("llama"),
-      config: { rank: 4, alpha: 8 },
+      methods: ["lora"],
+      config: { peft_type: "LORA", r: 4, lora_alpha: 8 },
       warnings: [],
     });
     expect(await model.logits([5, 6, 7])).toEqual(await swapped.logits([5, 6, 7]));

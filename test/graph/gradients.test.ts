@@ -48,7 +48,12 @@ test("a value inside the graph can be asked for", async () => {
   expect(await evaluate(gradients(sumAll(square(y)), [y])[0])).toEqual([6, -12, 18]); // 2y
 });
 
-test.todo("a value and what it is made from can be asked for together");
+test("a value and what it is made from can be asked for together", async () => {
+  const y = scale(x, 3);
+  const [dx, dy] = gradients(sumAll(square(y)), [x, y]);
+  expect(await evaluate(dy)).toEqual([6, -12, 18]); // 2y
+  expect(await evaluate(dx)).toEqual([18, -36, 54]); // 3 · 2y
+});
 
 test("pieces of a split that nobody uses get zeros", async () => {
   const [, last] = split(x, [2, 1], 0) as [Value, Value];

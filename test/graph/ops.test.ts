@@ -107,7 +107,12 @@ const BUILD: Readonly<Record<string, Build>> = {
       v(x, "ends"),
       x.positions ? { size: number(c, "window"), positions: x.positions } : null,
     ),
-  cacheMask: (x) => op.cacheMask(v(x, "queries"), v(x, "keys"), v(x, "starts")),
+  cacheMask: (x, c) =>
+    op.cacheMask(v(x, "queries"), v(x, "keys"), v(x, "starts"), "window" in c.attributes ? number(c, "window") : null),
+  openColumns: (x, c) => {
+    const mask = v(x, "mask");
+    return op.openColumns(mask, number(c, "count"), number(c, "count") + (mask.shape[3] as number));
+  },
   groupMask: (x, c) => op.groupMask(v(x, "mask"), sizes(c)),
   attention: (x, c) =>
     op.attention(v(x, "q"), v(x, "k"), v(x, "v"), op.groupMask(v(x, "mask"), sizes(c)), sizes(c)),
@@ -186,7 +191,7 @@ test("every exported op has a case", () => {
 });
 
 test("every case that has gradients is of an op declared differentiable, and no other", () => {
-  const declared = ["cacheMask", "min", "ones", "sign", "topIsLabel", "trieMask", "zeros"];
+  const declared = ["cacheMask", "min", "ones", "openColumns", "sign", "topIsLabel", "trieMask", "zeros"];
   const found = new Set(cases.filter((c) => !isDifferentiable(c)).map((c) => c.op));
   expect([...found].sort()).toEqual(declared);
 });

@@ -14,7 +14,7 @@ import { moduleWeights } from "../../src/models/family.ts";
 import type { WeightFile } from "../../src/models/weight-file.ts";
 import { type AdaptedModel, adaptedContext, trainablesOf } from "../../src/peft/adapted-model.ts";
 import { type Lora, lora } from "../../src/peft/lora.ts";
-import type { Method } from "../../src/peft/method.ts";
+import { defineMethod, type Method } from "../../src/peft/method.ts";
 import { flatten, parameterCount, viewsOf } from "../../src/peft/parameters.ts";
 import type { Runtime, Session } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
@@ -115,7 +115,7 @@ export function tinyTheta(tiny: TinyModel, method: Lora): Float32Array {
 export function everyWeight(tiny: TinyModel): Method {
   const specs = tiny.model.modules.flatMap(moduleWeights);
   const paths = new Set(specs.map((s) => s.path));
-  return {
+  return defineMethod({
     name: "full",
     trainables: specs.map(({ path, shape }) => ({
       name: path,
@@ -123,8 +123,10 @@ export function everyWeight(tiny: TinyModel): Method {
       init: async () => (await tiny.file.read(path)).data,
     })),
     replace: (path, inputs) => (paths.has(path) ? inputs.trainable(path) : null),
-    wrap: (ctx) => ctx,
-  };
+    structure: "full",
+    merging: "not needed here",
+    files: { config: () => ({}), write: () => new Map(), read: () => new Map() },
+  });
 }
 
 /** Graph over the padded batch, every row a chain: outputs hidden, logits, loss and, with methods, gradient [|Θ|]. */
@@ -137,7 +139,7 @@ export async function loadPadded(runtime: Runtime, tiny: TinyModel, model: Adapt
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
-  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null };
+  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
   const hidden = model.family.forward(model.config, ctx, { ids, positions }, model.positionCount);
   const edges = paddedEdges(tiny);

@@ -1,8 +1,7 @@
 import { fileURLToPath } from "node:url";
-import { writeAdapter } from "../../src/formats/peft-adapter.ts";
 import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft-config.ts";
 import type { BaseModel } from "../../src/models/base-model.ts";
-import { adapterContent } from "../../src/peft/adapter.ts";
+import { writeMethods } from "../../src/peft/adapter.ts";
 import { lora } from "../../src/peft/lora.ts";
 import { initialParameters } from "../../src/peft/parameters.ts";
 import { random } from "../../src/tensor/random.ts";
@@ -24,5 +23,6 @@ export async function makeAdapter(
   const theta = await initialParameters(adaptation.trainables, seed, (path) => base.weights.read(path));
   const generator = random(seed, "moved");
   const moved = theta.map((x) => x + 0.2 * generator.normal());
-  return writeAdapter(folder, adapterContent(adaptation, family, moved, null));
+  await writeMethods(folder, [adaptation], moved, null);
+  return folder;
 }

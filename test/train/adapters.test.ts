@@ -1,15 +1,14 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { readAdapter } from "../../src/formats/peft-adapter.ts";
 import { openBase } from "../../src/models/base-model.ts";
-import { adapterParameters } from "../../src/peft/adapter.ts";
-import { lora } from "../../src/peft/lora.ts";
+import { openAdapter } from "../../src/peft/adapter.ts";
+import { type Lora, lora } from "../../src/peft/lora.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import type { TrainOptions } from "../../src/train/config.ts";
 import { trainConfig } from "../../src/train/config.ts";
-import { loraConfigOf } from "../../src/train/plan.ts";
+import { methodOptionsOf } from "../../src/train/plan.ts";
 import { eventsOf, folderHashes, openLab, runAll, tinyModel } from "./tiny-run.ts";
 
 const lab = openLab();
@@ -81,11 +80,10 @@ test.each(KINDS)("%s, %s: trains, and the adapter reads back the same", async (m
   expect(losses.every(Number.isFinite)).toBe(true);
   const base = await openBase(run.model as string, { offline: true });
   const family = base.config.family;
-  const trained = lora(loraConfigOf(trainConfig(run)), family, base.modules);
+  const trained = lora(methodOptionsOf(trainConfig(run)).lora, family, base.modules);
   const { state } = await loadCheckpoint(checkpointPath(lab.path(name), 3));
-  const file = await readAdapter(join(lab.path(name), "adapter"));
-  const read = lora(file.config, family, base.modules);
-  const theta = adapterParameters(read, family, file, name);
+  const { methods, theta } = await openAdapter(join(lab.path(name), "adapter"), base);
+  const [read] = methods as [Lora];
   const [want, got] = [unflatten(state.theta, trained.trainables), unflatten(theta, read.trainables)];
   expect([...got.keys()].sort()).toEqual([...want.keys()].sort());
   for (const [trainable, tensor] of want) expect(got.get(trainable), trainable).toEqual(tensor);

@@ -51,12 +51,12 @@ test("killed (-9) after steps, between them and while checkpoints are written: t
   await runAll(everyStep("whole"));
   // A step takes about 10 ms here, and so does writing a checkpoint.
   const first = await cliRun(everyStep("killed"), killAfterStep(2, 3));
-  expect(first).toMatchObject({ exitCode: null });
+  expect(first).toMatchObject({ exitCode: 137 });
   for (const [step, delayMs] of [
     [9, 9],
     [18, 14],
   ] as const)
-    expect(await cliRun({ resume: folder }, killAfterStep(step, delayMs))).toMatchObject({ exitCode: null });
+    expect(await cliRun({ resume: folder }, killAfterStep(step, delayMs))).toMatchObject({ exitCode: 137 });
   const last = await cliRun({ resume: folder });
   expect(last).toMatchObject({ exitCode: 0, stderr: "" });
   expect(last.stdout).not.toContain('"type":"warning"'); // no checkpoint is ever half there

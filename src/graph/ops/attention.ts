@@ -84,6 +84,12 @@ function unsqueeze(x: Value, axes: readonly number[], shape: readonly Dim[]): Va
   return apply("Unsqueeze", [x, int64s(axes)], shape, {}, null);
 }
 
+/** `mask` [R, 1, T, S] with `count` columns in front that every query sees: [R, 1, T, size], size being count+S. */
+export function openColumns(mask: Value, count: number, size: Dim): Value {
+  const pads = int64s([0, 0, 0, count, 0, 0, 0, 0]);
+  return apply("Pad", [mask, pads, scalarConstant(0)], mask.shape.with(3, size), { mode: "constant" }, null);
+}
+
 /** Sizes of a grouped-query attention. */
 export interface AttentionSizes {
   readonly headCount: number;

@@ -5,6 +5,7 @@ export {
   attention,
   cacheMask,
   groupMask,
+  openColumns,
   type RotaryTables,
   rotary,
   rotaryConstants,

@@ -119,20 +119,30 @@ export function repeatDim(count: number, dim: Dim): Dim {
   return count === 1 ? dim : `${count}·${dim}`;
 }
 
-/** Joined along `axis`. The gradient needs the sizes along it known, all but a leading one. */
+/** Joined along `axis`. The gradient needs the sizes along it known, all but the last. */
 export function concat(xs: readonly Value[], axis: number): Value {
   const first = xs[0];
   if (!first) throw new ShapeError("concat: expected at least one value, got none");
   if (xs.length === 1) return first;
   const dims = xs.map((x) => x.shape[axis] as Dim);
   const total = joinedSize(dims);
-  return apply("Concat", xs, first.shape.with(axis, total), { axis }, (dy) =>
-    split(
-      dy,
-      dims.map((d) => known(d, "gradient of concat")),
-      axis,
-    ),
-  );
+  return apply("Concat", xs, first.shape.with(axis, total), { axis }, (dy) => {
+    const sizes = dims.slice(0, -1).map((d) => known(d, "gradient of concat"));
+    const last = dims.at(-1) as Dim;
+    if (typeof last === "number") return split(dy, [...sizes, last], axis);
+    const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((a, b) => a + b, 0));
+    const leading = sizes.map((size, i) =>
+      cut(dy, axis, starts[i] as number, (starts[i] as number) + size, size),
+    );
+    const from = sizes.reduce((a, b) => a + b, 0);
+    return [...leading, cut(dy, axis, from, Number.MAX_SAFE_INTEGER, last)];
+  });
+}
+
+/** Elements [start, end) along `axis`, of the size `size`; not differentiable. */
+function cut(x: Value, axis: number, start: number, end: number, size: Dim): Value {
+  const bounds = [start, end, axis].map((n) => int64s([n]));
+  return apply("Slice", [x, ...bounds], x.shape.with(axis, size), {}, null);
 }
 
 /** Elements [start, end) along `axis`, whose size must be known for the gradient. */

@@ -1,0 +1,108 @@
+import { InputError, type Problem } from "../errors.ts";
+import { hfModuleName, isTransposed } from "../formats/names.ts";
+import { type LoraConfig, peftConfigText } from "../formats/peft-config.ts";
+import { checkTensors, type ModuleTensors, placeTensors, tensorKeys } from "../formats/peft-keys.ts";
+import { savedConfig } from "../formats/peft-save.ts";
+import { transposed } from "../formats/transpose.ts";
+import { type FloatTensor, floats } from "../tensor/tensor.ts";
+import type { LoraPlan } from "./lora.ts";
+import type { AdapterTensors, Trainable } from "./method.ts";
+
+type Slot = keyof ModuleTensors;
+
+/** Where a trainable of LoRA stands in an adapter file. */
+interface Place {
+  readonly trainable: Trainable;
+  readonly module: string;
+  readonly slot: Slot;
+  /** Stored the other way round: a whole weight of GPT-2's Conv1D. */
+  readonly isTurned: boolean;
+}
+
+function placesOf(plan: LoraPlan, trainables: readonly Trainable[], family: string): Place[] {
+  const kinds = new Map(plan.modules.map((m) => [m.path, m.kind]));
+  const saved = new Set(plan.saved.map((m) => m.path));
+  return trainables.map((trainable) => {
+    const dot = trainable.name.lastIndexOf(".");
+    const [path, suffix] = [trainable.name.slice(0, dot), trainable.name.slice(dot + 1)];
+    const embedding = kinds.get(path) === "embedding";
+    const slots: Readonly<Record<string, Slot>> = {
+      loraA: embedding ? "loraEmbeddingA" : "loraA",
+      loraB: embedding ? "loraEmbeddingB" : "loraB",
+      weight: "savedWeight",
+      bias: saved.has(path) ? "savedBias" : "bias",
+    };
+    const isTurned = suffix === "weight" && isTransposed(family, path);
+    return { trainable, module: hfModuleName(family, path), slot: slots[suffix] as Slot, isTurned };
+  });
+}
+
+function byModule(
+  places: readonly Place[],
+  tensorOf: (t: Trainable) => FloatTensor,
+): Map<string, ModuleTensors> {
+  const modules = new Map<string, ModuleTensors>();
+  for (const { trainable, module, slot, isTurned } of places) {
+    const tensor = tensorOf(trainable);
+    modules.set(module, { ...modules.get(module), [slot]: isTurned ? transposed(tensor) : tensor });
+  }
+  return modules;
+}
+
+/** LoRA in PEFT's files. */
+export function loraFiles(
+  config: LoraConfig,
+  plan: LoraPlan,
+  trainables: readonly Trainable[],
+  family: string,
+): AdapterTensors {
+  const places = placesOf(plan, trainables, family);
+  return {
+    config: (baseModel) => {
+      const fanInFanOut = plan.modules.some((m) => isTransposed(family, m.path));
+      const placeholder = floats(new Float32Array(1), [1, 1]); // only which tensors there are counts
+      const names = byModule(places, () => placeholder);
+      const complete = { ...config, baseModel, fanInFanOut };
+      return JSON.parse(peftConfigText(savedConfig({ config: complete, tensors: names })));
+    },
+    write: (values) => {
+      const modules = byModule(places, (t) => values.get(t.name) as FloatTensor);
+      checkTensors("adapter", modules, config);
+      return new Map(tensorKeys(modules).map(({ key, tensor }) => [key, tensor]));
+    },
+    read: (tensors, where) => readValues(config, places, tensors, where),
+  };
+}
+
+function readValues(
+  config: LoraConfig,
+  places: readonly Place[],
+  tensors: ReadonlyMap<string, FloatTensor>,
+  where: string,
+): Map<string, FloatTensor> {
+  const modules = new Map<string, ModuleTensors>();
+  for (const { module, slot, key } of placeTensors(where, [...tensors.keys()], config))
+    modules.set(module, { ...modules.get(module), [slot]: tensors.get(key) as FloatTensor });
+  checkTensors(where, modules, config);
+  const values = new Map<string, FloatTensor>();
+  const problems: Problem[] = [];
+  const wanted = new Set(places.map((p) => `${p.module} ${p.slot}`));
+  for (const { trainable, module, slot, isTurned } of places) {
+    const stored = modules.get(module)?.[slot];
+    const tensor = stored && isTurned ? transposed(stored) : stored;
+    const name = `${module} (${slot})`;
+    if (!tensor) problems.push({ where: name, message: "is not in the adapter" });
+    else if (`${tensor.shape}` === `${trainable.shape}`) values.set(trainable.name, tensor);
+    else {
+      const message = `expected shape [${trainable.shape}] for this model, got [${tensor.shape}]`;
+      problems.push({ where: name, message });
+    }
+  }
+  // PEFT saves a copy of the base's weight under an adapted embedding or head.
+  for (const [module, slots] of modules)
+    for (const slot of Object.keys(slots))
+      if (slot !== "baseWeight" && !wanted.has(`${module} ${slot}`))
+        problems.push({ where: `${module} (${slot})`, message: "has no place in this model" });
+  if (problems.length > 0) throw new InputError(`${where}: the adapter does not fit the model`, problems);
+  return values;
+}

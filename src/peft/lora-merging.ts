@@ -1,0 +1,32 @@
+import { add, matmul, mul, transpose } from "../graph/ops/index.ts";
+import { input, type Value } from "../graph/value.ts";
+import { scalar } from "../tensor/tensor.ts";
+import type { LoraModule, LoraPlan } from "./lora.ts";
+import type { Merging, Trainable } from "./method.ts";
+
+/** W + s·B·A for a linear weight [out, in], W + s·(B·A)ᵀ for an embedding [vocab, dim]. */
+function foldedWeight(kind: LoraModule["kind"]): Value {
+  const rows = kind === "linear" ? "out" : "in";
+  const w = input("w", "float32", [rows, kind === "linear" ? "in" : "out"]);
+  const delta = matmul(input("b", "float32", ["out", "r"]), input("a", "float32", ["r", "in"]));
+  const turned = kind === "linear" ? delta : transpose(delta, [1, 0]);
+  return add(w, mul(turned, input("scaling", "float32", [])));
+}
+
+/** Folds LoRA into the weights: W = W0 + (α/r)·B·A (LoRA §4.1); what was trained whole replaces the weight. */
+export function loraMerging(plan: LoraPlan, trainables: readonly Trainable[]): Merging {
+  const adapted = new Map(plan.modules.map((m) => [`${m.path}.weight`, m]));
+  const whole = trainables.map((t) => t.name).filter((n) => /\.(weight|bias)$/.test(n));
+  return {
+    paths: [...new Set([...adapted.keys(), ...whole])],
+    read: async (path, { base, trained, compute }) => {
+      const m = adapted.get(path);
+      if (!m) return trained(path);
+      const feeds = { w: await base(path), a: trained(`${m.path}.loraA`), b: trained(`${m.path}.loraB`) };
+      return compute.run(`lora ${m.kind}`, () => foldedWeight(m.kind), {
+        ...feeds,
+        scaling: scalar(m.scaling),
+      });
+    },
+  };
+}

@@ -1,0 +1,59 @@
+import { InputError, UnsupportedError } from "../errors.ts";
+import { loraKind } from "./lora-kind.ts";
+import type { Method } from "./method.ts";
+import type { ModelShape } from "./model-shape.ts";
+import type { MethodOptions } from "./options.ts";
+
+/** One kind of method, by name. */
+export interface MethodKind {
+  readonly name: string;
+  /** One line for help texts. */
+  readonly summary: string;
+  /** PEFT's `peft_type` of its files; null where PEFT has no such method (then ours name it in `lowrank_method`). */
+  readonly peftType: string | null;
+  /** A method for training. @throws InputError if the options do not fit the model */
+  create(options: MethodOptions, shape: ModelShape): Method;
+  /** The method that an adapter_config.json describes, with what was passed over in it. `where` names the file.
+   *  @throws InputError, UnsupportedError */
+  open(
+    config: Readonly<Record<string, unknown>>,
+    shape: ModelShape,
+    where: string,
+  ): { readonly method: Method; readonly warnings: readonly string[] };
+}
+
+/** Every method, one line each. */
+const METHODS: readonly MethodKind[] = [loraKind];
+
+/** Names of all methods, for help and errors. */
+export const METHOD_NAMES: readonly string[] = METHODS.map((m) => m.name);
+
+/** Methods of a combination such as "lora+prefix-embedding", in that order.
+ *  @throws InputError listing the names that are unknown or given twice, with the known ones */
+export function createMethods(combination: string, options: MethodOptions, shape: ModelShape): Method[] {
+  const names = combination.split("+").map((n) => n.trim());
+  const problems = names.flatMap((name, i) => {
+    if (names.indexOf(name) !== i) return [{ where: "method", message: `"${name}" is given twice` }];
+    if (METHOD_NAMES.includes(name)) return [];
+    return [{ where: "method", message: `there is no method "${name}"; known: ${METHOD_NAMES.join(", ")}` }];
+  });
+  if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);
+  return names.map((name) => (METHODS.find((m) => m.name === name) as MethodKind).create(options, shape));
+}
+
+/** The method that an adapter's configuration names: PEFT's `peft_type` or our `lowrank_method`.
+ *  @throws UnsupportedError for one that is not known, InputError for a configuration that does not hold */
+export function openMethod(
+  config: Readonly<Record<string, unknown>>,
+  shape: ModelShape,
+  where: string,
+): { readonly method: Method; readonly warnings: readonly string[] } {
+  const { lowrank_method: own, peft_type: peft } = config;
+  const kind = METHODS.find((m) =>
+    own === undefined ? m.peftType !== null && m.peftType === peft : m.name === own,
+  );
+  if (kind) return kind.open(config, shape, where);
+  // LoRA's reader knows what else a file may be, and says so.
+  if (own === undefined) return loraKind.open(config, shape, where);
+  throw new UnsupportedError(`${where}: unknown method "${String(own)}"; known: ${METHOD_NAMES.join(", ")}`);
+}

@@ -1,0 +1,9 @@
+import type { ModelConfig } from "../formats/model-source.ts";
+import type { Family, ModuleSpec } from "../models/family.ts";
+
+/** What a method needs to know of a model to adapt it. */
+export interface ModelShape {
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly modules: readonly ModuleSpec[];
+}

@@ -1,0 +1,7 @@
+import type { LoraConfig } from "../formats/peft-config.ts";
+
+/** Options of all methods, as training states them; each method reads its own. */
+export interface MethodOptions {
+  /** LoRA and its relatives. */
+  readonly lora: LoraConfig;
+}
