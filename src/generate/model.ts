@@ -4,6 +4,7 @@ import { InputError, LowrankError, UnsupportedError } from "../errors.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
 import { mergedWeights } from "../peft/delta.ts";
+import { type VirtualLayout, virtualLayout } from "../peft/virtual-tokens.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -193,7 +194,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
   async function* generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
     const release = await turn();
     try {
-      return yield* generateWith(active().decoder, base, request, positionCount);
+      return yield* generateWith(active().decoder, base, request, positionCount, virtual());
     } finally {
       release();
     }
@@ -204,6 +205,10 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     if (!first || isClosed) throw new LowrankError("closed", "the model is closed");
     return first;
   };
+
+  /** Virtual tokens of what is in use; a merged model has none. */
+  const virtual = (): VirtualLayout =>
+    virtualLayout(current && !isMerged ? current.methods : [], base.config.vocabSize);
 
   const loaded: LoadedModel = {
     base,
@@ -223,7 +228,9 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     },
     logits: async (ids) => {
       checkIds(ids, base.config.vocabSize, positionCount);
-      return exclusive(() => active().decoder.score(ids));
+      const { prefix } = virtual();
+      const logits = await exclusive(() => active().decoder.score([...prefix, ...ids]));
+      return logits.slice(prefix.length);
     },
     swap: (adapter) =>
       whileOpen(async () => use(adapter === null ? null : await openAdapter(adapter, base, access), false)),

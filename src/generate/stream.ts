@@ -1,5 +1,6 @@
 import { InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base-model.ts";
+import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import type { Message } from "../text/messages.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import type { Decoder } from "./decoder.ts";
@@ -112,10 +113,11 @@ export async function* generateWith(
   base: BaseModel,
   request: GenerateRequest,
   contextLength: number,
+  virtual: VirtualLayout,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const started = performance.now();
   const { signal } = request;
-  const { prompt, sampler, watch, limit } = prepare(base, request, contextLength);
+  const { prompt, sampler, watch, limit } = prepare(base, request, contextLength - virtualCount(virtual));
   const text = createStreamDecoder(base.tokenizer);
   const history = [...prompt];
   const ids: number[] = [];
@@ -128,7 +130,8 @@ export async function* generateWith(
       break;
     }
     const last = ids.at(-1);
-    const [logits] = last === undefined ? await decoder.start([prompt]) : await decoder.next([last]);
+    const [logits] =
+      last === undefined ? await decoder.start([virtualPrompt(prompt, virtual)]) : await decoder.next([last]);
     const id = sampler.next(logits as Float32Array, history);
     if (watch.isStopId(id)) {
       finishReason = "end";

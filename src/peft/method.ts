@@ -73,6 +73,8 @@ export interface Method {
   replace(path: string, inputs: MethodInputs): Value | null;
   /** The context with what this method adds at each place. */
   wrap(ctx: ForwardContext, inputs: MethodInputs): ForwardContext;
+  /** Added to the loss once per update (AdaLoRA's orthogonality), a scalar; null for none. */
+  penalty(inputs: MethodInputs): Value | null;
   /** How it merges; a text says why it cannot. */
   readonly merging: Merging | string;
   /** An output layer tied to the embedding follows what this method does to the embedding (full fine-tuning). */
@@ -91,6 +93,7 @@ export function defineMethod(
     virtualTokens: null,
     positionOffset: 0,
     keepsTie: false,
+    penalty: () => null,
     replace: () => null,
     wrap: (ctx) => ctx,
     ...parts,

@@ -2,6 +2,8 @@ import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.
 import { type EncodedDataset, encodeDataset } from "../data/examples.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
+import type { Method } from "../peft/method.ts";
+import { virtualCount, virtualExample, virtualLayout } from "../peft/virtual-tokens.ts";
 
 /** Options of a data set as training and evaluation share them; names are those of the training options. */
 export interface DataChoice {
@@ -65,10 +67,19 @@ export function readData(
 /** A split as examples; null where the split is empty. */
 export type EncodedSplit = EncodedDataset | null;
 
-/** Encodes the rows of one split for a model. @throws InputError */
-export function encodeRows(rows: Dataset["train"], base: BaseModel, choice: DataChoice): EncodedSplit {
+/** Encodes the rows of one split for a model, with the virtual tokens of its methods, which count as length.
+ *  @throws InputError */
+export function encodeRows(
+  rows: Dataset["train"],
+  base: BaseModel,
+  choice: DataChoice,
+  methods: readonly Method[],
+): EncodedSplit {
   if (rows.length === 0) return null;
   const { tokenizer, template, eosIds } = base;
-  const { maxLength, lossOn, truncation } = choice;
-  return encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength, lossOn, truncation });
+  const { lossOn, truncation } = choice;
+  const layout = virtualLayout(methods, base.config.vocabSize);
+  const maxLength = choice.maxLength - virtualCount(layout);
+  const encoded = encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength, lossOn, truncation });
+  return { ...encoded, examples: encoded.examples.map((e) => virtualExample(e, layout)) };
 }

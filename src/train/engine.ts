@@ -92,6 +92,14 @@ export interface TrainEngine {
   close(): Promise<void>;
 }
 
+/** Factors that make the micro-steps of a window add up to one step. */
+interface LossScales {
+  /** 1 / label tokens of the window. */
+  readonly loss: number;
+  /** 1 / micro-batches of the window. */
+  readonly penalty: number;
+}
+
 /** Loads the training graphs of a model. */
 export async function createTrainEngine(
   runtime: Runtime,
@@ -103,11 +111,13 @@ export async function createTrainEngine(
   const backward = await runtime.load(gradientGraph(model, options.labelSmoothing, chunks), { folder });
   const update = await runtime.load(updateGraph(model, options));
   const size = parameterCount(trainablesOf(model.methods));
-  const hasNoise = backward.graph.inputs.some((i) => i.name === "noise");
+  const takes = (name: string): boolean => backward.graph.inputs.some((i) => i.name === name);
+  const [hasNoise, hasPenalty] = [takes("noise"), takes("penaltyScale")];
 
-  const accumulate = async (batch: PackedBatch, lossScale: number, stream: string): Promise<number> => {
-    const feeds: Record<string, Tensor> = { ...batchFeeds(batch, chunks), lossScale: scalar(lossScale) };
+  const accumulate = async (batch: PackedBatch, scales: LossScales, stream: string): Promise<number> => {
+    const feeds: Record<string, Tensor> = { ...batchFeeds(batch, chunks), lossScale: scalar(scales.loss) };
     if (hasNoise) feeds.noise = noise(batch, options.seed, stream);
+    if (hasPenalty) feeds.penaltyScale = scalar(scales.penalty);
     const { loss } = await backward.run(feeds, {
       fetch: ["loss"],
       carry: { "gradient.next": "gradient" },
@@ -118,9 +128,10 @@ export async function createTrainEngine(
   return {
     update: async (window, step, learningRate) => {
       const labels = window.reduce((n, b) => n + b.labelCount, 0);
+      const scales = { loss: 1 / labels, penalty: 1 / window.length };
       let loss = 0;
       for (const [i, batch] of window.entries())
-        loss += await accumulate(batch, 1 / labels, `noise ${step}.${i}`);
+        loss += await accumulate(batch, scales, `noise ${step}.${i}`);
       const scalars = {
         learningRate: scalar(learningRate),
         correction1: scalar(1 - options.beta1 ** step),

@@ -129,7 +129,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     const opened = await openBase(options.model, { ...options, onProgress });
     return [opened, name === undefined ? null : await openAdapter(name, opened, options)] as const;
   });
-  const encoded = encodeRows(rows, base, choice) as EncodedDataset;
+  const encoded = encodeRows(rows, base, choice, adapter?.methods ?? []) as EncodedDataset;
   const subject = subjectOf(choice, base, adapter, encoded);
   for (const message of adapter?.warnings ?? []) yield { type: "warning", message };
   const runtime = openRuntime(choice);
@@ -192,7 +192,7 @@ async function* answersTo(
   runtime: Runtime,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, AnswerScores | Record<string, never>> {
-  const prompts = promptsOf(base, rows, maxLength);
+  const prompts = promptsOf(base, model.methods, rows, maxLength);
   if (prompts.length < rows.length) {
     const left = rows.length - prompts.length;
     yield { type: "warning", message: `${left} of ${rows.length} rows have no prompt that can be answered` };

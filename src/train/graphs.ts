@@ -1,12 +1,13 @@
 import { gradients } from "../graph/gradients.ts";
 import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total, trieMask } from "../graph/ops/index.ts";
-import { apply, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
+import { apply, constant, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { type AdamWOptions, adamw } from "../optim/adamw.ts";
 import { clipByNorm, globalNorm } from "../optim/clip.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import type { MethodInputs } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
+import { floats, sizeOf } from "../tensor/tensor.ts";
 
 /** Flat vector input [|Θ|]. */
 function flat(name: string, model: AdaptedModel): Value {
@@ -27,6 +28,7 @@ const ANY_BATCH: BatchDims = { R: "R", T: "T", E: "E" };
 
 interface BatchGraph {
   readonly theta: Value;
+  readonly inputs: MethodInputs;
   readonly logits: readonly Value[];
   readonly labels: readonly Value[];
   readonly weights: readonly Value[];
@@ -56,6 +58,7 @@ function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dim
     Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));
   return {
     theta,
+    inputs,
     logits: part("edgeNodes", "int32").map((nodes) => ctx.linear("head", gather(hidden, nodes))),
     labels: part("edgeLabels", "int32"),
     weights: part("edgeWeights", "float32"),
@@ -86,9 +89,28 @@ export function gradientGraph(
 ): Record<string, Value> {
   const graph = batchLogits(model, true, chunks, dims);
   const loss = mul(lossOf(graph, smoothing), input("lossScale", "float32", []));
-  const [g] = gradients(loss, [graph.theta]);
+  const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
+  const objective = penalties.reduce(
+    (sum, p) => add(sum, mul(p, input("penaltyScale", "float32", []))),
+    loss,
+  );
+  const [g] = gradients(objective, [graph.theta]);
   const sum = flat("gradient", model);
   return { loss, "gradient.next": g ? add(sum, g) : sum };
+}
+
+/** Factor on the learning rate of every element of θ; null where all are 1. */
+function rateFactors(model: AdaptedModel): Value | null {
+  const trainables = trainablesOf(model.methods);
+  if (trainables.every((t) => (t.rateFactor ?? 1) === 1)) return null;
+  const size = parameterCount(trainables);
+  const factors = new Float32Array(size);
+  let offset = 0;
+  for (const t of trainables) {
+    factors.fill(t.rateFactor ?? 1, offset, offset + sizeOf(t.shape));
+    offset += sizeOf(t.shape);
+  }
+  return constant(floats(factors, [size]));
 }
 
 /** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether
@@ -106,7 +128,9 @@ export function updateGraph(
     correction2: input("correction2", "float32", []),
   };
   const state = { theta: flat("theta", model), m: flat("m", model), v: flat("v", model) };
-  const next = adamw(state, clipped, scalars, options);
+  const rates = rateFactors(model);
+  const learningRate = rates ? mul(scalars.learningRate, rates) : scalars.learningRate;
+  const next = adamw(state, clipped, { ...scalars, learningRate }, options);
   // Infinity or NaN anywhere makes the sum so. A comparison with NaN is false, and so is one of infinity with the largest
   // float. Parameters beyond 10¹⁹ are lost as well, long before they overflow.
   const size = add(add(norm, input("loss", "float32", [])), globalNorm(next.theta));

@@ -6,6 +6,7 @@ import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
+import type { Method } from "../peft/method.ts";
 import { createMethods } from "../peft/methods.ts";
 import type { MethodOptions } from "../peft/options.ts";
 import { parameterCount } from "../peft/parameters.ts";
@@ -57,21 +58,22 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
   return { lora };
 }
 
-function checkLength(config: TrainConfig, base: BaseModel): void {
-  if (config.maxLength <= base.config.maxPositions) return;
-  const message = `expected at most ${base.config.maxPositions}, the positions ${config.model} has, got ${config.maxLength}`;
+function checkLength(config: TrainConfig, base: BaseModel, methods: readonly Method[]): void {
+  const room = base.config.maxPositions - methods.reduce((n, m) => n + m.positionOffset, 0);
+  if (config.maxLength <= room) return;
+  const message = `expected at most ${room}, the positions ${config.model} has for it, got ${config.maxLength}`;
   throw new InputError("the training options do not fit the model", [{ where: "maxLength", message }]);
 }
 
 /** Encodes the data for a model and works out the run. @throws InputError */
 export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset): RunPlan {
-  checkLength(config, base);
   const methods = createMethods(config.method, methodOptionsOf(config), base);
-  const train = encodeRows(dataset.train, base, config);
+  checkLength(config, base, methods);
+  const train = encodeRows(dataset.train, base, config, methods);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = encodeRows(dataset.validation, base, config);
-  const test = encodeRows(dataset.test, base, config);
+  const validation = encodeRows(dataset.validation, base, config, methods);
+  const test = encodeRows(dataset.test, base, config, methods);
   const { batchSize, accumulation, epochs, maxSteps, seed } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);

@@ -221,10 +221,12 @@ export async function takeSamples(
 ): Promise<SamplesEvent | null> {
   const { plan, config, runtime, signal } = run;
   const rows = plan.dataset.test.length > 0 ? plan.dataset.test : plan.dataset.validation;
-  const prompts = promptsOf(plan.base, rows.slice(0, 4 * config.samples), config.maxLength).slice(
-    0,
-    config.samples,
-  );
+  const prompts = promptsOf(
+    plan.base,
+    plan.model.methods,
+    rows.slice(0, 4 * config.samples),
+    config.maxLength,
+  ).slice(0, config.samples);
   if (prompts.length === 0) return null;
   const samples = await answer(runtime, plan.model, plan.base, prompts, {
     maxTokens: SAMPLE_TOKENS,

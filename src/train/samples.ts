@@ -4,6 +4,8 @@ import { createDecoder } from "../generate/decoder.ts";
 import { promptIds } from "../generate/prompt.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
+import type { Method } from "../peft/method.ts";
+import { virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Sample } from "./events.ts";
 
@@ -15,12 +17,18 @@ export interface Prompt {
   readonly reference: string;
 }
 
-/** Rows of conversations whose last turn can be asked for; plain text has none. */
-export function promptsOf(base: BaseModel, rows: readonly DatasetRow[], maxLength: number): Prompt[] {
+/** Rows of conversations whose last turn can be asked for, as prompts for a model with its methods; plain text has none. */
+export function promptsOf(
+  base: BaseModel,
+  methods: readonly Method[],
+  rows: readonly DatasetRow[],
+  maxLength: number,
+): Prompt[] {
+  const layout = virtualLayout(methods, base.config.vocabSize);
   return rows.flatMap(({ row }) => {
     if (row.kind !== "conversation" || row.messages.at(-1)?.role !== "assistant") return [];
     const before = row.messages.slice(0, -1);
-    const ids = promptIds(base, before);
+    const ids = virtualPrompt(promptIds(base, before), layout);
     if (ids.length === 0 || ids.length >= maxLength) return [];
     return [{ text: before.at(-1)?.content ?? "", ids, reference: row.messages.at(-1)?.content ?? "" }];
   });

@@ -5,6 +5,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { previewExample } from "../data/encode.ts";
 import { storing } from "../formats/cache.ts";
 import { openBase } from "../models/base-model.ts";
+import { realTokens } from "../peft/virtual-tokens.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config.ts";
@@ -124,7 +125,10 @@ function dataWarnings({ dataset, train }: RunPlan): string[] {
 
 function preview({ train, base }: RunPlan): PreviewEvent {
   const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
-  return { type: "preview", examples: first.map((e) => previewExample(e, base.tokenizer)) };
+  return {
+    type: "preview",
+    examples: first.map((e) => previewExample(realTokens(e, base.config.vocabSize), base.tokenizer)),
+  };
 }
 
 async function* inFolder(

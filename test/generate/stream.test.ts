@@ -52,7 +52,7 @@ test("ends at an end token, which is not part of it", async () => {
   const { config, family, modules, frozen, weights } = base;
   const parts = { config, family, modules, frozen, methods: [], positionCount: 256, rowTokens: 256 };
   const decoder = await createDecoder(runtime, parts, weights.folder);
-  const { result } = await listen(generateWith(decoder, base, request, 256));
+  const { result } = await listen(generateWith(decoder, base, request, 256, { prefix: [], infix: [] }));
   await runtime.close();
   expect(result.finishReason).toBe("end");
   expect(result.ids).toEqual(ids.slice(0, ids.indexOf(end)));

@@ -108,7 +108,12 @@ const BUILD: Readonly<Record<string, Build>> = {
       x.positions ? { size: number(c, "window"), positions: x.positions } : null,
     ),
   cacheMask: (x, c) =>
-    op.cacheMask(v(x, "queries"), v(x, "keys"), v(x, "starts"), "window" in c.attributes ? number(c, "window") : null),
+    op.cacheMask(
+      v(x, "queries"),
+      v(x, "keys"),
+      v(x, "starts"),
+      "window" in c.attributes ? number(c, "window") : null,
+    ),
   openColumns: (x, c) => {
     const mask = v(x, "mask");
     return op.openColumns(mask, number(c, "count"), number(c, "count") + (mask.shape[3] as number));
