@@ -59,11 +59,15 @@ function version(): string {
   return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
 }
 
-/** A reader that went away (`lowrank … | head`) is no error. */
+/** A reader that went away (`lowrank … | head`) is no error. A command that watches for signals ends as one asks it to
+ *  (training writes a checkpoint): leaving at once would pull the execution engine's memory away under it. */
 function endQuietlyWithoutReader(stream: NodeJS.WriteStream): void {
+  let isEnding = false;
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
-    throw error;
+    if (error.code !== "EPIPE") throw error;
+    if (process.listenerCount("SIGTERM") === 0) process.exit(process.exitCode ?? 0);
+    if (!isEnding) process.kill(process.pid, "SIGTERM");
+    isEnding = true;
   });
 }
 
