@@ -61,7 +61,11 @@ async function action(command: Command, cli: Cli): Promise<void> {
     });
     progress.close();
     warn(cli, result.warnings);
-    cli.out.write(`merged ${result.changedWeights} weights; the model is in ${result.output}\n`);
+    const difference = result.maxLogitDifference.toPrecision(2);
+    cli.out.write(
+      `merged ${result.changedWeights} weights; the model is in ${result.output}\n` +
+        `opened again, its logits differ from those of base and adapter apart by ${difference} at most\n`,
+    );
   } finally {
     progress.close();
   }
