@@ -21,6 +21,13 @@ export {
 } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
 export { type BaseModel, type OpenBaseOptions, openBase } from "./models/base-model.ts";
+export {
+  type CombinationKind,
+  type CombineOptions,
+  combineAdapters,
+  type WeightedAdapter,
+} from "./peft/combine.ts";
+export { combineFolders } from "./peft/combine-folders.ts";
 export { type MergeOptions, type MergeResult, mergeAdapter } from "./peft/merge.ts";
 export type { Device } from "./runtime/device.ts";
 export type { Message } from "./text/messages.ts";
