@@ -2,12 +2,12 @@ import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
-import { storing, writeFileAtomic } from "./cache.ts";
-import { readBytesIfThere, temporaryPath } from "./disk.ts";
+import { readBytesIfThere, storing, writeFileAtomic } from "./disk.ts";
 import { exists, hashFile } from "./download.ts";
 import { parseJsonObject } from "./json.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { writeSafetensors } from "./safetensors-write.ts";
+import { temporaryPath } from "./temporary.ts";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";

@@ -1,10 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { FormatError, NotFoundError } from "../errors.ts";
+import { dirname } from "node:path";
+import { FormatError, LowrankError, NotFoundError } from "../errors.ts";
+import { temporaryPath } from "./temporary.ts";
 
-/** One read call moves at most this much: Node refuses lengths of 2 GiB and more. */
-const READ_LIMIT_BYTES = 256 * 1024 * 1024;
+/** One call moves at most this much: Node refuses lengths of 2 GiB and more. */
+const CALL_LIMIT_BYTES = 256 * 1024 * 1024;
 
 /** A file opened for random access. What is read stays the file that was opened: one replaced by rename keeps being
  *  read as it was, one rewritten in place is an error. */
@@ -50,8 +50,10 @@ export async function openFile(path: string): Promise<RandomAccessFile> {
   const read = async (offset: number, into: Uint8Array): Promise<void> => {
     if (closed) throw new FormatError(path, "was closed and is read again");
     for (let done = 0; done < into.length; ) {
-      const length = Math.min(READ_LIMIT_BYTES, into.length - done);
-      const { bytesRead } = await handle.read(into, done, length, offset + done);
+      const length = Math.min(CALL_LIMIT_BYTES, into.length - done);
+      const { bytesRead } = await handle.read(into, done, length, offset + done).catch((error) => {
+        throw readError(path, error);
+      });
       if (bytesRead === 0)
         throw new FormatError(
           path,
@@ -90,15 +92,32 @@ export async function readBytesIfThere(path: string): Promise<Uint8Array | null>
   }
 }
 
-/** An error of writing `path`: what the system refused becomes a FormatError, anything else stays as it is. */
-export function writeError(path: string, error: unknown): unknown {
-  if (!(error instanceof Error && "syscall" in error)) return error;
-  return new FormatError(path, `cannot be written (${systemErrorCode(error)})`, { cause: error });
-}
+const DISK_ERRORS: Readonly<Record<string, string>> = {
+  ENOSPC: "no space left on the disk",
+  EDQUOT: "the disk quota is used up",
+  EACCES: "no permission to write there",
+  EPERM: "no permission to write there",
+  EROFS: "the disk is read-only",
+  EFBIG: "the file is too large for this disk",
+  EIO: "the disk failed",
+  ENOENT: "a folder of the path is not there",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  EEXIST: "a part of the path is a file, not a folder",
+  EISDIR: "a folder has that name",
+  ENOTEMPTY: "a folder of that name holds something",
+  ENAMETOOLONG: "the name is too long",
+};
 
-/** Name beside `path` that nobody else uses, for content that is renamed to `path` when complete. */
-export function temporaryPath(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
+/** Runs what writes to `path`; a full or read-only disk and the like become an error that says so.
+ *  @throws LowrankError ("storage"). */
+export async function storing<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    const reason = DISK_ERRORS[systemErrorCode(error) ?? ""];
+    if (reason === undefined || error instanceof LowrankError) throw error;
+    throw new LowrankError("storage", `cannot write ${path}: ${reason}`, { cause: error });
+  }
 }
 
 /** Makes renames in a folder durable. */
@@ -109,31 +128,45 @@ export async function syncFolder(path: string): Promise<void> {
   await handle?.close();
 }
 
-/** Writes a file so that `path` holds the old content or all of the new one, whatever happens: temporary file, fsync,
- *  rename. `fill` writes the content. @throws FormatError naming `path` if the system refuses. */
-export async function writeAtomically(
-  path: string,
-  fill: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const temporary = temporaryPath(path);
-  let handle: FileHandle | undefined;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    handle = await open(temporary, "wx");
-    const target = handle;
-    await fill(async (bytes) => {
-      for (let done = 0; done < bytes.length; )
-        done += (await target.write(bytes, done, Math.min(READ_LIMIT_BYTES, bytes.length - done)))
-          .bytesWritten;
-    });
-    await handle.sync();
-    await handle.close();
-    handle = undefined;
-    await rename(temporary, path);
-  } catch (error) {
-    await handle?.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw writeError(path, error);
+/** Writes all of `bytes`, at `position` or where the last write ended. */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const length = Math.min(CALL_LIMIT_BYTES, bytes.length - done);
+    const at = position === undefined ? null : position + done;
+    done += (await file.write(bytes, done, length, at)).bytesWritten;
   }
-  await syncFolder(dirname(path));
+}
+
+/** Content of a file, or what writes it piece by piece. */
+export type FileContent =
+  | string
+  | Uint8Array
+  | ((write: (bytes: Uint8Array) => Promise<void>) => Promise<void>);
+
+/** Writes a file so that `path` holds the old content or all of the new one, whatever happens: temporary file, fsync,
+ *  rename. Makes the folder. @throws LowrankError ("storage") if the disk does not take it; what `content` throws. */
+export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
+  const temporary = temporaryPath(path);
+  await storing(path, async () => {
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await writeSynced(temporary, content);
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => undefined); // ENOTDIR where a part of the path is a file
+      throw error;
+    }
+    await syncFolder(dirname(path));
+  });
+}
+
+async function writeSynced(path: string, content: FileContent): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    if (typeof content === "function") await content((bytes) => writeAll(file, bytes));
+    else await writeAll(file, typeof content === "string" ? Buffer.from(content) : content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }

@@ -1,11 +1,11 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { FormatError, NetworkError } from "../errors.ts";
-import { storing } from "./cache.ts";
+import { storing, writeAll } from "./disk.ts";
 import type { OnProgress } from "./model-source.ts";
+import { abandonedPaths, temporaryPath } from "./temporary.ts";
 
 /** Bytes of a file from `fromByte` on. A source that cannot skip answers with `fromByte: 0`. */
 export interface ByteSource {
@@ -89,16 +89,11 @@ async function append(file: FileHandle, source: ByteSource, options: DownloadOpt
   return position;
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; )
-    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
-}
-
 async function publish(partial: string, path: string, options: DownloadOptions): Promise<void> {
   try {
     await verifyFile(partial, options);
     await rename(partial, path);
-    for (const left of await leftPartials(path)) await rm(left, { force: true });
+    for (const left of await abandonedPaths(path)) await rm(left, { force: true });
   } catch (error) {
     await rm(partial, { force: true });
     if (!(await exists(path))) throw error;
@@ -137,49 +132,13 @@ export async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** A partial file untouched for so long counts as given up: a running download writes, or fails, well within. */
-const GIVEN_UP_MS = 600_000;
-
-const HOST = hostname().replace(/[^\w-]/g, "_") || "host";
-
 /** A partial file of this process alone: what an earlier attempt left behind (renaming is the claim, and only one
  *  process can rename a name), or a new empty one. */
 async function claimPartial(path: string): Promise<string> {
-  const own = `${path}.partial.${HOST}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  for (const left of await leftPartials(path)) if (await renamed(left, own)) return own;
+  const own = temporaryPath(path);
+  for (const left of await abandonedPaths(path)) if (await renamed(left, own)) return own;
   await (await open(own, "wx")).close();
   return own;
-}
-
-/** Partial files of `path` that no running process owns, the longest first. */
-async function leftPartials(path: string): Promise<string[]> {
-  const prefix = `${basename(path)}.partial`;
-  const names = (await readdir(dirname(path))).filter((name) => name.startsWith(prefix));
-  const found: { path: string; size: number }[] = [];
-  for (const name of names) {
-    const full = join(dirname(path), name);
-    const info = await stat(full).catch(() => null);
-    if (info === null || !isLeft(name.slice(prefix.length), info.mtimeMs)) continue;
-    found.push({ path: full, size: info.size });
-  }
-  return found.sort((a, b) => b.size - a.size).map((f) => f.path);
-}
-
-function isLeft(suffix: string, mtimeMs: number): boolean {
-  if (suffix === "") return true;
-  const [, host, pid] = /^\.([\w-]+)\.(\d+)\.[0-9a-f]+$/.exec(suffix) ?? [];
-  if (host === undefined) return false;
-  return Date.now() - mtimeMs > GIVEN_UP_MS || (host === HOST && !isRunning(Number(pid)));
-}
-
-/** A process of this machine with this id exists. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 async function renamed(from: string, to: string): Promise<boolean> {

@@ -13,7 +13,6 @@ import { parseHfConfig } from "./hf-config.ts";
 import type { ModelConfig, ModelSource, WeightEntry } from "./model-source.ts";
 import { ggufTensorName, pathOfGgufTensor } from "./names.ts";
 import { stopIds } from "./stop-ids.ts";
-import { expectedWeights, weightProblems } from "./weight-shapes.ts";
 
 /** Read with the configuration, not a weight. */
 const ROPE_FREQS = "rope_freqs.weight";
@@ -35,35 +34,25 @@ function weightEntry(gguf: GgufFile, path: string, entry: GgufEntry, heads: numb
     const ordered = heads === null ? bytes : rowsFromGguf(bytes, shape[0] as number, heads);
     return requireFinite(gguf.path, name, floats(dequantize(type, ordered), shape));
   };
-  return { path, shape, storage: type, sizeBytes, read };
+  return { path, name, shape, storage: type, sizeBytes, read };
 }
 
-function assignPaths(gguf: GgufFile, family: string, problems: Problem[]): Map<string, GgufEntry> {
-  const found = new Map<string, GgufEntry>();
-  for (const entry of gguf.entries.values()) {
-    if (entry.name === ROPE_FREQS) continue;
-    const path = pathOfGgufTensor(family, entry.name);
-    if (path === null) problems.push({ where: entry.name, message: `is not a weight of a ${family} model` });
-    else found.set(path, entry);
-    if (!READABLE_TYPES.includes(entry.type))
-      problems.push({
-        where: entry.name,
-        message: `is ${entry.type}, readable are ${READABLE_TYPES.join(", ")}`,
-      });
-  }
-  return found;
-}
-
+/** The tensors under our paths. @throws InputError listing those that have none, or a type that is not read. */
 function weightsOf(gguf: GgufFile, config: ModelConfig): WeightEntry[] {
   const problems: Problem[] = [];
+  const weights: WeightEntry[] = [];
   const { permuted } = ggufArchitecture(gguf);
-  const found = assignPaths(gguf, config.family, problems);
-  const expected = expectedWeights(config);
-  problems.push(...weightProblems(expected, found, (path) => ggufTensorName(config.family, path)));
+  for (const entry of gguf.entries.values()) {
+    const { name, type } = entry;
+    if (name === ROPE_FREQS) continue;
+    const path = pathOfGgufTensor(config.family, name);
+    const problem = (message: string): unknown => problems.push({ where: name, message });
+    if (!READABLE_TYPES.includes(type)) problem(`is ${type}, readable are ${READABLE_TYPES.join(", ")}`);
+    if (path === null) problem(`is not a weight of a ${config.family} model`);
+    else weights.push(weightEntry(gguf, path, entry, permuted ? permutedHeads(config, path) : null));
+  }
   if (problems.length > 0) throw new InputError(`${gguf.path}: the tensors do not fit the keys:`, problems);
-  return expected.map(({ path }) =>
-    weightEntry(gguf, path, found.get(path) as GgufEntry, permuted ? permutedHeads(config, path) : null),
-  );
+  return weights;
 }
 
 function abbreviated(value: GgufValue): unknown {
@@ -85,6 +74,7 @@ async function sourceOf(gguf: GgufFile, name: string): Promise<ModelSource> {
     config,
     hfConfig,
     weights,
+    nameOf: (path) => ggufTensorName(config.family, path),
     tokenizer,
     eosIds: stopIds(ids, tokenizer),
     fingerprint: fingerprintOf([{ ...gguf, name: basename(gguf.path) }], [hfConfig]),

@@ -14,58 +14,42 @@ import { hfTensorName, isIgnoredHfTensor, isTransposed, pathOfHfTensor } from ".
 import { READABLE_DTYPES, type SafetensorsEntry, type SafetensorsFile } from "./safetensors.ts";
 import { stopIds } from "./stop-ids.ts";
 import { transposed } from "./transpose.ts";
-import { expectedWeights, weightProblems } from "./weight-shapes.ts";
 
-/** A tensor of the checkpoint under our path. */
-interface Found {
-  readonly name: string;
-  /** [out, in], whatever the order on disk. */
-  readonly shape: readonly number[];
+interface StoredTensor {
   readonly file: SafetensorsFile;
   readonly entry: SafetensorsEntry;
 }
 
-function shapeOf(config: ModelConfig, path: string, entry: SafetensorsEntry): readonly number[] {
-  return isTransposed(config.family, path) ? entry.shape.toReversed() : entry.shape;
+function weightEntry(config: ModelConfig, path: string, { file, entry }: StoredTensor): WeightEntry {
+  const { name, dtype, sizeBytes } = entry;
+  const isConv1d = isTransposed(config.family, path);
+  const read = async (): Promise<FloatTensor> => {
+    const tensor = requireFinite(file.path, name, await file.read(name));
+    return isConv1d ? transposed(tensor) : tensor;
+  };
+  const shape = isConv1d ? entry.shape.toReversed() : entry.shape;
+  return { path, name, shape, storage: dtype, sizeBytes, read };
 }
 
-/** Sorts the checkpoint's tensors under our paths. Buffers and the stored head of a tied model are left out. */
-function assignPaths(config: ModelConfig, checkpoint: Checkpoint, problems: Problem[]): Map<string, Found> {
-  const found = new Map<string, Found>();
-  for (const [name, { file, entry }] of checkpoint.tensors) {
+/** The tensors under our paths. Buffers and the stored head of a tied model are left out.
+ *  @throws InputError listing the tensors that have no path, one that another has, or a dtype that is not read. */
+function weightsOf(folder: string, config: ModelConfig, checkpoint: Checkpoint): WeightEntry[] {
+  const problems: Problem[] = [];
+  const found = new Map<string, WeightEntry>();
+  for (const [name, stored] of checkpoint.tensors) {
     if (isIgnoredHfTensor(config.family, name)) continue;
     const path = pathOfHfTensor(config.family, name);
     if (path === "head.weight" && config.tiedEmbeddings) continue;
-    if (path === null) problems.push({ where: name, message: `is not a weight of a ${config.family} model` });
-    else if (found.has(path))
-      problems.push({ where: name, message: `is the same weight as ${found.get(path)?.name}` });
-    else {
-      if (!READABLE_DTYPES.includes(entry.dtype))
-        problems.push({ where: name, message: `is ${entry.dtype}, expected ${READABLE_DTYPES.join(", ")}` });
-      found.set(path, { name, file, entry, shape: shapeOf(config, path, entry) });
-    }
+    const problem = (message: string): unknown => problems.push({ where: name, message });
+    const { dtype } = stored.entry;
+    const twin = found.get(path ?? "")?.name;
+    if (!READABLE_DTYPES.includes(dtype)) problem(`is ${dtype}, expected ${READABLE_DTYPES.join(", ")}`);
+    if (path === null) problem(`is not a weight of a ${config.family} model`);
+    else if (twin !== undefined) problem(`is the same weight as ${twin}`);
+    else found.set(path, weightEntry(config, path, stored));
   }
-  return found;
-}
-
-function weightEntry(config: ModelConfig, path: string, found: Found): WeightEntry {
-  const { name, file, entry, shape } = found;
-  const read = async (): Promise<FloatTensor> => {
-    const tensor = requireFinite(file.path, name, await file.read(name));
-    return isTransposed(config.family, path) ? transposed(tensor) : tensor;
-  };
-  return { path, shape, storage: entry.dtype, sizeBytes: entry.sizeBytes, read };
-}
-
-/** The weights in the order of the forward pass. @throws InputError listing all that is missing, of the wrong shape, or
- *  unknown. */
-function weightsOf(folder: string, config: ModelConfig, checkpoint: Checkpoint): WeightEntry[] {
-  const problems: Problem[] = [];
-  const found = assignPaths(config, checkpoint, problems);
-  const expected = expectedWeights(config);
-  problems.push(...weightProblems(expected, found, (path) => hfTensorName(config.family, path)));
   if (problems.length > 0) throw new InputError(`${folder}: the weights do not fit config.json:`, problems);
-  return expected.map(({ path }) => weightEntry(config, path, found.get(path) as Found));
+  return [...found.values()];
 }
 
 async function listFolder(folder: string): Promise<string[]> {
@@ -100,6 +84,7 @@ async function sourceOf(folder: string, name: string, checkpoint: Checkpoint): P
     config,
     hfConfig,
     weights,
+    nameOf: (path) => hfTensorName(config.family, path),
     tokenizer,
     eosIds: stopIds([hfConfig.eos_token_id, generation.eos_token_id], tokenizer),
     fingerprint: fingerprintOf(files, [hfConfig]),
@@ -108,8 +93,8 @@ async function sourceOf(folder: string, name: string, checkpoint: Checkpoint): P
   };
 }
 
-/** Opens a Hugging Face model folder: config.json, safetensors weights (single or sharded), tokenizer files. Weights are
- *  matched against the configuration before anything is read.
+/** Opens a Hugging Face model folder: config.json, safetensors weights (single or sharded), tokenizer files. Every tensor
+ *  must be a weight of the model family; nothing is read before.
  *  @throws NotFoundError for missing files; UnsupportedError for unknown architectures and pickled weights; FormatError
  *  for broken files; InputError listing every key or tensor at fault. */
 export async function openHfFolder(path: string, name: string = path): Promise<ModelSource> {

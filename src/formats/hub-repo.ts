@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readFile, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import {
@@ -10,10 +9,11 @@ import {
   modelInfo,
 } from "@huggingface/hub";
 import { FormatError, LowrankError, NetworkError, NotFoundError } from "../errors.ts";
-import { storing, writeFileAtomic } from "./cache.ts";
+import { storing, writeFileAtomic } from "./disk.ts";
 import { type ByteSource, downloadTo, exists } from "./download.ts";
 import { bodyOf, type HubAccess, hubApiFetch, hubFetch, hubUrlOf } from "./hub-http.ts";
 import type { OnProgress } from "./model-source.ts";
+import { temporaryPath } from "./temporary.ts";
 
 /** Where from, where to, and who hears of it. */
 export interface HubOptions extends HubAccess {
@@ -207,16 +207,14 @@ async function openBytes(
 /** `pointer` leads to `blob`: a relative link, or a copy where the system allows no links. */
 async function link(blob: string, pointer: string): Promise<void> {
   await mkdir(dirname(pointer), { recursive: true });
-  const temporary = `${pointer}.${randomBytes(4).toString("hex")}.tmp`;
+  const temporary = temporaryPath(pointer);
   try {
-    await symlink(relative(dirname(pointer), blob), temporary);
-  } catch {
-    await copyFile(blob, temporary);
-  }
-  await rename(temporary, pointer).catch(async (error) => {
+    await symlink(relative(dirname(pointer), blob), temporary).catch(() => copyFile(blob, temporary));
+    await rename(temporary, pointer);
+  } catch (error) {
     await rm(temporary, { force: true });
     if (!(await exists(pointer))) throw error;
-  });
+  }
 }
 
 /** The error for what the cache lacks while offline. */

@@ -50,6 +50,8 @@ export interface ModelConfig {
  *  Linear weights are always [out, in] (GPT-2's Conv1D is transposed on reading). */
 export interface WeightEntry {
   readonly path: string;
+  /** What the checkpoint calls it. */
+  readonly name: string;
   readonly shape: readonly number[];
   /** Storage type as the source names it: "F32", "BF16", "Q4_1", … */
   readonly storage: string;
@@ -84,7 +86,11 @@ export interface ModelSource {
   readonly config: ModelConfig;
   /** The Hugging Face config.json (rebuilt from GGUF keys where the source is a GGUF). */
   readonly hfConfig: Readonly<Record<string, unknown>>;
+  /** In the order of the checkpoint. Whether they are those of the configuration is checked where a model is loaded. */
   readonly weights: readonly WeightEntry[];
+  /** What the checkpoint calls, or would call, the weight of a path.
+   *  @throws UnsupportedError for a path that no model of the family has. */
+  nameOf(path: string): string;
   readonly tokenizer: TokenizerSource;
   /** Ids that end generation (eos of config and generation_config, end-of-turn), ascending. */
   readonly eosIds: readonly number[];

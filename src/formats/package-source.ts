@@ -2,10 +2,11 @@ import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
-import { storing } from "./cache.ts";
-import { downloadTo, isRunning } from "./download.ts";
+import { storing } from "./disk.ts";
+import { downloadTo } from "./download.ts";
 import type { PackagedFile } from "./known-models.ts";
 import type { OnProgress } from "./model-source.ts";
+import { isRunning } from "./temporary.ts";
 import { openZipMember } from "./zip.ts";
 
 /** Where to and who hears of it. */

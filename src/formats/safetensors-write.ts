@@ -1,6 +1,6 @@
 import { InputError, type Problem, ShapeError } from "../errors.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { writeAtomically } from "./disk.ts";
+import { writeFileAtomic } from "./disk.ts";
 import { firstNonFinite } from "./finite.ts";
 import { toBrainFloat, toHalf } from "./half.ts";
 import type { OnProgress } from "./model-source.ts";
@@ -89,7 +89,7 @@ export async function writeSafetensors(
   const dtype = options.dtype ?? "F32";
   checkNames(path, list);
   const totalBytes = list.reduce((sum, { shape }) => sum + sizeOf(shape) * DTYPE_BYTES[dtype], 0);
-  await writeAtomically(path, async (write) => {
+  await writeFileAtomic(path, async (write) => {
     await write(encodeHeader(list, options));
     let doneBytes = 0;
     for (const tensor of list) {

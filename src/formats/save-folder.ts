@@ -2,11 +2,12 @@ import { copyFile, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "no
 import { dirname, join, resolve } from "node:path";
 import { FormatError, InputError, ShapeError } from "../errors.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
-import { syncFolder, systemErrorCode, temporaryPath, writeError } from "./disk.ts";
+import { storing, syncFolder, systemErrorCode } from "./disk.ts";
 import { requireFinite } from "./finite.ts";
 import type { ModelSource, OnProgress, TokenizerSource, WeightEntry } from "./model-source.ts";
 import { hfTensorName, isTransposed } from "./names.ts";
 import { type FloatDType, type SafetensorsInput, writeSafetensors } from "./safetensors-write.ts";
+import { temporaryPath } from "./temporary.ts";
 import { transposed } from "./transpose.ts";
 
 export interface WriteModelFolderOptions {
@@ -134,7 +135,7 @@ async function publish(temporary: string, folder: string): Promise<void> {
  *  tokenizer_config.json, chat_template.jinja, special_tokens_map.json, generation_config.json. Weights are read, replaced
  *  and written one at a time. The folder appears complete or not at all.
  *  @throws InputError if the folder is not empty; ShapeError if a replaced weight has another shape; FormatError if a
- *  weight is not finite or the system refuses to write. */
+ *  weight is not finite; LowrankError ("storage") if the disk does not take it. */
 export async function writeModelFolder(
   dir: string,
   source: ModelSource,
@@ -144,21 +145,28 @@ export async function writeModelFolder(
   const { dtype = "F32", override = () => null, onProgress } = options;
   await requireFreeFolder(folder);
   const temporary = temporaryPath(folder);
-  try {
-    await mkdir(temporary, { recursive: true });
-    const head = await untiedHead(source, override);
-    const inputs = source.weights.map((weight) => weightInput(source, weight, override));
-    if (head)
-      inputs.push({ name: hfTensorName(source.config.family, HEAD), shape: head.shape, data: head.data });
-    await writeSmallFiles(source, temporary, configOf(source, dtype, head !== null));
-    await writeSafetensors(join(temporary, "model.safetensors"), inputs, {
-      metadata: { format: "pt" },
-      dtype,
-      ...(onProgress ? { onProgress } : {}),
-    });
-    await publish(temporary, folder);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw writeError(folder, error);
-  }
+  await storing(folder, async () => {
+    try {
+      await writeFiles(temporary, source, { dtype, override, ...(onProgress ? { onProgress } : {}) });
+      await publish(temporary, folder);
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true });
+      throw error;
+    }
+  });
+}
+
+async function writeFiles(
+  folder: string,
+  source: ModelSource,
+  { dtype, override, ...rest }: WriteModelFolderOptions & { dtype: FloatDType; override: Override },
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const head = await untiedHead(source, override);
+  const inputs = source.weights.map((weight) => weightInput(source, weight, override));
+  if (head)
+    inputs.push({ name: hfTensorName(source.config.family, HEAD), shape: head.shape, data: head.data });
+  await writeSmallFiles(source, folder, configOf(source, dtype, head !== null));
+  const path = join(folder, "model.safetensors");
+  await writeSafetensors(path, inputs, { metadata: { format: "pt" }, dtype, ...rest });
 }

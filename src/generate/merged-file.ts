@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { storing } from "../formats/cache.ts";
+import { storing } from "../formats/disk.ts";
 import { type Value, weight } from "../graph/value.ts";
 import type { WeightLookup } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";

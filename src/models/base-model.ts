@@ -54,7 +54,7 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
     const modules = family.modules(source.config);
     const folder = cacheFolder(options.cacheFolder);
     const specs = modules.flatMap(moduleWeights);
-    const weights = await openWeightFile(source, specs, folder, options.onProgress, options.signal);
+    const weights = await openWeightFile(source, specs, folder, options);
     return {
       source,
       config: source.config,

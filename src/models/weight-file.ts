@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { FormatError, InputError } from "../errors.ts";
+import { FormatError, InputError, type Problem } from "../errors.ts";
+import { openFile, writeFileAtomic } from "../formats/disk.ts";
 import type { ModelSource, OnProgress, WeightEntry } from "../formats/model-source.ts";
+import { abandonedPaths } from "../formats/temporary.ts";
 import type { WeightLocation } from "../graph/value.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
 import type { WeightSpec } from "./family.ts";
 
-/** Format of the file and its index: raise it when either changes. */
-const VERSION = 1;
+/** Format of the file: raise it when it changes. */
+const VERSION = 2;
 /** Weights start at page borders, so that each can be memory-mapped by itself. */
 const ALIGNMENT_BYTES = 4096;
 const FILE_NAME = "weights.bin";
@@ -19,138 +21,154 @@ export interface WeightFile {
   readonly sizeBytes: number;
   /** Place of a weight. @throws FormatError if the model has none of that path. */
   locate(path: string): WeightLocation;
-  /** A weight as a host array. */
+  /** A weight as a host array. @throws FormatError if the model has none of that path, or the file was cut off. */
   read(path: string): Promise<FloatTensor>;
 }
 
-interface Index {
-  readonly version: number;
+/** Where each weight lies: follows from the weights alone. */
+interface Layout {
+  readonly places: ReadonlyMap<string, Place>;
   readonly sizeBytes: number;
-  readonly weights: Readonly<Record<string, { offsetBytes: number; shape: readonly number[] }>>;
 }
 
-function checkWeights(source: ModelSource, specs: readonly WeightSpec[]): Map<string, WeightEntry> {
+interface Place {
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+  readonly shape: readonly number[];
+}
+
+/** What the conversion of a model may be told. */
+export interface ConvertOptions {
+  readonly onProgress?: OnProgress | undefined;
+  /** Ends the conversion before the next weight. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The weights of a model, each as the family wants it. Shapes are [out, in], whatever the order on disk.
+ *  @throws InputError naming, as the checkpoint does, every weight that is missing, of another shape, or in excess */
+export function checkWeights(source: ModelSource, specs: readonly WeightSpec[]): readonly WeightEntry[] {
   const entries = new Map(source.weights.map((w) => [w.path, w]));
-  const problems = specs.flatMap((spec) => {
-    const entry = entries.get(spec.path);
+  const problems: Problem[] = [];
+  const found = specs.flatMap(({ path, shape }) => {
+    const entry = entries.get(path);
+    entries.delete(path);
     if (!entry)
-      return [{ where: spec.path, message: `expected shape [${spec.shape}], the model has no such weight` }];
-    if (`${entry.shape}` === `${spec.shape}`) return [];
-    return [
-      { where: spec.path, message: `expected shape [${spec.shape}] by the config, got [${entry.shape}]` },
-    ];
+      problems.push({ where: source.nameOf(path), message: `is missing, expected shape [${shape}]` });
+    else if (String(entry.shape) !== String(shape))
+      problems.push({ where: entry.name, message: `has shape [${entry.shape}], expected [${shape}]` });
+    return entry ?? [];
   });
-  if (problems.length > 0) throw new InputError(`${source.path}: weights do not fit the config`, problems);
-  return entries;
+  for (const { name } of entries.values())
+    problems.push({ where: name, message: "is not a weight of this configuration" });
+  if (problems.length > 0)
+    throw new InputError(`${source.path}: the weights do not fit the configuration:`, problems);
+  return found;
 }
 
-function refuseNonFinite(source: ModelSource, path: string, data: Float32Array): void {
-  // A sum is NaN or infinite if any element is (or if it overflows, which no real weight does).
-  let total = 0;
-  for (let i = 0; i < data.length; i++) total += data[i] as number;
-  if (!Number.isFinite(total))
-    throw new FormatError(source.path, `weight ${path} holds NaN or infinite values`);
+function paddedBytes(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
 }
 
-async function convert(
-  source: ModelSource,
-  specs: readonly WeightSpec[],
-  folder: string,
-  onProgress: OnProgress,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const entries = checkWeights(source, specs);
-  const totalBytes = specs.reduce((n, s) => n + 4 * sizeOf(s.shape), 0);
-  const weights: Record<string, { offsetBytes: number; shape: readonly number[] }> = {};
-  const file = await open(join(folder, FILE_NAME), "w");
+function layoutOf(specs: readonly WeightSpec[]): Layout {
+  const places = new Map<string, Place>();
   let offsetBytes = 0;
+  for (const { path, shape } of specs) {
+    const sizeBytes = 4 * sizeOf(shape);
+    places.set(path, { offsetBytes, sizeBytes, shape });
+    offsetBytes += paddedBytes(sizeBytes);
+  }
+  return { places, sizeBytes: offsetBytes };
+}
+
+/** Writes the weights one after another, one in memory at a time. */
+async function convert(
+  file: string,
+  entries: readonly WeightEntry[],
+  { onProgress, signal }: ConvertOptions,
+): Promise<void> {
+  const totalBytes = entries.reduce((n, { shape }) => n + 4 * sizeOf(shape), 0);
   let doneBytes = 0;
-  try {
-    for (const { path } of specs) {
+  await writeFileAtomic(file, async (write) => {
+    for (const { read } of entries) {
       signal?.throwIfAborted();
-      const { data, shape } = await (entries.get(path) as WeightEntry).read();
-      refuseNonFinite(source, path, data);
-      await file.write(
-        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-        0,
-        data.byteLength,
-        offsetBytes,
-      );
-      weights[path] = { offsetBytes, shape };
-      offsetBytes = Math.ceil((offsetBytes + data.byteLength) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
-      doneBytes += data.byteLength;
-      onProgress({ what: "converting weights", doneBytes, totalBytes });
+      const { buffer, byteOffset, byteLength } = (await read()).data;
+      await write(new Uint8Array(buffer, byteOffset, byteLength));
+      await write(new Uint8Array(paddedBytes(byteLength) - byteLength));
+      doneBytes += byteLength;
+      onProgress?.({ what: "converting weights", doneBytes, totalBytes });
     }
-    await file.truncate(offsetBytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  const index: Index = { version: VERSION, sizeBytes: offsetBytes, weights };
-  await writeFile(join(folder, "index.json"), JSON.stringify(index));
+  });
 }
 
-async function readIndex(folder: string): Promise<Index | null> {
-  try {
-    const index = JSON.parse(await readFile(join(folder, "index.json"), "utf8")) as Index;
-    const { size } = await stat(join(folder, FILE_NAME));
-    return index.version === VERSION && size === index.sizeBytes ? index : null;
-  } catch {
-    return null; // not converted yet, or not completely
-  }
+/** The conversion was finished, and nothing cut it off since. */
+async function isWhole(file: string, sizeBytes: number): Promise<boolean> {
+  return stat(file).then(
+    ({ size }) => size === sizeBytes,
+    () => false,
+  );
 }
 
-function openFile(folder: string, index: Index): WeightFile {
-  const locate = (path: string): WeightLocation => {
-    const entry = index.weights[path];
-    if (!entry) throw new FormatError(folder, `no weight ${path}`);
-    return { fileName: FILE_NAME, offsetBytes: entry.offsetBytes, sizeBytes: 4 * sizeOf(entry.shape) };
+function opened(folder: string, { places, sizeBytes }: Layout): WeightFile {
+  const placeOf = (path: string): Place => {
+    const place = places.get(path);
+    if (!place) throw new FormatError(folder, `no weight ${path}`);
+    return place;
   };
   return {
     folder,
-    sizeBytes: index.sizeBytes,
-    locate,
+    sizeBytes,
+    locate: (path) => {
+      const { offsetBytes, sizeBytes } = placeOf(path);
+      return { fileName: FILE_NAME, offsetBytes, sizeBytes };
+    },
     read: async (path) => {
-      const { offsetBytes, sizeBytes } = locate(path);
-      const data = new Float32Array(sizeBytes / 4);
-      const file = await open(join(folder, FILE_NAME), "r");
+      const { offsetBytes, shape } = placeOf(path);
+      const data = new Float32Array(sizeOf(shape));
+      const file = await openFile(join(folder, FILE_NAME));
       try {
-        await file.read(new Uint8Array(data.buffer), 0, sizeBytes, offsetBytes);
+        await file.read(offsetBytes, new Uint8Array(data.buffer));
       } finally {
         await file.close();
       }
-      return floats(data, (index.weights[path] as { shape: readonly number[] }).shape);
+      return floats(data, shape);
     },
   };
 }
 
-/** The float32 file of a model's weights below `cacheFolder`, converted on first use and kept by content: a folder is
- *  complete or not there. Other files in it must not be written by name clashes with `weights.bin` and `index.json`.
- *  @throws InputError listing every weight that is missing or has the wrong shape
- *  @throws FormatError naming the first weight with NaN or infinite values */
+/** Removes what killed conversions left. */
+async function removeAbandoned(path: string): Promise<void> {
+  for (const left of await abandonedPaths(path)) await rm(left, { force: true });
+}
+
+function keyOf(source: ModelSource, specs: readonly WeightSpec[]): string {
+  const layout = specs.map(({ path, shape }) => `${path} ${shape}`);
+  const identity = JSON.stringify([VERSION, source.fingerprint, layout]);
+  return createHash("sha256").update(identity).digest("hex").slice(0, 32);
+}
+
+/** The float32 file of a model's weights below `cacheFolder`, converted on first use and kept by content. `weights.bin`
+ *  appears complete or not at all, so several processes may convert at once: all write the same content. One that was cut
+ *  off later is made anew. Other files in the folder must not have its name.
+ *  @throws InputError as `checkWeights`, before anything is converted; FormatError naming the first weight with NaN or
+ *  infinite values; LowrankError ("storage") if the disk does not take it; the signal's reason. Nothing is left then */
 export async function openWeightFile(
   source: ModelSource,
   specs: readonly WeightSpec[],
   cacheFolder: string,
-  onProgress: OnProgress = () => {},
-  signal?: AbortSignal,
+  options: ConvertOptions = {},
 ): Promise<WeightFile> {
-  const key = createHash("sha256").update(`${VERSION} ${source.fingerprint}`).digest("hex").slice(0, 32);
-  const folder = join(cacheFolder, "weights", key);
-  const ready = await readIndex(folder);
-  if (ready) return openFile(folder, ready);
-  const temporary = `${folder}.${process.pid}.partial`;
-  await rm(temporary, { recursive: true, force: true });
-  await mkdir(temporary, { recursive: true });
+  const folder = join(cacheFolder, "weights", keyOf(source, specs));
+  const file = join(folder, FILE_NAME);
+  const layout = layoutOf(specs);
+  if (await isWhole(file, layout.sizeBytes)) return opened(folder, layout);
+  const entries = checkWeights(source, specs);
+  await removeAbandoned(file);
   try {
-    await convert(source, specs, temporary, onProgress, signal);
-    await rm(folder, { recursive: true, force: true });
-    await rename(temporary, folder);
+    await convert(file, entries, options);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    const other = await readIndex(folder); // another process may have been faster
-    if (other) return openFile(folder, other);
-    throw error;
+    await rmdir(folder).catch(() => undefined); // where nothing else is in it
+    // Where another process was faster, and has the file mapped, Windows does not let it be replaced.
+    if (options.signal?.aborted || !(await isWhole(file, layout.sizeBytes))) throw error;
   }
-  return openFile(folder, (await readIndex(folder)) as Index);
+  return opened(folder, layout);
 }

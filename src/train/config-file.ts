@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import writeFileAtomic from "write-file-atomic";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { FormatError, InputError, NotFoundError, type Problem } from "../errors.ts";
+import { writeFileAtomic } from "../formats/disk.ts";
 import {
   resolveTrainConfig,
   type TrainConfig,

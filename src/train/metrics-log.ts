@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import writeFileAtomic from "write-file-atomic";
+import { writeFileAtomic } from "../formats/disk.ts";
 import type { EvaluationEvent, SamplesEvent, StepEvent } from "./events.ts";
 
 /** The file in a run folder that holds one JSON line per step, evaluation and set of samples. */

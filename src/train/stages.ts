@@ -1,4 +1,4 @@
-import { storing } from "../formats/cache.ts";
+import { storing } from "../formats/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import type { EvaluationEvent, PlanEvent, StoppedEvent, TrainEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";

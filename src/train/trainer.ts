@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { previewExample } from "../data/encode.ts";
-import { storing } from "../formats/cache.ts";
+import { storing } from "../formats/disk.ts";
 import { openBase } from "../models/base-model.ts";
 import { realTokens } from "../peft/virtual-tokens.ts";
 import { openRuntime } from "../runtime/runtime.ts";

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, NetworkError } from "../../src/errors.ts";
-import { cacheFolder, storing, writeFileAtomic } from "../../src/formats/cache.ts";
+import { cacheFolder } from "../../src/formats/cache.ts";
 import { type ByteSource, type DownloadOptions, downloadTo } from "../../src/formats/download.ts";
+import { failure } from "./fixtures.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -15,15 +16,6 @@ afterEach(async () => {
   vi.unstubAllEnvs();
   await rm(folder, { recursive: true, force: true });
 });
-
-async function failure(run: Promise<unknown>): Promise<Error> {
-  return run.then(
-    () => {
-      throw new Error("nothing was thrown");
-    },
-    (error) => error,
-  );
-}
 
 describe("cacheFolder", () => {
   it("is the option, then LOWRANK_CACHE, then the platform's", () => {
@@ -41,38 +33,6 @@ describe("cacheFolder", () => {
     vi.stubEnv("XDG_CACHE_HOME", folder);
     expect(cacheFolder()).toBe(join(folder, "lowrank"));
   });
-});
-
-describe("writeFileAtomic", () => {
-  it("makes folders, replaces, and leaves nothing else", async () => {
-    const path = join(folder, "a", "b.txt");
-    await writeFileAtomic(path, "one");
-    await writeFileAtomic(path, new Uint8Array([50]));
-    expect(await readFile(path, "utf8")).toBe("2");
-    expect(await readdir(join(folder, "a"))).toEqual(["b.txt"]);
-  });
-
-  it("says what the disk refused", async () => {
-    await writeFile(join(folder, "file"), "");
-    const error = await failure(writeFileAtomic(join(folder, "file", "x"), "y"));
-    expect(error).toMatchObject({ code: "storage" });
-    expect(error.message).toMatch(/cannot write .*x: a part of the path is a file/);
-    const full = await failure(
-      storing("/x", async () => {
-        throw Object.assign(new Error("boom"), { code: "ENOSPC" });
-      }),
-    );
-    expect(full.message).toBe("cannot write /x: no space left on the disk");
-  });
-
-  it.skipIf(process.platform === "win32" || process.getuid?.() === 0)(
-    "names a folder it may not write",
-    async () => {
-      await chmod(folder, 0o500);
-      expect((await failure(writeFileAtomic(join(folder, "x"), "y"))).message).toMatch(/no permission/);
-      await chmod(folder, 0o700);
-    },
-  );
 });
 
 describe("downloadTo", () => {

@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { LowrankError } from "../../src/errors.ts";
 import { openModel } from "../../src/formats/open-model.ts";
+import { familyOf } from "../../src/models/families.ts";
+import { moduleWeights } from "../../src/models/family.ts";
+import { checkWeights } from "../../src/models/weight-file.ts";
 import { type Random, random } from "../../src/tensor/random.ts";
 import { FIXTURES, temporaryFolder } from "./fixtures.ts";
 
@@ -16,12 +19,14 @@ function damaged(bytes: Buffer, generator: Random): Buffer {
   return copy;
 }
 
-/** Opens a model and reads all of it: an error of ours, or nothing. */
+/** Opens a model and reads all of it, as loading does: an error of ours, or nothing. */
 async function outcome(path: string): Promise<unknown> {
   try {
     const source = await openModel(path);
     try {
-      for (const weight of source.weights) await weight.read();
+      const { modules } = familyOf(source.config.family);
+      const specs = modules(source.config).flatMap(moduleWeights);
+      for (const weight of checkWeights(source, specs)) await weight.read();
     } finally {
       await source.close();
     }

@@ -11,6 +11,7 @@ import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from ".
 import { type DatasetOptions, fetchDataset } from "../../src/formats/hub-dataset.ts";
 import type { HubOptions } from "../../src/formats/hub-repo.ts";
 import type { Progress } from "../../src/formats/model-source.ts";
+import { failure } from "./fixtures.ts";
 import { COMMIT, contentId, type FakeFile, type FakeHub, startHub } from "./hub-server.ts";
 
 let hub: FakeHub;
@@ -44,15 +45,6 @@ const model: Record<string, FakeFile> = {
 };
 const id: HubId = { name: "org/tiny", revision: null, file: null };
 const storage = (): string => join(cache, "models--org--tiny");
-
-async function failure(run: Promise<unknown>): Promise<Error> {
-  return run.then(
-    () => {
-      throw new Error("nothing was thrown");
-    },
-    (error) => error,
-  );
-}
 
 describe("parseHubId", () => {
   it.each([

@@ -11,6 +11,7 @@ import { rankOf } from "../../src/formats/peft-targets.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { writeSafetensors } from "../../src/formats/safetensors-write.ts";
 import { floats } from "../../src/tensor/tensor.ts";
+import { failure } from "./fixtures.ts";
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/peft/${name}`, import.meta.url));
 const READABLE = ["qv", "patterns", "bias-all", "saved-head", "embeddings", "gpt2", "all-linear"];
@@ -20,15 +21,6 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "lowrank-peft-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-async function failure(run: Promise<unknown>): Promise<Error> {
-  return run.then(
-    () => {
-      throw new Error("nothing was thrown");
-    },
-    (error) => error,
-  );
-}
 
 async function keysOf(dir: string): Promise<[string, readonly number[]][]> {
   const file = await openSafetensors(join(dir, "adapter_model.safetensors"));

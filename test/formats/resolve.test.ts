@@ -9,6 +9,7 @@ import type { Progress } from "../../src/formats/model-source.ts";
 import { cachedPackaged, fetchPackaged, packagedPath } from "../../src/formats/package-source.ts";
 import { type ResolveOptions, resolveAdapter, resolveModel } from "../../src/formats/resolve.ts";
 import { openZipMember } from "../../src/formats/zip.ts";
+import { failure } from "./fixtures.ts";
 import { COMMIT, type FakeHub, startHub } from "./hub-server.ts";
 import { type ZipInput, zip } from "./zip-writer.ts";
 
@@ -23,15 +24,6 @@ afterEach(async () => {
   vi.unstubAllEnvs();
   await rm(folder, { recursive: true, force: true });
 });
-
-async function failure(run: Promise<unknown>): Promise<Error> {
-  return run.then(
-    () => {
-      throw new Error("nothing was thrown");
-    },
-    (error) => error,
-  );
-}
 
 const content = randomBytes(50_000);
 const packaged: PackagedFile = {

@@ -43,7 +43,7 @@ test.each([
     const error: unknown = await runAll({ ...statefulRun(lab, "run"), evalEvery: null }).catch((e) => e);
     expect(error).toBeInstanceOf(TrainingError);
     expect(String(error)).toMatch(
-      /the checkpoint of step 6 was not written: .*\(ENOSPC\); stopped, the checkpoint of step 3 is kept/,
+      /the checkpoint of step 6 was not written: .*: no space left on the disk; stopped, the checkpoint of step 3 is kept/,
     );
     const { checkpoint, damaged } = await newestCheckpoint(lab.path("run"));
     expect(checkpoint?.progression.step).toBe(3);

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import writeFileAtomic from "write-file-atomic";
+import { writeFileAtomic } from "../../formats/disk.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
