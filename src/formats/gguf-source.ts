@@ -1,10 +1,11 @@
 import { basename, resolve } from "node:path";
 import { InputError, type Problem } from "../errors.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
+import { ggufArchitecture } from "./architectures/table.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { requireFinite } from "./finite.ts";
 import { type GgufEntry, type GgufFile, type GgufValue, openGguf } from "./gguf.ts";
-import { ggufArchitecture, rebuildHfConfig } from "./gguf-config.ts";
+import { rebuildHfConfig } from "./gguf-config.ts";
 import { rowsFromGguf } from "./gguf-permute.ts";
 import { dequantize, READABLE_TYPES } from "./gguf-quants.ts";
 import { rebuildTokenizer } from "./gguf-tokenizer.ts";
@@ -41,7 +42,7 @@ function weightEntry(gguf: GgufFile, path: string, entry: GgufEntry, heads: numb
 function weightsOf(gguf: GgufFile, config: ModelConfig): WeightEntry[] {
   const problems: Problem[] = [];
   const weights: WeightEntry[] = [];
-  const { permuted } = ggufArchitecture(gguf);
+  const { permuted } = ggufArchitecture(gguf.path, gguf.values.get("general.architecture")).gguf;
   for (const entry of gguf.entries.values()) {
     const { name, type } = entry;
     if (name === ROPE_FREQS) continue;

@@ -1,4 +1,5 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { ggufArchitecture } from "./architectures/table.ts";
 import {
   addedTokensOf,
   bosTemplate,
@@ -73,19 +74,13 @@ const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
   "deepseek-r1-qwen": qwen2,
 };
 
-/** Where a file does not name its pre-tokenizer (files of before 2024-05, or "default"): that of the architecture. */
-const BY_ARCHITECTURE: Readonly<Record<string, PreTokenizer>> = { qwen2, qwen3: qwen2 };
-
 function preTokenizerOf({ pre, architecture, path }: GgufVocabulary): PreTokenizer {
-  if (pre === null || pre === "default" || pre === "") {
-    return Object.hasOwn(BY_ARCHITECTURE, architecture)
-      ? (BY_ARCHITECTURE[architecture] as PreTokenizer)
-      : gpt2Style;
-  }
-  const known = Object.hasOwn(PRE_TOKENIZERS, pre) ? PRE_TOKENIZERS[pre] : undefined;
+  const isNamed = pre !== null && pre !== "default" && pre !== "";
+  const name = isNamed ? pre : ggufArchitecture(path, architecture).gguf.preTokenizer;
+  const known = Object.hasOwn(PRE_TOKENIZERS, name) ? PRE_TOKENIZERS[name] : undefined;
   if (known) return known;
   throw new UnsupportedError(
-    `${path}: pre-tokenizer "${pre}" is not supported; known: ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
+    `${path}: pre-tokenizer "${name}" is not supported; known: ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
   );
 }
 

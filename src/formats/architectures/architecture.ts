@@ -1,0 +1,77 @@
+import type { Fields } from "../fields.ts";
+import type { GgufFile } from "../gguf.ts";
+import type { ModelConfig } from "../model-source.ts";
+
+/** A model architecture as the outside world knows it: what transformers and llama.cpp call it and its parts. */
+export interface Architecture {
+  /** Class in transformers. */
+  readonly name: string;
+  /** `model_type` in transformers. */
+  readonly modelType: string;
+  /** Our model family; architectures of one family share their names. */
+  readonly family: string;
+  readonly names: Naming;
+  /** Translates config.json. What is missing or wrong is collected in `config`. */
+  readonly parse: (config: Fields) => ParsedConfig;
+  /** null where GGUF files know it under another architecture's name (Mistral is llama there), or not at all. */
+  readonly gguf: GgufArchitecture | null;
+}
+
+/** A configuration but for what the architecture itself says. */
+export type ParsedConfig = Omit<ModelConfig, "family" | "architecture">;
+
+/** An architecture in GGUF files. */
+export interface GgufArchitecture {
+  /** `general.architecture`, which is also the prefix of its keys. */
+  readonly name: string;
+  /** Q and K are stored with rows in interleaved order (`gguf-permute.ts`). */
+  readonly permuted: boolean;
+  /** `tokenizer.ggml.pre` of files that do not name it (of before 2024-05, or "default"). */
+  readonly preTokenizer: string;
+  /** The keys of config.json that are the architecture's own. What is missing or wrong is collected in `keys`. */
+  readonly configOf: (gguf: GgufFile, keys: Fields, prefix: string) => HfConfig | Promise<HfConfig>;
+}
+
+/** A config.json. */
+export type HfConfig = Readonly<Record<string, unknown>>;
+
+/** What the modules are called. */
+export interface Naming {
+  readonly rows: readonly NameRow[];
+  /** Prefix of the base model inside the language model; checkpoints of the bare base model lack it. */
+  readonly basePrefix: string;
+  /** Buffers that old checkpoints carry and no model needs. */
+  readonly ignored: RegExp;
+}
+
+/** One module of a model by its three names; `{i}` stands for the layer. */
+export interface NameRow {
+  readonly ours: string;
+  /** Module path in transformers, as PEFT sees it. */
+  readonly hf: string;
+  readonly gguf: string;
+  /** Stored as Conv1D in transformers: [in, out] instead of [out, in]. */
+  readonly transposed?: true;
+}
+
+/** More layers than any model has: a damaged count must not make us list weights without end. */
+export const LAYER_LIMIT = 2000;
+
+const ACTIVATIONS: Readonly<Record<string, ModelConfig["activation"]>> = {
+  silu: "silu",
+  swish: "silu",
+  gelu: "gelu",
+  gelu_new: "gelu-tanh",
+  gelu_fast: "gelu-tanh",
+  gelu_pytorch_tanh: "gelu-tanh",
+  relu: "relu",
+};
+
+/** The activation function under a key of config.json. */
+export function activationOf(config: Fields, key: string, fallback: string): ModelConfig["activation"] {
+  const name = config.text(key, fallback);
+  const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
+  if (activation) return activation;
+  config.problem(key, `activation "${name}" is not supported, known: ${Object.keys(ACTIVATIONS).join(", ")}`);
+  return "silu";
+}

@@ -1,0 +1,51 @@
+import type { Fields } from "../fields.ts";
+import type { GgufFile } from "../gguf.ts";
+import { ropeScalingOfFreqs } from "../gguf-rope.ts";
+import type { HfConfig } from "./architecture.ts";
+
+/** `rope.scaling.*` of the keys in transformers' terms; unknown types are passed on to be refused by name there. */
+function ropeScalingOfKeys(keys: Fields, prefix: string): HfConfig | null {
+  const type = keys.text(`${prefix}.rope.scaling.type`, "none");
+  if (type !== "none") return { rope_type: type, factor: keys.positive(`${prefix}.rope.scaling.factor`, 1) };
+  const linear = keys.positive(`${prefix}.rope.scale_linear`, 1);
+  return linear === 1 ? null : { rope_type: "linear", factor: linear };
+}
+
+function headDimOf(keys: Fields, prefix: string, hiddenSize: number, headCount: number): number {
+  const rotated = keys.count(`${prefix}.rope.dimension_count`, hiddenSize / headCount);
+  const headDim = keys.count(`${prefix}.attention.key_length`, rotated);
+  if (rotated !== headDim)
+    keys.problem(
+      `${prefix}.rope.dimension_count`,
+      `rotating ${rotated} of ${headDim} dimensions is not supported`,
+    );
+  if (keys.count(`${prefix}.attention.value_length`, headDim) !== headDim)
+    keys.problem(
+      `${prefix}.attention.value_length`,
+      `differs from the key length ${headDim}, which is not supported`,
+    );
+  return headDim;
+}
+
+/** The keys of config.json that llama and its relatives share, `head_dim` always among them. */
+export async function llamaLikeConfig(gguf: GgufFile, keys: Fields, prefix: string): Promise<HfConfig> {
+  const hiddenSize = keys.count(`${prefix}.embedding_length`);
+  const headCount = keys.count(`${prefix}.attention.head_count`);
+  const headDim = headDimOf(keys, prefix, hiddenSize, headCount);
+  const theta = keys.positive(`${prefix}.rope.freq_base`, 10_000);
+  if (keys.raw(`${prefix}.expert_count`) !== undefined && keys.raw(`${prefix}.expert_count`) !== 0)
+    keys.problem(`${prefix}.expert_count`, "mixtures of experts are not supported");
+  return {
+    head_dim: headDim,
+    hidden_act: "silu",
+    hidden_size: hiddenSize,
+    intermediate_size: keys.count(`${prefix}.feed_forward_length`),
+    max_position_embeddings: keys.count(`${prefix}.context_length`),
+    num_attention_heads: headCount,
+    num_hidden_layers: keys.count(`${prefix}.block_count`),
+    num_key_value_heads: keys.count(`${prefix}.attention.head_count_kv`, headCount),
+    rms_norm_eps: keys.positive(`${prefix}.attention.layer_norm_rms_epsilon`),
+    rope_theta: theta,
+    rope_scaling: (await ropeScalingOfFreqs(gguf, theta, headDim)) ?? ropeScalingOfKeys(keys, prefix),
+  };
+}

@@ -1,0 +1,48 @@
+import { UnsupportedError } from "../../errors.ts";
+import type { Architecture, GgufArchitecture, Naming } from "./architecture.ts";
+import { gpt2 } from "./gpt2.ts";
+import { llama, mistral } from "./llama.ts";
+import { qwen2, qwen3 } from "./qwen.ts";
+
+/** Every architecture that can be opened. */
+const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, gpt2];
+
+const listed = (names: readonly string[]): string => [...new Set(names)].join(", ");
+
+/** The architecture that config.json names; by `model_type` where it names none.
+ *  @throws UnsupportedError listing the known ones. */
+export function hfArchitecture(file: string, named: readonly string[], modelType: unknown): Architecture {
+  const known =
+    ARCHITECTURES.find(({ name }) => named.includes(name)) ??
+    ARCHITECTURES.find((a) => named.length === 0 && a.modelType === modelType);
+  if (known) return known;
+  const got = named.length > 0 ? named.join(", ") : `model_type ${JSON.stringify(modelType ?? null)}`;
+  throw new UnsupportedError(
+    `${file}: architecture ${got} is not supported; known: ${listed(ARCHITECTURES.map((a) => a.name))}`,
+  );
+}
+
+/** The architecture of a GGUF file by its `general.architecture`.
+ *  @throws UnsupportedError listing the known ones. */
+export function ggufArchitecture(
+  file: string,
+  name: unknown,
+): Architecture & { readonly gguf: GgufArchitecture } {
+  for (const architecture of ARCHITECTURES) {
+    const { gguf } = architecture;
+    if (gguf?.name === name && gguf) return { ...architecture, gguf };
+  }
+  throw new UnsupportedError(
+    `${file}: architecture ${JSON.stringify(name ?? null)} is not supported; known: ` +
+      listed(ARCHITECTURES.flatMap((a) => a.gguf?.name ?? [])),
+  );
+}
+
+/** Names of a model family. @throws UnsupportedError listing the known ones. */
+export function namesOf(family: string): Naming {
+  const names = ARCHITECTURES.find((a) => a.family === family)?.names;
+  if (names) return names;
+  throw new UnsupportedError(
+    `no tensor names are known for the model family "${family}"; known: ${listed(ARCHITECTURES.map((a) => a.family))}`,
+  );
+}
