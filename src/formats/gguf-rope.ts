@@ -1,5 +1,6 @@
 import { FormatError } from "../errors.ts";
 import type { GgufFile } from "./gguf.ts";
+import { rotaryFrequencies } from "./rope.ts";
 
 /** Llama 3.1's constants, which every known model of that scaling uses; only the factor differs. */
 const LOW_FREQ_FACTOR = 1;
@@ -8,14 +9,20 @@ const ORIGINAL_MAX_POSITIONS = 8192;
 /** The factors are stored as float32 of a short computation; a wrong constant is off by several percent. */
 const RELATIVE_TOLERANCE = 1e-3;
 
-/** Divisor of one rotary frequency under Llama 3.1's scaling, as converters to GGUF compute it. */
-function llama3Divisor(frequency: number, factor: number): number {
-  const wavelength = (2 * Math.PI) / frequency;
-  const turns = ORIGINAL_MAX_POSITIONS / wavelength;
-  if (turns > HIGH_FREQ_FACTOR) return 1;
-  if (turns < LOW_FREQ_FACTOR) return factor;
-  const smooth = (turns - LOW_FREQ_FACTOR) / (HIGH_FREQ_FACTOR - LOW_FREQ_FACTOR);
-  return 1 / ((1 - smooth) / factor + smooth);
+/** The divisors are those of Llama 3.1's scaling. */
+function isLlama3(divisors: Float32Array, theta: number, headDim: number, factor: number): boolean {
+  if (divisors.length !== headDim / 2) return false;
+  const constants = {
+    lowFreqFactor: LOW_FREQ_FACTOR,
+    highFreqFactor: HIGH_FREQ_FACTOR,
+    originalMaxPositions: ORIGINAL_MAX_POSITIONS,
+  };
+  const plain = rotaryFrequencies({ theta, scaling: { kind: "none" } }, headDim);
+  const scaled = rotaryFrequencies({ theta, scaling: { kind: "llama3", factor, ...constants } }, headDim);
+  return divisors.every((divisor, i) => {
+    const expected = (plain[i] as number) / (scaled[i] as number);
+    return Math.abs(divisor - expected) <= RELATIVE_TOLERANCE * expected;
+  });
 }
 
 /** The `rope_scaling` of config.json that a `rope_freqs.weight` tensor ([headDim / 2] frequency divisors) amounts to;
@@ -29,11 +36,7 @@ export async function ropeScalingOfFreqs(
   if (!gguf.entries.has("rope_freqs.weight")) return null;
   const { data } = await gguf.read("rope_freqs.weight");
   const factor = data.reduce((most, x) => Math.max(most, x), 0);
-  const fits = data.every((x, i) => {
-    const expected = llama3Divisor(theta ** ((-2 * i) / headDim), factor);
-    return Math.abs(x - expected) <= RELATIVE_TOLERANCE * expected;
-  });
-  if (!fits || data.length !== headDim / 2)
+  if (!isLlama3(data, theta, headDim, factor))
     throw new FormatError(
       gguf.path,
       `rope_freqs.weight holds ${data.length} divisors that are not Llama 3.1's rope scaling; no other is supported`,

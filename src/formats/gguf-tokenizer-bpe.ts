@@ -1,12 +1,6 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { ggufArchitecture } from "./architectures/table.ts";
-import {
-  addedTokensOf,
-  bosTemplate,
-  type GgufVocabulary,
-  type RebuiltTokenizer,
-  TokenType,
-} from "./gguf-vocabulary.ts";
+import { type GgufVocabulary, type RebuiltTokenizer, TokenType, tokenizerOf } from "./gguf-vocabulary.ts";
 
 /** How a family of byte-level BPE tokenizers prepares text; `tokenizer.ggml.pre` names it. */
 interface PreTokenizer {
@@ -101,35 +95,25 @@ function mergePairs({ merges, path }: GgufVocabulary): [string, string][] {
  *  get no token. @throws UnsupportedError for an unknown pre-tokenizer; FormatError for broken merges. */
 export function byteLevelTokenizer(vocabulary: GgufVocabulary): RebuiltTokenizer {
   const pre = preTokenizerOf(vocabulary);
-  const { tokens, types, bosId } = vocabulary;
-  const addBos = (vocabulary.addBos ?? pre.addBos) && bosId !== null;
+  const { tokens, types } = vocabulary;
   const used = tokens
     .map((token, id) => [token, id] as const)
     .filter(([, id]) => types[id] !== TokenType.unused);
-  const [first] = pre.steps;
-  return {
-    addBos,
-    json: {
-      version: "1.0",
-      truncation: null,
-      padding: null,
-      added_tokens: addedTokensOf(vocabulary),
-      normalizer: pre.normalizer,
-      pre_tokenizer: pre.steps.length === 1 ? first : { type: "Sequence", pretokenizers: pre.steps },
-      post_processor: addBos && bosId !== null ? bosTemplate(vocabulary, bosId) : byteLevel(true),
-      decoder: { ...byteLevel(true), add_prefix_space: true },
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: null,
-        continuing_subword_prefix: "",
-        end_of_word_suffix: "",
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: pre.ignoreMerges,
-        vocab: Object.fromEntries(used),
-        merges: mergePairs(vocabulary),
-      },
+  return tokenizerOf(vocabulary, {
+    addBos: pre.addBos,
+    normalizer: pre.normalizer,
+    preTokenizer: pre.steps.length === 1 ? pre.steps[0] : { type: "Sequence", pretokenizers: pre.steps },
+    postProcessor: byteLevel(true),
+    decoder: { ...byteLevel(true), add_prefix_space: true },
+    model: {
+      unk_token: null,
+      continuing_subword_prefix: "",
+      end_of_word_suffix: "",
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: pre.ignoreMerges,
+      vocab: Object.fromEntries(used),
+      merges: mergePairs(vocabulary),
     },
-  };
+  });
 }

@@ -1,11 +1,5 @@
 import { FormatError } from "../errors.ts";
-import {
-  addedTokensOf,
-  bosTemplate,
-  type GgufVocabulary,
-  type RebuiltTokenizer,
-  TokenType,
-} from "./gguf-vocabulary.ts";
+import { type GgufVocabulary, type RebuiltTokenizer, TokenType, tokenizerOf } from "./gguf-vocabulary.ts";
 
 interface Merge {
   readonly left: string;
@@ -44,41 +38,31 @@ function derivedMerges(vocabulary: GgufVocabulary): [string, string][] {
 /** tokenizer.json of a SentencePiece BPE vocabulary (`tokenizer.ggml.model` "llama"): ▁ for spaces, one in front, bytes
  *  for characters outside the vocabulary. @throws FormatError without scores. */
 export function sentencePieceTokenizer(vocabulary: GgufVocabulary): RebuiltTokenizer {
-  const { tokens, types, scores, bosId, path, addSpacePrefix } = vocabulary;
+  const { tokens, types, scores, path, addSpacePrefix } = vocabulary;
   if (scores.length === 0)
     throw new FormatError(path, "has a SentencePiece vocabulary without tokenizer.ggml.scores");
-  const unknown = tokens.find((_, id) => types[id] === TokenType.unknown) ?? null;
-  const addBos = (vocabulary.addBos ?? true) && bosId !== null;
   const toMeta = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const fromMeta = { type: "Replace", pattern: { String: "▁" }, content: " " };
   const prefix = addSpacePrefix ? [{ type: "Prepend", prepend: "▁" }] : [];
   const strip = addSpacePrefix ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : [];
-  return {
-    addBos,
-    json: {
-      version: "1.0",
-      truncation: null,
-      padding: null,
-      added_tokens: addedTokensOf(vocabulary),
-      normalizer: { type: "Sequence", normalizers: [...prefix, toMeta] },
-      pre_tokenizer: null,
-      post_processor: addBos && bosId !== null ? bosTemplate(vocabulary, bosId) : null,
-      decoder: {
-        type: "Sequence",
-        decoders: [fromMeta, { type: "ByteFallback" }, { type: "Fuse" }, ...strip],
-      },
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: unknown,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: true,
-        byte_fallback: types.includes(TokenType.byte),
-        ignore_merges: false,
-        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-        merges: derivedMerges(vocabulary),
-      },
+  return tokenizerOf(vocabulary, {
+    addBos: true,
+    normalizer: { type: "Sequence", normalizers: [...prefix, toMeta] },
+    preTokenizer: null,
+    postProcessor: null,
+    decoder: {
+      type: "Sequence",
+      decoders: [fromMeta, { type: "ByteFallback" }, { type: "Fuse" }, ...strip],
     },
-  };
+    model: {
+      unk_token: tokens.find((_, id) => types[id] === TokenType.unknown) ?? null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: types.includes(TokenType.byte),
+      ignore_merges: false,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: derivedMerges(vocabulary),
+    },
+  });
 }

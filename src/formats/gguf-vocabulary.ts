@@ -25,8 +25,20 @@ export interface GgufVocabulary {
 
 /** A rebuilt tokenizer.json, and whether BOS starts every sequence. */
 export interface RebuiltTokenizer {
-  readonly json: Record<string, unknown>;
+  readonly json: Readonly<Record<string, unknown>>;
   readonly addBos: boolean;
+}
+
+/** Parts of a tokenizer.json, in its own terms. */
+export interface TokenizerParts {
+  /** BOS starts sequences where the file does not say. */
+  readonly addBos: boolean;
+  readonly normalizer: unknown;
+  readonly preTokenizer: unknown;
+  /** What follows where BOS is not added. */
+  readonly postProcessor: unknown;
+  readonly decoder: unknown;
+  readonly model: Readonly<Record<string, unknown>>;
 }
 
 function list<T>(gguf: GgufFile, key: string, is: (item: unknown) => item is T): readonly T[] {
@@ -86,8 +98,25 @@ export function readVocabulary(gguf: GgufFile): GgufVocabulary {
   };
 }
 
+/** tokenizer.json of a BPE vocabulary. */
+export function tokenizerOf(vocabulary: GgufVocabulary, parts: TokenizerParts): RebuiltTokenizer {
+  const bos = (vocabulary.addBos ?? parts.addBos) ? vocabulary.bosId : null;
+  const json = {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: addedTokensOf(vocabulary),
+    normalizer: parts.normalizer,
+    pre_tokenizer: parts.preTokenizer,
+    post_processor: bos === null ? parts.postProcessor : bosTemplate(vocabulary, bos),
+    decoder: parts.decoder,
+    model: { type: "BPE", dropout: null, ...parts.model },
+  };
+  return { json, addBos: bos !== null };
+}
+
 /** `added_tokens` of tokenizer.json: control, unknown and user-defined tokens, and BOS and EOS whatever their type. */
-export function addedTokensOf(vocabulary: GgufVocabulary): Record<string, unknown>[] {
+function addedTokensOf(vocabulary: GgufVocabulary): Record<string, unknown>[] {
   const { tokens, types, bosId, eosId } = vocabulary;
   return tokens.flatMap((content, id) => {
     const special =
@@ -98,7 +127,7 @@ export function addedTokensOf(vocabulary: GgufVocabulary): Record<string, unknow
 }
 
 /** Post-processor that puts BOS in front. */
-export function bosTemplate(vocabulary: GgufVocabulary, bosId: number): Record<string, unknown> {
+function bosTemplate(vocabulary: GgufVocabulary, bosId: number): Record<string, unknown> {
   const bos = vocabulary.tokens[bosId] as string;
   const special = (type_id: number) => ({ SpecialToken: { id: bos, type_id } });
   const sequence = (id: string, type_id: number) => ({ Sequence: { id, type_id } });
