@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { storing } from "../formats/disk.ts";
+import { storing, writeAll } from "../formats/disk.ts";
 import { type Value, weight } from "../graph/value.ts";
 import type { WeightLookup } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
@@ -46,7 +46,7 @@ async function writeWeights(
     for (const name of merged.paths) {
       const { data, shape } = await merged.read(name);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      await file.write(bytes, 0, bytes.length, offsetBytes);
+      await writeAll(file, bytes, offsetBytes);
       const place = { fileName, offsetBytes, sizeBytes: 4 * sizeOf(shape) };
       values.set(name, weight(`merged ${name}`, shape, place));
       offsetBytes += Math.ceil(bytes.length / PAGE_BYTES) * PAGE_BYTES;
