@@ -1,24 +1,24 @@
-import {
-  adapterParameters,
-  createDecoder,
-  createEvaluationEngine,
-  encodeDataset,
-  loadDataset,
-  lora,
-  openRuntime,
-  readAdapter,
-} from "./lowrank.mjs";
+import { fileURLToPath } from "node:url";
+import { encodeDataset, evaluate, loadDataset, loadModel } from "./lowrank.mjs";
 
 export const MODEL = "smollm2-135m";
 export const DATA = "shell-recipes";
-export const MAX_LENGTH = 512;
+const MAX_LENGTH = 512;
 
-/** The bundled data as token ids: { train, test }, each a list of { ids, isLabel, index }. */
+/** The files of the bundled data. */
+export const FILES = Object.fromEntries(
+  ["train", "test"].map((split) => [
+    split,
+    fileURLToPath(new URL(`../../data/${DATA}/${split}.jsonl`, import.meta.url)),
+  ]),
+);
+
+/** The bundled data as a model's tokens: { train, test }, lists of { ids, isLabel, index } in the order of the files. */
 export async function encodedData({ tokenizer, template, eosIds }) {
   const data = await loadDataset({ source: DATA });
   const encode = (rows) =>
     encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength: MAX_LENGTH }).examples;
-  return { rows: { train: data.train, test: data.test }, train: encode(data.train), test: encode(data.test) };
+  return { train: encode(data.train), test: encode(data.test) };
 }
 
 /** An example as the Python side reads it. */
@@ -26,58 +26,46 @@ export function plainRow({ ids, isLabel }) {
   return { ids: Array.from(ids), labels: Array.from(isLabel) };
 }
 
-/** Opens an adapter folder on the base; calls `use` with a runtime that holds its parameters, scaled by `scale`. */
-async function withAdapter(base, folder, scale, use) {
-  const file = await readAdapter(folder);
-  const method = lora(file.config, base.config.family, base.modules);
-  const theta = adapterParameters(method, base.config.family, file, folder).map((x) => x * scale);
-  const runtime = openRuntime();
-  const { config, family, modules, frozen } = base;
-  const shared = { positionCount: MAX_LENGTH, rowTokens: MAX_LENGTH };
-  const model = { config, family, modules, frozen, methods: [method], ...shared };
+async function withModel(adapter, use) {
+  const model = await loadModel({ model: MODEL, contextLength: MAX_LENGTH, ...(adapter ? { adapter } : {}) });
   try {
-    await runtime.put({ theta: { dtype: "float32", shape: [theta.length], data: theta } });
-    return await use(runtime, model);
+    return await use(model);
   } finally {
-    await runtime.close();
+    await model.close();
   }
 }
 
-/** Label loss of every example, [{ loss: Σ nats, labels }]. `isBase`: the adapter's parameters are set to zero. */
-export function scoreRows(base, folder, examples, { isBase = false } = {}) {
-  return withAdapter(base, folder, isBase ? 0 : 1, async (runtime, model) => {
-    const engine = await createEvaluationEngine(runtime, model, base.weights.folder, 1, MAX_LENGTH);
-    const scores = [];
-    for (const example of examples) {
-      const { loss, labelTokens } = await engine.evaluate([example]);
-      scores.push({ loss: loss * labelTokens, labels: labelTokens });
-    }
-    return scores;
-  });
-}
-
-/** Next-token logits at every position of every prompt: `visit(prompt, position, logits [V])`. The prompts go token by
- *  token through the key-value cache, side by side. */
-export function everyLogits(base, folder, prompts, visit) {
-  return withAdapter(base, folder, 1, async (runtime, model) => {
-    const decoder = await createDecoder(runtime, model, base.weights.folder);
-    const longest = Math.max(...prompts.map((p) => p.length));
-    for (let t = 0; t < longest; t++) {
-      const tokens = prompts.map((p) => p[t] ?? 0);
-      const rows = t === 0 ? await decoder.start(tokens.map((id) => [id])) : await decoder.next(tokens);
-      rows.forEach((logits, i) => {
-        if (t < prompts[i].length) visit(i, t, logits);
+/** Logits of an adapter at every position of every sequence: `visit(sequence, position, logits [V])`. */
+export function everyLogits(adapter, sequences, visit) {
+  return withModel(adapter, async (model) => {
+    for (const [i, ids] of sequences.entries())
+      (await model.logits(ids)).forEach((logits, t) => {
+        visit(i, t, logits);
       });
-    }
   });
 }
 
-/** Logits after each whole prompt, read in one pass: `visit(prompt, logits [V])`. */
-export function lastLogits(base, folder, prompts, visit) {
-  return withAdapter(base, folder, 1, async (runtime, model) => {
-    const decoder = await createDecoder(runtime, model, base.weights.folder);
-    (await decoder.start(prompts)).forEach((logits, i) => {
-      visit(i, logits);
-    });
+function logSumExp(logits) {
+  const max = logits.reduce((a, b) => Math.max(a, b));
+  return max + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - max), 0));
+}
+
+/** Label loss of every example with an adapter (null: the base), [{ loss: Σ nats, labels }], from the logits in double precision. */
+export async function scoreRows(adapter, examples) {
+  const scores = examples.map(() => ({ loss: 0, labels: 0 }));
+  const sequences = examples.map(({ ids }) => Array.from(ids));
+  await everyLogits(adapter, sequences, (i, t, logits) => {
+    if (examples[i].isLabel[t + 1] !== 1) return;
+    scores[i].loss += logSumExp(logits) - logits[sequences[i][t + 1]];
+    scores[i].labels++;
   });
+  return scores;
+}
+
+/** Nats per label token of the test rows, as `lowrank evaluate` gives them. */
+export async function evaluatedLoss(adapter) {
+  let loss = null;
+  for await (const event of evaluate({ model: MODEL, data: [DATA], ...(adapter ? { adapter } : {}) }))
+    if (event.type === "result") loss = event.loss;
+  return loss;
 }

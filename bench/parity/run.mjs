@@ -5,9 +5,9 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { batchOrder, encodeChat, hfTensorName, moduleWeights, openBase, train } from "../lib/lowrank.mjs";
+import { batchOrder, openBase, train } from "../lib/lowrank.mjs";
 import { describeMachine } from "../lib/machine.mjs";
-import { DATA, encodedData, everyLogits, lastLogits, MODEL, plainRow } from "../lib/model.mjs";
+import { DATA, encodedData, everyLogits, MODEL, plainRow } from "../lib/model.mjs";
 import { findPeers, run, withWorkFolder } from "../lib/peers.mjs";
 import { parityReport } from "./report.mjs";
 
@@ -58,21 +58,20 @@ async function trainThere(peers, work, first, examples) {
   return { steps, trainable, adapter: join(output, "adapter") };
 }
 
-/** Every weight of the model that lowrank opens against the Hugging Face folder, by sha256 of its float32 bytes. */
+function sha256({ data }) {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** The weights that lowrank opens against those of the Hugging Face folder, by sha256 of their float32 bytes. Names differ;
+ *  that each is in its place shows in the losses. */
 async function compareWeights(peers, work, base) {
   const path = join(work, "weights.json");
   await run(peers.python, [SIDE, "weights", peers.model, path]);
-  const theirs = await readJson(path);
+  const theirs = new Set(Object.values(await readJson(path)));
   const different = [];
-  const names = base.modules.flatMap(moduleWeights).map((weight) => weight.path);
-  for (const name of names) {
-    const { data } = await base.weights.read(name);
-    const own = createHash("sha256")
-      .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-      .digest("hex");
-    const hf = hfTensorName(base.config.family, name);
-    if (theirs[hf] !== own) different.push(hf);
-  }
+  const names = base.source.weights.map((weight) => weight.path);
+  for (const name of names) if (!theirs.has(sha256(await base.weights.read(name)))) different.push(name);
   return { tensors: names.length, different };
 }
 
@@ -87,36 +86,28 @@ function compareLogits(ours, theirs) {
   return { max, isSameTop: here === there };
 }
 
-/** Logits of an adapter in lowrank against PEFT's, over every position of the prompts and after whole prompts. */
-async function compareAdapter(peers, work, base, adapter, prompts) {
+/** Logits of an adapter in lowrank against PEFT's at every position of the prompts. */
+async function compareAdapter(peers, work, { adapter, prompts, vocabSize }) {
   const [asked, file] = [join(work, "prompts.json"), join(work, "logits.f32")];
   await writeFile(asked, JSON.stringify(prompts));
   await run(peers.python, [SIDE, "logits", peers.model, adapter, asked, file]);
   const bytes = await readFile(file);
-  const all = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  const vocab = base.config.vocabSize;
-  const starts = prompts.map((_, i) => prompts.slice(0, i).reduce((n, p) => n + p.length, 0));
-  const theirs = (prompt, t) => all.subarray((starts[prompt] + t) * vocab, (starts[prompt] + t + 1) * vocab);
-  const result = { positions: 0, maxDifference: 0, sameTop: 0, lastMaxDifference: 0 };
-  await everyLogits(base, adapter, prompts, (i, t, logits) => {
-    const { max, isSameTop } = compareLogits(logits, theirs(i, t));
-    result.positions++;
+  const theirs = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const result = { positions: 0, maxDifference: 0, sameTop: 0 };
+  await everyLogits(adapter, prompts, (_prompt, _position, logits) => {
+    const from = vocabSize * result.positions++;
+    const { max, isSameTop } = compareLogits(logits, theirs.subarray(from, from + vocabSize));
     result.sameTop += isSameTop ? 1 : 0;
     result.maxDifference = Math.max(result.maxDifference, max);
-  });
-  await lastLogits(base, adapter, prompts, (i, logits) => {
-    const { max } = compareLogits(logits, theirs(i, prompts[i].length - 1));
-    result.lastMaxDifference = Math.max(result.lastMaxDifference, max);
   });
   return result;
 }
 
-function testPrompts(base, rows) {
-  const every = Math.floor(rows.length / PROMPTS);
-  return Array.from({ length: PROMPTS }, (_, i) => {
-    const messages = rows[i * every].row.messages.slice(0, -1);
-    return encodeChat(base.tokenizer, base.template, messages, { addGenerationPrompt: true }).ids;
-  });
+/** Test rows up to their first label: what a user asks, with the header of the answer. */
+function testPrompts(examples) {
+  const every = Math.floor(examples.length / PROMPTS);
+  const chosen = Array.from({ length: PROMPTS }, (_, i) => examples[i * every]);
+  return chosen.map(({ ids, isLabel }) => Array.from(ids.subarray(0, isLabel.indexOf(1))));
 }
 
 function compareSteps(here, there) {
@@ -136,11 +127,11 @@ async function compare(peers, work) {
   const weights = await compareWeights(peers, work, base);
   const here = await trainHere(work);
   const there = await trainThere(peers, work, here.first, data.train);
-  const prompts = testPrompts(base, data.rows.test);
+  const asked = { prompts: testPrompts(data.test), vocabSize: base.config.vocabSize };
   say("logits of the adapter trained here, in PEFT");
-  const ownAdapter = await compareAdapter(peers, work, base, here.adapter, prompts);
+  const ownAdapter = await compareAdapter(peers, work, { adapter: here.adapter, ...asked });
   say("logits of the adapter trained by PEFT, here");
-  const peftAdapter = await compareAdapter(peers, work, base, there.adapter, prompts);
+  const peftAdapter = await compareAdapter(peers, work, { adapter: there.adapter, ...asked });
   const steps = compareSteps(here.steps, there.steps);
   return {
     settings: { ...SETTINGS, steps: STEPS, batch: BATCH, prompts: PROMPTS },

@@ -12,14 +12,23 @@ export function averages(rows, batchSize = 8) {
   return { tokens: sum(rows, "loss") / sum(rows, "labels"), batches: weighted / rows.length };
 }
 
-/** Rows {ids, labels} of two sides, one by one. */
-export function compareRows(ours, theirs) {
+/** The part in which two lists differ: [of the first, of the second]. */
+function differingPart(a, b) {
+  const shorter = Math.min(a.length, b.length);
+  let start = 0;
+  while (start < shorter && a[start] === b[start]) start++;
+  let end = 0;
+  while (end < shorter - start && a.at(-1 - end) === b.at(-1 - end)) end++;
+  return [a.slice(start, a.length - end), b.slice(start, b.length - end)];
+}
+
+/** Rows {ids, labels} of two sides, one by one; `token` names an id. */
+export function compareRows(ours, theirs, token) {
   const different = ours.flatMap((row, i) => {
     const other = theirs[i] ?? { ids: [], labels: [] };
-    const ids = `${row.ids}` === `${other.ids}`;
-    return ids && `${row.labels}` === `${other.labels}`
-      ? []
-      : [{ row: i, sameIds: ids, ours: row, theirs: other }];
+    const parts = differingPart(row.ids, other.ids).map((ids) => ids.map(token));
+    const isSame = `${row.ids}` === `${other.ids}` && `${row.labels}` === `${other.labels}`;
+    return isSame ? [] : [{ row: i + 1, ours: parts[0], theirs: parts[1] }];
   });
   const count = (rows) => rows.reduce((n, row) => n + row.labels.reduce((a, b) => a + b, 0), 0);
   return { rows: [ours.length, theirs.length], labels: [count(ours), count(theirs)], different };

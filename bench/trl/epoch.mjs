@@ -4,9 +4,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { findBundled, openBase } from "../lib/lowrank.mjs";
+import { openBase } from "../lib/lowrank.mjs";
 import { describeMachine } from "../lib/machine.mjs";
-import { DATA, encodedData, MODEL, plainRow, scoreRows } from "../lib/model.mjs";
+import { encodedData, evaluatedLoss, FILES, MODEL, plainRow, scoreRows } from "../lib/model.mjs";
 import { findPeers, run, withWorkFolder } from "../lib/peers.mjs";
 import { averages, compareRows } from "./averages.mjs";
 import { epochReport } from "./epoch-report.mjs";
@@ -16,8 +16,15 @@ const readJson = async (path) => JSON.parse(await readFile(path, "utf8"));
 const say = (text) => process.stderr.write(`${text}\n`);
 
 function sft(peers, work, ...options) {
-  const { train, test } = findBundled(DATA).files;
-  return run(peers.python, [SFT, peers.model, train, test, "--work", join(work, "trl"), ...options]);
+  return run(peers.python, [
+    SFT,
+    peers.model,
+    FILES.train,
+    FILES.test,
+    "--work",
+    join(work, "trl"),
+    ...options,
+  ]);
 }
 
 async function trlRun(peers, work, given) {
@@ -42,15 +49,15 @@ async function lowrankRun(work, adapter) {
 }
 
 /** TRL's tokens and labels of every row beside lowrank's. */
-async function rowsOf(peers, work, data) {
+async function rowsOf(peers, work, base, data) {
   const path = join(work, "rows.json");
   await sft(peers, work, "--rows", path);
   const theirs = await readJson(path);
   const ours = { train: data.train.map(plainRow), test: data.test.map(plainRow) };
-  const compared = {
-    train: compareRows(ours.train, theirs.train),
-    test: compareRows(ours.test, theirs.test),
-  };
+  const token = (id) => base.tokenizer.token(id) ?? `id ${id}`;
+  const compared = Object.fromEntries(
+    ["train", "test"].map((split) => [split, compareRows(ours[split], theirs[split], token)]),
+  );
   return { ours, theirs, compared };
 }
 
@@ -61,19 +68,22 @@ async function scoreInPython(peers, work, adapter, rows) {
   return readJson(answered);
 }
 
-/** One model's test losses: evaluated by lowrank, by PyTorch on the same rows, and by PyTorch on TRL's rows. */
-async function evaluations(peers, work, base, data, rows, adapter, isBase) {
-  const inPython = (asked) => scoreInPython(peers, work, isBase ? "-" : adapter, asked);
-  const scores = [
-    ["lowrank", "lowrank's", await scoreRows(base, adapter, data.test, { isBase })],
-    ["PyTorch", "lowrank's", await inPython(rows.ours.test)],
-    ["PyTorch", "TRL's", await inPython(rows.theirs.test)],
+/** One model's test losses (`adapter` null: the base): by lowrank, by PyTorch on the same rows, and by PyTorch on TRL's. */
+async function testLosses(peers, work, data, rows, adapter) {
+  const { ours, theirs, compared } = rows;
+  const others = compared.test.different.map(({ row }) => row - 1);
+  const asked = [...ours.test, ...others.map((i) => theirs.test[i])];
+  const answers = await scoreInPython(peers, work, adapter ?? "-", asked);
+  const same = answers.slice(0, ours.test.length);
+  const trl = same.map((score, i) => (others.includes(i) ? answers[same.length + others.indexOf(i)] : score));
+  const own = await scoreRows(adapter, data.test);
+  const largestRowDifference = Math.max(...own.map((s, i) => Math.abs(s.loss - same[i].loss) / s.labels));
+  const table = [
+    { by: "lowrank", tokensOf: "lowrank's", ...averages(own) },
+    { by: "PyTorch", tokensOf: "lowrank's", ...averages(same) },
+    { by: "PyTorch", tokensOf: "TRL's", ...averages(trl) },
   ];
-  const largest = Math.max(
-    ...scores[0][2].map((own, i) => Math.abs(own.loss - scores[1][2][i].loss) / own.labels),
-  );
-  const table = scores.map(([by, tokensOf, list]) => ({ by, tokensOf, ...averages(list) }));
-  return { table, largestRowDifference: largest };
+  return { table, largestRowDifference, evaluated: await evaluatedLoss(adapter) };
 }
 
 async function compare(peers, work, given) {
@@ -82,16 +92,12 @@ async function compare(peers, work, given) {
   const lowrank = await lowrankRun(work, given["lowrank-adapter"]);
   const base = await openBase(MODEL);
   const data = await encodedData(base);
-  const rows = await rowsOf(peers, work, data);
-  const models = {
-    before: [lowrank.adapter, true],
-    "after TRL": [trl.adapter],
-    "after lowrank": [lowrank.adapter],
-  };
+  const rows = await rowsOf(peers, work, base, data);
+  const models = { before: null, "after TRL": trl.adapter, "after lowrank": lowrank.adapter };
   const losses = {};
-  for (const [name, [adapter, isBase = false]] of Object.entries(models)) {
+  for (const [name, adapter] of Object.entries(models)) {
     say(`test losses, ${name}`);
-    losses[name] = await evaluations(peers, work, base, data, rows, adapter, isBase);
+    losses[name] = await testLosses(peers, work, data, rows, adapter);
   }
   const reported = { trl: [trl.lossBefore, trl.lossAfter], lowrank: [lowrank.lossBefore, lowrank.lossAfter] };
   return { reported, rows: rows.compared, losses };

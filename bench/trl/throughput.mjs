@@ -4,9 +4,9 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { batchOrder, findBundled } from "../lib/lowrank.mjs";
+import { batchOrder } from "../lib/lowrank.mjs";
 import { describeMachine, machineLine } from "../lib/machine.mjs";
-import { DATA } from "../lib/model.mjs";
+import { FILES } from "../lib/model.mjs";
 import { findPeers, run, withWorkFolder } from "../lib/peers.mjs";
 import { RESULTS, SETTINGS, SFT } from "./settings.mjs";
 
@@ -16,7 +16,7 @@ const WARM_UP = 2;
 
 /** The training rows in the order that lowrank takes them in with this seed. */
 async function orderedRows(seed, path) {
-  const lines = (await readFile(findBundled(DATA).files.train, "utf8")).trimEnd().split("\n");
+  const lines = (await readFile(FILES.train, "utf8")).trimEnd().split("\n");
   const order = batchOrder({ count: lines.length, batchSize: SETTINGS.batchSize, seed, epoch: 0 });
   await writeFile(path, `${order.flatMap((indices) => Array.from(indices, (i) => lines[i])).join("\n")}\n`);
 }
@@ -64,7 +64,7 @@ async function timed(name, seed, start) {
 
 async function measure(peers, work, rounds, steps) {
   await mkdir(work, { recursive: true });
-  const [firstLine] = (await readFile(findBundled(DATA).files.test, "utf8")).split("\n");
+  const [firstLine] = (await readFile(FILES.test, "utf8")).split("\n");
   await writeFile(join(work, "test.jsonl"), `${firstLine}\n`);
   const runs = [];
   for (let seed = 0; seed < rounds; seed++) {
