@@ -1,9 +1,20 @@
-import { add, div, min, mul, sqrt, square, sumAll } from "../graph/ops/index.ts";
-import { scalarConstant, type Value } from "../graph/value.ts";
+import { add, div, min, mul, reshape, slice, sqrt, square, sum, sumAll } from "../graph/ops/index.ts";
+import { known, scalarConstant, type Value } from "../graph/value.ts";
+
+/** Σ of a flat vector [N], in two stages of about √N terms: one float32 sum over millions of terms of one sign comes out low
+ *  (by 1.2·10⁻⁴ at 5 million elements and 7·10⁻³ at 80 million, measured). */
+function sumLong(x: Value): Value {
+  const size = known(x.shape[0], "norm");
+  const width = 2 ** Math.round(Math.log2(Math.sqrt(size)));
+  const whole = Math.floor(size / width) * width;
+  const rows = reshape(slice(x, 0, 0, whole), [whole / width, width]);
+  const total = sumAll(sum(rows, [1]));
+  return whole === size ? total : add(total, sumAll(slice(x, 0, whole, size)));
+}
 
 /** Global L2 norm of a flat gradient [N] → []. */
 export function globalNorm(gradient: Value): Value {
-  return sqrt(sumAll(square(gradient)));
+  return sqrt(sumLong(square(gradient)));
 }
 
 /** Gradient scaled so that its norm is at most `maxNorm`: by min(1, maxNorm / (norm + 10⁻⁶)), as

@@ -114,3 +114,13 @@ describe.each(fixture.clip)("clipping: $name", (c) => {
     await session.close();
   });
 });
+
+// A single float32 sum over so many squares comes out 1.2e-4 too low; two stages of √N terms stay at fp32 rounding.
+test.each([1, 2, 3, 5_000_001])("the norm of %i elements is exact to fp32 rounding", async (size) => {
+  const data = Float32Array.from({ length: size }, (_, i) => 0.5 + ((i * 7919) % 1000) / 1000);
+  const exact = Math.sqrt(data.reduce((sum, x) => sum + x * x, 0));
+  const session = await runtime.load({ norm: globalNorm(input("gradient", "float32", [size])) });
+  const { norm } = await session.run({ gradient: floats(data, [size]) });
+  await session.close();
+  expect(Math.abs(((norm as Tensor).data[0] as number) / exact - 1)).toBeLessThan(1e-6);
+});
