@@ -1,3 +1,6 @@
+export { batchOrder } from "./data/batches.ts";
+export { type Dataset, type DatasetOptions, loadDataset } from "./data/dataset.ts";
+export { type EncodedDataset, encodeDataset } from "./data/examples.ts";
 export {
   FormatError,
   InputError,
