@@ -88,13 +88,14 @@ async function writeMerged(
   merged: MergedWeights,
   dtype: FloatDType,
 ): Promise<void> {
+  const { onProgress } = options;
   const changed = new Set(merged.paths);
   const source = await openSource(options.model, options);
   try {
     await writeModelFolder(output, source, {
       dtype,
       override: (path) => (changed.has(path) ? merged.read(path) : null),
-      ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+      ...(onProgress ? { onProgress: (p) => onProgress({ ...p, what: "writing the merged model" }) } : {}),
     });
   } finally {
     await source.close();
