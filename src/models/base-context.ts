@@ -3,7 +3,7 @@ import type { ModelConfig } from "../formats/model-source.ts";
 import { add, attention, concat, gather, groupMask, linear, openColumns, scale } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { apply, type Dim, known, type Value, weight } from "../graph/value.ts";
-import type { ForwardContext, KeyValuePrefix } from "./context.ts";
+import type { ForwardContext, KeyValuePrefix, LinearWeights } from "./context.ts";
 import { type ModuleSpec, moduleWeights } from "./family.ts";
 import type { WeightFile } from "./weight-file.ts";
 
@@ -76,16 +76,18 @@ export function baseContext(
     if (!value) throw new FormatError("model", `no weight ${path}`);
     return value;
   };
-  const linearWeight = (path: string): Value => {
+  const linearWeights = (path: string): LinearWeights => {
     const spec = specs.get(path);
     const own = lookup(`${path}.weight`); // a tied output layer has its own weight once something trains it
-    return own ?? need(`${spec?.kind === "linear" && spec.tiedTo ? spec.tiedTo : path}.weight`);
+    const w = own ?? need(`${spec?.kind === "linear" && spec.tiedTo ? spec.tiedTo : path}.weight`);
+    return { weight: w, bias: lookup(`${path}.bias`) };
   };
   return {
     weight: need,
+    linearWeights,
     linear: (path, x) => {
-      const y = linear(x, linearWeight(path));
-      const bias = lookup(`${path}.bias`);
+      const { weight: w, bias } = linearWeights(path);
+      const y = linear(x, w);
       return bias ? add(y, bias) : y;
     },
     embedding: (path, ids) => gather(need(`${path}.weight`), ids),

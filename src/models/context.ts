@@ -6,11 +6,21 @@ export interface KeyValuePrefix {
   readonly values: Value;
 }
 
+/** What a linear module computes with. */
+export interface LinearWeights {
+  /** [out, in]; the embedding's for an output layer tied to it. */
+  readonly weight: Value;
+  /** [out] */
+  readonly bias: Value | null;
+}
+
 /** What a model's forward pass asks for at each place. The base context applies frozen weights; adaptation methods wrap it.
  *  Paths are this project's: `layers.0.attention.q`. */
 export interface ForwardContext {
   /** A single weight, e.g. `layers.0.attention_norm.weight`. */
   weight(path: string): Value;
+  /** Weight and bias of a linear module, without what methods add to its output. */
+  linearWeights(path: string): LinearWeights;
   /** x · Wᵀ (+ bias) of a linear module: [R, T, in] → [R, T, out]. */
   linear(path: string, x: Value): Value;
   /** Rows of an embedding module: ids [R, T] → [R, T, d]. */

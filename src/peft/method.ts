@@ -13,6 +13,9 @@ export interface Trainable {
   init(generator: Random, base: (path: string) => Promise<FloatTensor>): Promise<Float32Array> | Float32Array;
   /** Factor on the learning rate (LoRA+); default 1. */
   readonly rateFactor?: number;
+  /** Kept with the parameters and saved in checkpoints, but not trained: no gradient reaches it and no update changes it,
+   *  but that of the method itself (VeRA's projections, PiSSA's starting values, AdaLoRA's importance). */
+  readonly fixed?: boolean;
 }
 
 /** What a method needs while it builds a graph. */
@@ -60,6 +63,24 @@ export interface AdapterTensors {
   read(tensors: ReadonlyMap<string, FloatTensor>, where: string): ReadonlyMap<string, FloatTensor>;
 }
 
+/** Work of a method after each update, inside the update's graph. */
+export interface AfterUpdate {
+  /** Numbers that change with the step (from 1 to `steps`), by name. */
+  scalars(step: number, steps: number): Readonly<Record<string, number>>;
+  /** New values of trainables, by name; those left out stay as the optimizer made them. */
+  apply(state: UpdatedState): ReadonlyMap<string, Value>;
+}
+
+/** What `AfterUpdate` reads. */
+export interface UpdatedState {
+  /** A trainable as the optimizer left it. */
+  trainable(name: string): Value;
+  /** Its gradient in this update, after clipping. */
+  gradient(name: string): Value;
+  /** One of `scalars`, []. */
+  scalar(name: string): Value;
+}
+
 /** A way to adapt a frozen model: its trainable tensors and what they do to the forward pass. */
 export interface Method {
   readonly name: string;
@@ -75,6 +96,8 @@ export interface Method {
   wrap(ctx: ForwardContext, inputs: MethodInputs): ForwardContext;
   /** Added to the loss once per update (AdaLoRA's orthogonality), a scalar; null for none. */
   penalty(inputs: MethodInputs): Value | null;
+  /** Changes to the state after each update; null for none. */
+  readonly afterUpdate: AfterUpdate | null;
   /** How it merges; a text says why it cannot. */
   readonly merging: Merging | string;
   /** An output layer tied to the embedding follows what this method does to the embedding (full fine-tuning). */
@@ -94,6 +117,7 @@ export function defineMethod(
     positionOffset: 0,
     keepsTie: false,
     penalty: () => null,
+    afterUpdate: null,
     replace: () => null,
     wrap: (ctx) => ctx,
     ...parts,

@@ -1,11 +1,16 @@
 import { ShapeError } from "../errors.ts";
-import { reshape, split } from "../graph/ops/index.ts";
+import { detach, reshape, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
 import type { Trainable } from "./method.ts";
 
-/** Number of trainable parameters, |Θ|. */
+/** Number of parameters that are trained, |Θ|. */
+export function trainedCount(trainables: readonly Trainable[]): number {
+  return parameterCount(trainables.filter((t) => !t.fixed));
+}
+
+/** Length of the flat vector θ: what is trained, and what is kept with it. */
 export function parameterCount(trainables: readonly Trainable[]): number {
   return trainables.reduce((n, t) => n + sizeOf(t.shape), 0);
 }
@@ -18,7 +23,12 @@ export function viewsOf(theta: Value, trainables: readonly Trainable[]): Readonl
     trainables.map((t) => sizeOf(t.shape)),
     0,
   );
-  return new Map(trainables.map((t, i) => [t.name, reshape(pieces[i] as Value, t.shape)]));
+  return new Map(
+    trainables.map((t, i) => {
+      const view = reshape(pieces[i] as Value, t.shape);
+      return [t.name, t.fixed ? detach(view) : view];
+    }),
+  );
 }
 
 /** Starting values of all trainables as one flat vector; each draws from a stream of its own, so that adding a module

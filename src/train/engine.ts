@@ -5,7 +5,7 @@ import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
-import { BUCKET_TOKENS, evaluationGraph, gradientGraph, updateGraph } from "./graphs.ts";
+import { BUCKET_TOKENS, evaluationGraph, gradientGraph, scalarName, updateGraph } from "./graphs.ts";
 
 /** Edges per chunk at most: bounds the logits held at once to this many rows of the vocabulary. */
 const MAX_CHUNK_EDGES = 512;
@@ -80,6 +80,8 @@ export interface EngineOptions {
   readonly clipNorm: number | null;
   readonly labelSmoothing: number;
   readonly seed: number;
+  /** Updates of the whole run, for methods that follow a schedule. */
+  readonly steps?: number;
 }
 
 /** Runs updates and holds the state that they change. */
@@ -137,6 +139,7 @@ export async function createTrainEngine(
         correction1: scalar(1 - options.beta1 ** step),
         correction2: scalar(1 - options.beta2 ** step),
         loss: scalar(loss),
+        ...methodScalars(model, step, options.steps ?? step),
       };
       const result = await update.run(scalars, {
         fetch: ["gradNorm", "finite"],
@@ -162,6 +165,13 @@ export async function createTrainEngine(
       await update.close();
     },
   };
+}
+
+function methodScalars(model: AdaptedModel, step: number, steps: number): Record<string, Tensor> {
+  const entries = model.methods.flatMap(({ afterUpdate }, i) =>
+    Object.entries(afterUpdate?.scalars(step, steps) ?? {}).map(([n, x]) => [scalarName(i, n), scalar(x)]),
+  );
+  return Object.fromEntries(entries);
 }
 
 function zeros(size: number): Tensor {

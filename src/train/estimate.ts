@@ -10,7 +10,8 @@ export interface Workload {
   readonly batches: number;
   readonly trieTokensPerBatch: number;
   readonly labelsPerBatch: number;
-  readonly trainableParameters: number;
+  /** Length of θ. */
+  readonly stateParameters: number;
 }
 
 /** FLOPs of one forward and backward pass over a batch: twice the forward's for the gradient by the input (none is computed
@@ -36,7 +37,7 @@ function activationBytes(base: BaseModel, work: Workload): number {
 /** Peak resident bytes of training: the memory-mapped weights, a prepacked copy for each direction, activations, optimizer. */
 export function estimateMemoryBytes(base: BaseModel, work: Workload): number {
   const process = 150e6;
-  return process + 3 * base.weights.sizeBytes + activationBytes(base, work) + 24 * work.trainableParameters;
+  return process + 3 * base.weights.sizeBytes + activationBytes(base, work) + 24 * work.stateParameters;
 }
 
 /** Multiply-adds as FLOPs per second of this machine, measured on one product like the model's. */

@@ -1,11 +1,22 @@
 import { gradients } from "../graph/gradients.ts";
-import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total, trieMask } from "../graph/ops/index.ts";
+import {
+  add,
+  concat,
+  crossEntropy,
+  foldRows,
+  gather,
+  mul,
+  reshape,
+  topIsLabel,
+  total,
+  trieMask,
+} from "../graph/ops/index.ts";
 import { apply, constant, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { type AdamWOptions, adamw } from "../optim/adamw.ts";
 import { clipByNorm, globalNorm } from "../optim/clip.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
-import type { MethodInputs } from "../peft/method.ts";
+import type { MethodInputs, Trainable } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
 import { floats, sizeOf } from "../tensor/tensor.ts";
 
@@ -102,15 +113,40 @@ export function gradientGraph(
 /** Factor on the learning rate of every element of θ; null where all are 1. */
 function rateFactors(model: AdaptedModel): Value | null {
   const trainables = trainablesOf(model.methods);
-  if (trainables.every((t) => (t.rateFactor ?? 1) === 1)) return null;
+  const factorOf = (t: Trainable): number => (t.fixed ? 0 : (t.rateFactor ?? 1));
+  if (trainables.every((t) => factorOf(t) === 1)) return null;
   const size = parameterCount(trainables);
   const factors = new Float32Array(size);
   let offset = 0;
   for (const t of trainables) {
-    factors.fill(t.rateFactor ?? 1, offset, offset + sizeOf(t.shape));
+    factors.fill(factorOf(t), offset, offset + sizeOf(t.shape));
     offset += sizeOf(t.shape);
   }
   return constant(floats(factors, [size]));
+}
+
+/** Name of a method's number that changes with the step. */
+export function scalarName(method: number, name: string): string {
+  return `after.${method}.${name}`;
+}
+
+/** θ after what methods do to it once the optimizer is through. */
+function afterUpdates(model: AdaptedModel, theta: Value, gradient: Value): Value {
+  if (model.methods.every((m) => m.afterUpdate === null)) return theta;
+  const trainables = trainablesOf(model.methods);
+  const [values, slopes] = [viewsOf(theta, trainables), viewsOf(gradient, trainables)];
+  const next = new Map(values);
+  for (const [i, { afterUpdate }] of model.methods.entries())
+    for (const [name, value] of afterUpdate?.apply({
+      trainable: (n) => values.get(n) as Value,
+      gradient: (n) => slopes.get(n) as Value,
+      scalar: (n) => input(scalarName(i, n), "float32", []),
+    }) ?? [])
+      next.set(name, value);
+  return concat(
+    trainables.map((t) => reshape(next.get(t.name) as Value, [sizeOf(t.shape)])),
+    0,
+  );
 }
 
 /** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether
@@ -130,7 +166,8 @@ export function updateGraph(
   const state = { theta: flat("theta", model), m: flat("m", model), v: flat("v", model) };
   const rates = rateFactors(model);
   const learningRate = rates ? mul(scalars.learningRate, rates) : scalars.learningRate;
-  const next = adamw(state, clipped, { ...scalars, learningRate }, options);
+  const stepped = adamw(state, clipped, { ...scalars, learningRate }, options);
+  const next = { ...stepped, theta: afterUpdates(model, stepped.theta, clipped) };
   // Infinity or NaN anywhere makes the sum so. A comparison with NaN is false, and so is one of infinity with the largest
   // float. Parameters beyond 10¹⁹ are lost as well, long before they overflow.
   const size = add(add(norm, input("loss", "float32", [])), globalNorm(next.theta));

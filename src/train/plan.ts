@@ -9,7 +9,7 @@ import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
 import { createMethods } from "../peft/methods.ts";
 import type { MethodOptions } from "../peft/options.ts";
-import { parameterCount } from "../peft/parameters.ts";
+import { parameterCount, trainedCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
 import { peftModules } from "./config-values.ts";
@@ -109,14 +109,15 @@ export async function planEvent(
 ): Promise<PlanEvent> {
   const { base, train, windows, steps } = plan;
   const packing = packingReport(train.examples, windows.batchSize, windows.seed);
-  const trainableParameters = parameterCount(trainablesOf(plan.model.methods));
+  const trainables = trainablesOf(plan.model.methods);
+  const trainableParameters = trainedCount(trainables);
   const totalParameters = parameterTotal(base.modules) + trainableParameters;
   const perEpoch = stepsPerEpoch(windows);
   const work: Workload = {
     batches: (steps / perEpoch) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,
     labelsPerBatch: train.report.labelTokens / packing.batches,
-    trainableParameters,
+    stateParameters: parameterCount(trainables),
   };
   return {
     type: "plan",

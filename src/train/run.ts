@@ -64,7 +64,13 @@ export async function startRun(
 ): Promise<Run> {
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
-  const engine = await createTrainEngine(runtime, plan.model, folder, config, chunkCount(plan.maxLabels));
+  const engine = await createTrainEngine(
+    runtime,
+    plan.model,
+    folder,
+    { ...config, steps: plan.steps },
+    chunkCount(plan.maxLabels),
+  );
   await engine.setState(from?.state ?? (await freshState(config, plan)));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;

@@ -11,6 +11,7 @@ export {
   rotaryConstants,
   trieMask,
 } from "./attention.ts";
+export { detach } from "./detach.ts";
 export { dropout } from "./dropout.ts";
 export { gather } from "./gather.ts";
 export { crossEntropy, logSoftmax, topIsLabel, total } from "./loss.ts";
