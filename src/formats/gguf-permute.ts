@@ -1,3 +1,16 @@
+import type { ModelConfig } from "./model-source.ts";
+
+/** Heads whose rows llama.cpp reorders in this weight or bias; null for those that keep their order. `path` is this
+ *  project's, `layers.0.attention.q.weight` or its module. */
+export function permutedHeads(
+  config: Pick<ModelConfig, "headCount" | "kvHeadCount">,
+  path: string,
+): number | null {
+  const part = /\.attention\.(q|k)(?:\.weight|\.bias)?$/.exec(path)?.[1];
+  if (part === undefined) return null;
+  return part === "q" ? config.headCount : config.kvHeadCount;
+}
+
 /** Number of rows before a row in GGUF's order, for each row in transformers' order. llama.cpp rotates neighbouring rows
  *  (2k, 2k+1) of a head where transformers rotates rows k and k + headDim/2. */
 function ggufRow(row: number, headDim: number): number {

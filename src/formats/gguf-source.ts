@@ -6,7 +6,7 @@ import { fingerprintOf } from "./fingerprint.ts";
 import { requireFinite } from "./finite.ts";
 import { type GgufEntry, type GgufFile, type GgufValue, openGguf } from "./gguf.ts";
 import { rebuildHfConfig } from "./gguf-config.ts";
-import { rowsFromGguf } from "./gguf-permute.ts";
+import { permutedHeads, rowsFromGguf } from "./gguf-permute.ts";
 import { dequantize, READABLE_TYPES } from "./gguf-quants.ts";
 import { rebuildTokenizer } from "./gguf-tokenizer.ts";
 import { tokenIdOf } from "./gguf-vocabulary.ts";
@@ -20,13 +20,6 @@ const ROPE_FREQS = "rope_freqs.weight";
 
 /** Items of an array that `metadata` keeps. */
 const METADATA_ITEMS = 8;
-
-/** Heads whose rows llama.cpp reorders in this weight; null for weights that keep their order. */
-function permutedHeads(config: ModelConfig, path: string): number | null {
-  const part = /\.attention\.(q|k)\.(?:weight|bias)$/.exec(path)?.[1];
-  if (part === undefined) return null;
-  return part === "q" ? config.headCount : config.kvHeadCount;
-}
 
 function weightEntry(gguf: GgufFile, path: string, entry: GgufEntry, heads: number | null): WeightEntry {
   const { name, shape, type, sizeBytes } = entry;

@@ -7,6 +7,8 @@ import {
   readAdapterWeights,
   writeAdapterFolder,
 } from "../formats/adapter-folder.ts";
+import { readForeignAdapter } from "../formats/foreign-adapter.ts";
+import type { PeftFiles } from "../formats/lora-factors.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import type { OpenBaseOptions } from "../models/base-model.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
@@ -20,9 +22,9 @@ const COMBINATION = "lowrank_methods";
 
 /** An adapter on disk, fitted to a base model. */
 export interface OpenedAdapter {
-  /** Folder that holds its files. */
+  /** Folder that holds its files, or a .gguf file. */
   readonly path: string;
-  /** adapter_config.json as it stands; of a combination, that of the folder. */
+  /** adapter_config.json as it stands; of a combination, that of the folder; of other formats, what PEFT's would be. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Things in its files that were passed over. */
   readonly warnings: readonly string[];
@@ -57,7 +59,8 @@ export async function writeMethods(
   await writeAdapterFolder(folder, json(config), new Map());
 }
 
-/** Finds an adapter (a folder, a run folder, a Hub id), reads it and fits it to a model.
+/** Finds an adapter (a folder in PEFT's, our or mlx-lm's format, a run folder, a .gguf file, a Hub id), reads it and fits it
+ *  to a model.
  *  @throws NotFoundError, NetworkError, FormatError, UnsupportedError; InputError listing everything that does not fit */
 export async function openAdapter(
   name: string,
@@ -71,8 +74,11 @@ export async function openAdapter(
     ...(onProgress ? { onProgress } : {}),
     ...(signal ? { signal } : {}),
   });
-  const config = await readAdapterConfig(path);
-  const parts = await Promise.all(partFolders(config, path).map((folder) => openPart(folder, shape)));
+  const foreign = await readForeignAdapter(path, shape.config);
+  const config = foreign?.config ?? (await readAdapterConfig(path));
+  const parts = foreign
+    ? [foreignPart(foreign, shape, path)]
+    : await Promise.all(partFolders(config, path).map((folder) => openPart(folder, shape)));
   const methods = parts.map((p) => p.method);
   const values = new Map(parts.flatMap((p) => [...p.values]));
   const theta = flatten(
@@ -104,4 +110,9 @@ async function openPart(path: string, shape: ModelShape): Promise<Part> {
   const opened = openMethod(await readAdapterConfig(path), shape, join(path, ADAPTER_CONFIG));
   const { tensors } = await readAdapterWeights(path);
   return { ...opened, values: opened.method.files.read(tensors, join(path, ADAPTER_WEIGHTS)) };
+}
+
+function foreignPart({ config, tensors }: PeftFiles, shape: ModelShape, path: string): Part {
+  const opened = openMethod(config, shape, path);
+  return { ...opened, values: opened.method.files.read(tensors, path) };
 }

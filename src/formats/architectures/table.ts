@@ -38,6 +38,16 @@ export function ggufArchitecture(
   );
 }
 
+/** What GGUF files call a model family. @throws UnsupportedError listing the families that they know. */
+export function ggufOf(family: string): GgufArchitecture {
+  const gguf = ARCHITECTURES.find((a) => a.family === family && a.gguf !== null)?.gguf;
+  if (gguf) return gguf;
+  throw new UnsupportedError(
+    `GGUF files of ${family} models cannot be written or read; known: ` +
+      listed(ARCHITECTURES.filter((a) => a.gguf !== null).map((a) => a.family)),
+  );
+}
+
 /** Names of a model family. @throws UnsupportedError listing the known ones. */
 export function namesOf(family: string): Naming {
   const names = ARCHITECTURES.find((a) => a.family === family)?.names;

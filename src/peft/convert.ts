@@ -1,0 +1,169 @@
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { InputError, UnsupportedError } from "../errors.ts";
+import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
+import { writeGgufAdapter } from "../formats/gguf-adapter.ts";
+import type { LoraFactors } from "../formats/lora-factors.ts";
+import { writeMlxAdapter } from "../formats/mlx-adapter.ts";
+import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
+import { requireFreeFolder } from "../formats/save-folder.ts";
+import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
+import { familyOf } from "../models/families.ts";
+import type { FloatTensor } from "../tensor/tensor.ts";
+import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import type { Lora } from "./lora.ts";
+import type { Method } from "./method.ts";
+import type { ModelShape } from "./model-shape.ts";
+import { unflatten } from "./parameters.ts";
+
+/** Formats that adapters can be written in: PEFT's folder, mlx-lm's folder, llama.cpp's and Ollama's .gguf file. */
+export type AdapterFormat = "peft" | "mlx" | "gguf";
+
+/** What to convert, and where to. */
+export interface ConvertOptions extends OpenBaseOptions {
+  /** In any of the formats: folder, run folder, .gguf file or Hub id. */
+  readonly adapter: string;
+  readonly to: AdapterFormat;
+  /** New folder; for "gguf" a new file that ends in .gguf. */
+  readonly output: string;
+  /** The base model, of which only the shape is needed; default: the one that the adapter names. */
+  readonly model?: string;
+}
+
+/** What was written. */
+export interface ConvertResult {
+  readonly output: string;
+  /** Modules that the adapter changes. */
+  readonly modules: number;
+  /** The largest. */
+  readonly rank: number;
+  readonly warnings: readonly string[];
+}
+
+interface Target {
+  readonly check: (output: string) => Promise<void>;
+  readonly write: (output: string, lora: Lora, opened: OpenedAdapter, to: WriteContext) => Promise<void>;
+}
+
+interface WriteContext {
+  readonly shape: ModelShape;
+  readonly baseModel: string;
+}
+
+/** One line per format. */
+const TARGETS: Readonly<Record<AdapterFormat, Target>> = {
+  peft: {
+    check: requireFreeFolder,
+    write: (output, lora, { theta }, { baseModel }) => writeMethods(output, [lora], theta, baseModel),
+  },
+  mlx: {
+    check: requireFreeFolder,
+    write: (output, lora, { theta }, { shape, baseModel }) =>
+      writeMlxAdapter(output, factorsOf(lora, theta, "mlx-lm"), shape.config, baseModel),
+  },
+  gguf: {
+    check: requireNewGguf,
+    write: (output, lora, { theta }, { shape, baseModel }) =>
+      writeGgufAdapter(output, factorsOf(lora, theta, "llama.cpp"), shape.config, baseModel),
+  },
+};
+
+/** Every format, for help and errors. */
+export const ADAPTER_FORMATS: readonly AdapterFormat[] = Object.keys(TARGETS) as AdapterFormat[];
+
+/** A file that is to be written must have the extension by which it will be known, and not be there yet.
+ *  @throws InputError if it is otherwise. */
+export async function requireNewGguf(output: string): Promise<void> {
+  const isThere = (await stat(output).catch(() => null)) !== null;
+  const message = isThere
+    ? "is there already"
+    : /\.gguf$/i.test(output)
+      ? null
+      : "expected a file that ends in .gguf";
+  if (message !== null)
+    throw new InputError("The GGUF file cannot be written:", [{ where: output, message }]);
+}
+
+function isLora(method: Method): method is Lora {
+  return method.name === "lora" && "plan" in method;
+}
+
+function loraOf(methods: readonly Method[]): Lora {
+  const [only, ...others] = methods;
+  if (only && isLora(only) && others.length === 0) return only;
+  throw new UnsupportedError(
+    `only plain LoRA adapters can be converted, this one is ${methods.map((m) => m.name).join(" + ")}: other programs have ` +
+      "no place for it. Merge it into the model instead, where it can be merged.",
+  );
+}
+
+/** LoRA by module. @throws UnsupportedError naming what else the adapter trains */
+function factorsOf(lora: Lora, theta: Float32Array, program: string): LoraFactors[] {
+  const values = unflatten(theta, lora.trainables);
+  const modules = lora.plan.modules;
+  const names = new Set(modules.flatMap((m) => [`${m.path}.loraA`, `${m.path}.loraB`]));
+  const others = lora.trainables.map((t) => t.name).filter((name) => !names.has(name));
+  if (others.length > 0)
+    throw new UnsupportedError(
+      `this adapter also trains ${others.join(", ")}, for which ${program}'s format has no place. ` +
+        "Merge it into the model instead.",
+    );
+  return modules.map(({ path, kind, scaling }) => {
+    const [a, b] = ["loraA", "loraB"].map((side) => values.get(`${path}.${side}`)) as [
+      FloatTensor,
+      FloatTensor,
+    ];
+    return { path, kind, a, b, scaling };
+  });
+}
+
+async function baseOf(options: ConvertOptions): Promise<string> {
+  if (options.model !== undefined) return options.model;
+  const { offline = false, cacheFolder: cacheDir, onProgress } = options;
+  const path = await resolveAdapter(options.adapter, {
+    offline,
+    cacheDir,
+    ...(onProgress ? { onProgress } : {}),
+  });
+  const named = await baseModelOfAdapter(path);
+  if (named !== null) return named;
+  throw new InputError("The adapter cannot be converted:", [
+    { where: options.adapter, message: "names no base model: give the one that it is for" },
+  ]);
+}
+
+async function shapeOf(model: string, options: OpenBaseOptions): Promise<ModelShape> {
+  const source = await openSource(model, options);
+  try {
+    const { config } = source;
+    const family = familyOf(config.family);
+    return { config, family, modules: family.modules(config) };
+  } finally {
+    await source.close();
+  }
+}
+
+/** Writes a LoRA adapter in another program's format. What the format cannot say (rsLoRA, ranks and alphas by pattern) is
+ *  folded into the weights, so that the result computes the same.
+ *  @throws InputError if the output is there already, the adapter does not fit its base, or names none; UnsupportedError for
+ *  other methods than LoRA, and for what the format has no place for; as `openAdapter` */
+export async function convertAdapter(options: ConvertOptions): Promise<ConvertResult> {
+  const target = Object.hasOwn(TARGETS, options.to) ? TARGETS[options.to] : undefined;
+  if (!target)
+    throw new UnsupportedError(
+      `unknown adapter format "${options.to}"; known: ${ADAPTER_FORMATS.join(", ")}`,
+    );
+  const output = resolve(options.output);
+  await target.check(output);
+  const model = await baseOf(options);
+  const shape = await shapeOf(model, options);
+  const opened = await openAdapter(options.adapter, shape, options);
+  const lora = loraOf(opened.methods);
+  await target.write(output, lora, opened, { shape, baseModel: publicModelName(model) });
+  return {
+    output: options.output,
+    modules: lora.plan.modules.length,
+    rank: Math.max(0, ...lora.plan.modules.map((m) => m.rank)),
+    warnings: opened.warnings,
+  };
+}
