@@ -22,6 +22,8 @@ export interface LoraConfig {
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   readonly rsLora: boolean;
+  /** Magnitude and direction of each weight apart (DoRA, arXiv 2402.09353). */
+  readonly dora: boolean;
   /** Modules trained whole and saved beside the factors. */
   readonly modulesToSave: readonly string[];
   readonly init: "gaussian" | "kaiming-uniform";
@@ -45,6 +47,7 @@ export const DEFAULT_LORA_CONFIG: LoraConfig = {
   rankPattern: {},
   alphaPattern: {},
   rsLora: false,
+  dora: false,
   modulesToSave: [],
   init: "gaussian",
   fanInFanOut: false,
@@ -81,6 +84,7 @@ const FILE = z.object({
   rank_pattern: z.record(z.string(), rank).nullish(),
   alpha_pattern: z.record(z.string(), z.number()).nullish(),
   use_rslora: z.boolean().default(false),
+  use_dora: z.boolean().default(false),
   modules_to_save: names.nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
   fan_in_fan_out: z.boolean().default(false),
@@ -98,7 +102,7 @@ const INERT_KEYS = [
 
 /** Keys that change what the adapter computes in ways that are not implemented. */
 const UNSUPPORTED_KEYS = [
-  ...["use_dora", "use_qalora", "lora_bias", "target_parameters", "trainable_token_indices"],
+  ...["use_qalora", "lora_bias", "target_parameters", "trainable_token_indices"],
   ...["layer_replication", "use_bdlora", "alora_invocation_tokens", "arrow_config", "kasa_config"],
   ...["monteclora_config", "ensure_weight_tying", "megatron_config"],
 ];
@@ -188,6 +192,7 @@ function fromFile(file: FileConfig): LoraConfig {
     rankPattern: file.rank_pattern ?? {},
     alphaPattern: file.alpha_pattern ?? {},
     rsLora: file.use_rslora,
+    dora: file.use_dora,
     modulesToSave: file.modules_to_save ?? [],
     init: file.init_lora_weights === "gaussian" ? "gaussian" : "kaiming-uniform",
     fanInFanOut: file.fan_in_fan_out,
@@ -198,7 +203,8 @@ function fromFile(file: FileConfig): LoraConfig {
 }
 
 /** The content of adapter_config.json for a configuration: keys sorted, two spaces, as PEFT writes it. Only keys that
- *  every PEFT release since 0.8 knows, and `exclude_modules` (0.14) where it is set; `peft_version` is left to PEFT.
+ *  every PEFT release since 0.8 knows, and `use_dora` (0.9) and `exclude_modules` (0.14) where they are set; `peft_version`
+ *  is left to PEFT.
  *  @throws InputError if the configuration is not one that `readPeftConfig` would take. */
 export function peftConfigText(config: LoraConfig): string {
   const json = toFile(config);
@@ -225,6 +231,7 @@ function toFile(config: LoraConfig): Record<string, unknown> {
     rank_pattern: config.rankPattern,
     alpha_pattern: config.alphaPattern,
     use_rslora: config.rsLora,
+    ...(config.dora ? { use_dora: true } : {}),
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
     init_lora_weights: config.init === "gaussian" ? "gaussian" : true,
     fan_in_fan_out: config.fanInFanOut,

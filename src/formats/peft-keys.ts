@@ -14,6 +14,8 @@ export interface ModuleTensors {
   readonly loraEmbeddingA?: FloatTensor;
   /** [dim, rank] */
   readonly loraEmbeddingB?: FloatTensor;
+  /** [out], or [dim] of an embedding: DoRA's magnitude. */
+  readonly magnitude?: FloatTensor;
   /** [out]: the base's bias, trained (`bias` "all" or "lora_only"). */
   readonly bias?: FloatTensor;
   /** The module's own weight, trained whole (`modulesToSave`, or an embedding that was resized). */
@@ -41,13 +43,13 @@ const SUFFIXES: readonly (readonly [string, Slot])[] = [
   [".lora_B.weight", "loraB"],
   [".lora_embedding_A", "loraEmbeddingA"],
   [".lora_embedding_B", "loraEmbeddingB"],
+  [".lora_magnitude_vector", "magnitude"],
   [".base_layer.bias", "bias"],
   [".base_layer.weight", "baseWeight"],
 ];
 
 /** Tensors of variants that are not implemented. */
 const UNSUPPORTED: readonly (readonly [RegExp, string])[] = [
-  [/\.lora_magnitude_vector(\.weight)?$/, "DoRA"],
   [/\.lora_[AB]\.bias$/, "lora_bias"],
   [/\.(trainable_tokens_delta|token_adapter\.)/, "trainable tokens"],
 ];
@@ -79,7 +81,8 @@ function keyProblem(key: string): string {
 
 function placeOf(key: string, config: LoraConfig): PlacedTensor | null {
   if (!key.startsWith(PREFIX)) return null;
-  const name = key.slice(PREFIX.length);
+  // PEFT names DoRA's magnitude as a module in memory; some tools save it so.
+  const name = key.slice(PREFIX.length).replace(/\.lora_magnitude_vector\.weight$/, ".lora_magnitude_vector");
   for (const [suffix, slot] of SUFFIXES)
     if (name.endsWith(suffix)) return { module: name.slice(0, -suffix.length), slot, key };
   const [, module, kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? [];
@@ -129,6 +132,7 @@ export function checkTensors(
       "lora_embedding_B",
       config,
     ),
+    ...magnitudeProblems(module, slots, config),
     ...Object.entries(slots).flatMap(([slot, tensor]) => valueProblems(module, slot, tensor)),
   ]);
   if (![...tensors.values()].some((slots) => isAdapted(slots) || slots.savedWeight !== undefined))
@@ -154,6 +158,17 @@ function pairProblems(
   if (b.shape.length !== 2 || b.shape[1] !== rank)
     problems.push({ where: `${module}.${bName}`, message: `expected [out, ${rank}], got [${b.shape}]` });
   return problems;
+}
+
+function magnitudeProblems(module: string, slots: ModuleTensors, config: LoraConfig): Problem[] {
+  const { magnitude } = slots;
+  const where = `${module}.lora_magnitude_vector`;
+  if (magnitude === undefined)
+    return config.dora && isAdapted(slots) ? [{ where, message: "is missing, and the adapter is DoRA" }] : [];
+  if (!config.dora) return [{ where, message: "is there, but the configuration does not say use_dora" }];
+  const size = (slots.loraB ?? slots.loraEmbeddingB)?.shape[0];
+  if (magnitude.shape.length === 1 && magnitude.shape[0] === size) return [];
+  return [{ where, message: `expected [${size ?? "out"}], got [${magnitude.shape}]` }];
 }
 
 function valueProblems(module: string, slot: string, tensor: FloatTensor | undefined): Problem[] {

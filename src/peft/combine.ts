@@ -126,6 +126,8 @@ function check(parts: readonly WeightedAdapter[], options: CombineOptions): void
     wrong("rank", `expected a whole number from 1, for svd only, got ${rank} for ${kind}`);
   parts.forEach(({ adapter, weight }, i) => {
     if (!Number.isFinite(weight)) wrong(`adapter ${i + 1}`, `expected a finite factor, got ${weight}`);
+    if (adapter.config.dora)
+      wrong(`adapter ${i + 1}`, "is DoRA: its magnitudes do not add up; merge it into a base instead");
     const extra = [...adapter.tensors].filter(([, t]) => t.bias || t.savedWeight || t.savedBias);
     for (const [name] of extra)
       wrong(`adapter ${i + 1}`, `${name} is trained whole: only low-rank factors can be combined`);

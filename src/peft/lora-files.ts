@@ -29,6 +29,7 @@ function placesOf(plan: LoraPlan, trainables: readonly Trainable[], family: stri
     const slots: Readonly<Record<string, Slot>> = {
       loraA: embedding ? "loraEmbeddingA" : "loraA",
       loraB: embedding ? "loraEmbeddingB" : "loraB",
+      magnitude: "magnitude",
       weight: "savedWeight",
       bias: saved.has(path) ? "savedBias" : "bias",
     };

@@ -1,16 +1,22 @@
-import { add, matmul, mul, transpose } from "../graph/ops/index.ts";
+import { add, matmul, mul, reshape, transpose } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { scalar } from "../tensor/tensor.ts";
+import { magnitudeRatio } from "./dora-forward.ts";
 import type { LoraModule, LoraPlan } from "./lora.ts";
 import type { Merging, Trainable } from "./method.ts";
 
-/** W + s·B·A for a linear weight [out, in], W + s·(B·A)ᵀ for an embedding [vocab, dim]. */
-function foldedWeight(kind: LoraModule["kind"]): Value {
+/** W + s·B·A for a linear weight [out, in], W + s·(B·A)ᵀ for an embedding [vocab, dim]; with DoRA scaled to its magnitude. */
+function foldedWeight(kind: LoraModule["kind"], dora: boolean): Value {
   const rows = kind === "linear" ? "out" : "in";
   const w = input("w", "float32", [rows, kind === "linear" ? "in" : "out"]);
-  const delta = matmul(input("b", "float32", ["out", "r"]), input("a", "float32", ["r", "in"]));
+  const [a, b] = [input("a", "float32", ["r", "in"]), input("b", "float32", ["out", "r"])];
+  const delta = matmul(b, a);
   const turned = kind === "linear" ? delta : transpose(delta, [1, 0]);
-  return add(w, mul(turned, input("scaling", "float32", [])));
+  const scaling = input("scaling", "float32", []);
+  const sum = add(w, mul(turned, scaling));
+  if (!dora) return sum;
+  const ratio = magnitudeRatio(input("magnitude", "float32", ["out"]), { kind, weight: w, a, b, scaling });
+  return mul(sum, kind === "linear" ? reshape(ratio, ["out", 1]) : ratio);
 }
 
 /** Folds LoRA into the weights: W = W0 + (α/r)·B·A (LoRA §4.1); what was trained whole replaces the weight. */
@@ -23,8 +29,9 @@ export function loraMerging(plan: LoraPlan, trainables: readonly Trainable[]): M
       const m = adapted.get(path);
       if (!m) return trained(path);
       const feeds = { w: await base(path), a: trained(`${m.path}.loraA`), b: trained(`${m.path}.loraB`) };
-      return compute.run(`lora ${m.kind}`, () => foldedWeight(m.kind), {
+      return compute.run(`lora ${m.kind} ${plan.dora}`, () => foldedWeight(m.kind, plan.dora), {
         ...feeds,
+        ...(plan.dora ? { magnitude: trained(`${m.path}.magnitude`) } : {}),
         scaling: scalar(m.scaling),
       });
     },

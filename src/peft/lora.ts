@@ -14,6 +14,7 @@ import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import { type ModuleSpec, moduleWeights } from "../models/family.ts";
 import type { Random } from "../tensor/random.ts";
+import { doraEmbedding, doraLinear, magnitudeTrainable } from "./dora-forward.ts";
 import { loraFiles } from "./lora-files.ts";
 import { loraMerging } from "./lora-merging.ts";
 import { defineMethod, type Method, type MethodInputs, type Trainable } from "./method.ts";
@@ -28,6 +29,8 @@ export interface LoraModule {
   /** Input features; the vocabulary for an embedding. */
   readonly inSize: number;
   readonly outSize: number;
+  /** Path of the weight, which for a tied output layer is the embedding's. */
+  readonly weight: string;
   readonly rank: number;
   readonly alpha: number;
   /** alpha/rank, or alpha/√rank with rsLoRA. */
@@ -41,11 +44,12 @@ export interface LoraPlan {
   readonly saved: readonly ModuleSpec[];
   /** Paths of trained biases, `layers.0.attention.q.bias`. */
   readonly biases: readonly string[];
+  /** Magnitudes are trained apart (DoRA). */
+  readonly dora: boolean;
 }
 
 /** LoRA of a model: the method and what it adapts. */
 export interface Lora extends Method {
-  readonly name: "lora";
   readonly config: LoraConfig;
   readonly plan: LoraPlan;
 }
@@ -65,7 +69,9 @@ function adapt(family: string, config: LoraConfig, m: ModuleSpec): LoraModule[] 
   const sizes =
     m.kind === "linear" ? { inSize: m.inSize, outSize: m.outSize } : { inSize: m.count, outSize: m.size };
   const [rank, alpha] = [rankOf(config, name), alphaOf(config, name)];
-  return [{ path: m.path, name, kind: m.kind, ...sizes, rank, alpha, scaling: scalingOf(config, name) }];
+  const weight = `${(m.kind === "linear" && m.tiedTo) || m.path}.weight`;
+  const scaling = scalingOf(config, name);
+  return [{ path: m.path, name, kind: m.kind, ...sizes, weight, rank, alpha, scaling }];
 }
 
 /** Resolves a configuration against a model's modules.
@@ -84,6 +90,7 @@ export function planLora(config: LoraConfig, family: string, modules: readonly M
   return {
     modules: adapted.flatMap((m) => adapt(family, config, m)),
     saved: modules.filter((_, i) => isSavedModule(config, (infos[i] as ModuleInfo).name)),
+    dora: config.dora,
     biases: biasOwners.flatMap((m) => ("bias" in m && m.bias ? [`${m.path}.bias`] : [])),
   };
 }
@@ -117,6 +124,7 @@ function factorTrainables(config: LoraConfig, m: LoraModule): Trainable[] {
           ? Float32Array.from({ length: m.outSize * m.rank }, () => g.normal())
           : zero(m.outSize * m.rank),
     },
+    ...(config.dora ? [magnitudeTrainable(m)] : []),
   ];
 }
 
@@ -152,6 +160,7 @@ function wrapContext(
     inputs.trainable(`${path}.loraA`),
     inputs.trainable(`${path}.loraB`),
   ];
+  const magnitude = (path: string): Value => inputs.trainable(`${path}.magnitude`);
   return {
     ...ctx,
     // h = W0·x + s·B·A·x (LoRA §4.1), dropout on the branch's input while training
@@ -160,6 +169,7 @@ function wrapContext(
       if (!m) return ctx.linear(path, x);
       const [a, b] = factors(path);
       const branch = inputs.noise ? dropout(x, config.dropout, inputs.noise, path) : x;
+      if (plan.dora) return doraLinear(ctx, m, x, branch, { a, b, magnitude: magnitude(path) });
       return add(ctx.linear(path, x), linear(linear(branch, a), b, m.scaling));
     },
     embedding: (path, ids) => {
@@ -167,12 +177,14 @@ function wrapContext(
       const m = adapted.get(path);
       if (!m) return ctx.embedding(path, ids);
       const [a, b] = factors(path);
-      return add(ctx.embedding(path, ids), scale(linear(gather(transpose(a, [1, 0]), ids), b), m.scaling));
+      const update = scale(linear(gather(transpose(a, [1, 0]), ids), b), m.scaling);
+      const h = add(ctx.embedding(path, ids), update);
+      return plan.dora ? doraEmbedding(ctx, m, h, { a, b, magnitude: magnitude(path) }) : h;
     },
   };
 }
 
-/** LoRA (Hu et al. 2021) of a model. @throws InputError if the configuration does not fit the model. */
+/** LoRA (Hu et al. 2021) of a model, and DoRA (Liu et al. 2024) where the configuration says so. @throws InputError if the configuration does not fit the model. */
 export function lora(config: LoraConfig, family: string, modules: readonly ModuleSpec[]): Lora {
   const plan = planLora(config, family, modules);
   const trainables = planTrainables(config, plan, modules);
@@ -180,7 +192,7 @@ export function lora(config: LoraConfig, family: string, modules: readonly Modul
   const embeddings = new Set(plan.saved.filter((m) => m.kind === "embedding").map((m) => `${m.path}.weight`));
   const replaced = new Set(trainables.map((t) => t.name).filter((n) => !embeddings.has(n)));
   const method = defineMethod({
-    name: "lora",
+    name: config.dora ? "dora" : "lora",
     trainables,
     startsAtZero: new Map(
       plan.modules.map((m) => [`${m.path}.${m.kind === "embedding" ? "loraA" : "loraB"}`, m.name]),
@@ -191,5 +203,5 @@ export function lora(config: LoraConfig, family: string, modules: readonly Modul
     files: loraFiles(config, plan, trainables, family),
     structure: JSON.stringify(["lora", plan]),
   });
-  return { ...method, name: "lora", config, plan };
+  return { ...method, config, plan };
 }

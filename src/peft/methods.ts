@@ -1,8 +1,11 @@
 import { InputError, UnsupportedError } from "../errors.ts";
+import { doraKind } from "./dora.ts";
 import { loraKind } from "./lora-kind.ts";
+import { loraPlusKind } from "./lora-plus.ts";
 import type { Method } from "./method.ts";
 import type { ModelShape } from "./model-shape.ts";
 import type { MethodOptions } from "./options.ts";
+import { rsLoraKind } from "./rslora.ts";
 
 /** One kind of method, by name. */
 export interface MethodKind {
@@ -23,13 +26,14 @@ export interface MethodKind {
 }
 
 /** Every method, one line each. */
-const METHODS: readonly MethodKind[] = [loraKind];
+const METHODS: readonly MethodKind[] = [loraKind, doraKind, rsLoraKind, loraPlusKind];
 
 /** Names of all methods, for help and errors. */
 export const METHOD_NAMES: readonly string[] = METHODS.map((m) => m.name);
 
 /** Methods of a combination such as "lora+prefix-embedding", in that order.
- *  @throws InputError listing the names that are unknown or given twice, with the known ones */
+ *  @throws InputError listing the names that are unknown or given twice, with the known ones; and methods that train the
+ *  same thing */
 export function createMethods(combination: string, options: MethodOptions, shape: ModelShape): Method[] {
   const names = combination.split("+").map((n) => n.trim());
   const problems = names.flatMap((name, i) => {
@@ -38,7 +42,24 @@ export function createMethods(combination: string, options: MethodOptions, shape
     return [{ where: "method", message: `there is no method "${name}"; known: ${METHOD_NAMES.join(", ")}` }];
   });
   if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);
-  return names.map((name) => (METHODS.find((m) => m.name === name) as MethodKind).create(options, shape));
+  const methods = names.map((name) =>
+    (METHODS.find((m) => m.name === name) as MethodKind).create(options, shape),
+  );
+  checkDistinct(methods);
+  return methods;
+}
+
+function checkDistinct(methods: readonly Method[]): void {
+  const owners = new Map<string, Method>();
+  const clashes = new Map<string, string>();
+  for (const method of methods)
+    for (const { name } of method.trainables) {
+      const owner = owners.get(name);
+      if (owner) clashes.set(`${owner.name}+${method.name}`, `both train ${name}`);
+      else owners.set(name, method);
+    }
+  const problems = [...clashes].map(([where, message]) => ({ where, message }));
+  if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);
 }
 
 /** The method that an adapter's configuration names: PEFT's `peft_type` or our `lowrank_method`.

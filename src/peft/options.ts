@@ -4,4 +4,6 @@ import type { LoraConfig } from "../formats/peft-config.ts";
 export interface MethodOptions {
   /** LoRA and its relatives. */
   readonly lora: LoraConfig;
+  /** LoRA+: learning rate of B over that of A. */
+  readonly loraPlusRatio: number;
 }

@@ -229,6 +229,12 @@ export const trainSettings = {
     description: "first values of A (B starts at 0): the paper's, or PEFT's",
     knownAs: ["initLoraWeights"],
   }) as Setting<"gaussian" | "kaiming-uniform">,
+  loraPlusRatio: setting(positive, 16, {
+    group: LORA,
+    value: "x",
+    description: "lora-plus: learning rate of B over that of A",
+    knownAs: ["loraplusLrRatio"],
+  }) as Setting<number>,
 
   learningRate: setting(positive, 2e-4, {
     group: OPTIMIZER,

@@ -55,7 +55,7 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
     layersToTransform: layers,
     baseModel: config.model,
   };
-  return { lora };
+  return { lora, loraPlusRatio: config.loraPlusRatio };
 }
 
 function checkLength(config: TrainConfig, base: BaseModel, methods: readonly Method[]): void {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { InputError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
+import { InputError, NotFoundError } from "../../src/errors.ts";
 import { type AdapterContent, readAdapter, writeAdapter } from "../../src/formats/peft-adapter.ts";
 import { DEFAULT_LORA_CONFIG } from "../../src/formats/peft-config.ts";
 import type { ModuleTensors } from "../../src/formats/peft-keys.ts";
@@ -127,12 +127,22 @@ describe("readAdapter", () => {
     expect(error.message).toContain('does not begin with "base_model.model."');
   });
 
-  it("refuses DoRA by its configuration and by its tensors", async () => {
-    expect(await failure(readAdapter(fixture("dora")))).toBeInstanceOf(UnsupportedError);
+  it("reads DoRA's magnitudes, and refuses them where the configuration has none", async () => {
+    const { config, tensors } = await readAdapter(fixture("dora"));
+    expect(config.dora).toBe(true);
+    expect([...tensors.values()].map((t) => t.magnitude?.shape)).toEqual([[16], [16]]);
     const dir = await altered("qv", (tensors) => {
       tensors.set(`${Q0}.lora_magnitude_vector`, { shape: [16], data: new Float32Array(16) });
     });
-    expect((await failure(readAdapter(dir))).message).toMatch(/not supported yet: DoRA/);
+    expect((await failure(readAdapter(dir))).message).toMatch(
+      /lora_magnitude_vector: is there, but the configuration does not say use_dora/,
+    );
+    const without = await altered("dora", (tensors) => {
+      tensors.delete(`${Q0}.lora_magnitude_vector`);
+    });
+    expect((await failure(readAdapter(without))).message).toMatch(
+      /q_proj.lora_magnitude_vector: is missing, and the adapter is DoRA/,
+    );
   });
 
   it("says what is missing, and never opens pickles", async () => {

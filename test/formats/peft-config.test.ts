@@ -94,11 +94,11 @@ describe("readPeftConfig", () => {
   });
 
   it("refuses what is not implemented, naming every key", () => {
-    const json = { ...minimal, use_dora: true, target_parameters: ["w"], trainable_token_indices: [1] };
+    const json = { ...minimal, use_qalora: true, target_parameters: ["w"], trainable_token_indices: [1] };
     const error = thrown(() => read(json));
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(error.message).toBe(
-      "a.json: not supported yet: use_dora, target_parameters, trainable_token_indices",
+      "a.json: not supported yet: use_qalora, target_parameters, trainable_token_indices",
     );
     expect(thrown(() => read({ ...minimal, init_lora_weights: "pissa_niter_4" })).message).toMatch(
       /init_lora_weights: "pissa_niter_4"/,

@@ -2,7 +2,18 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
 import { gradients, topologicalOrder } from "../../src/graph/gradients.ts";
 import { serialize } from "../../src/graph/onnx.ts";
-import { add, linear, mul, relu, scale, sign, split, square, sumAll } from "../../src/graph/ops/index.ts";
+import {
+  add,
+  detach,
+  linear,
+  mul,
+  relu,
+  scale,
+  sign,
+  split,
+  square,
+  sumAll,
+} from "../../src/graph/ops/index.ts";
 import { compose, input, type Value } from "../../src/graph/value.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { floats } from "../../src/tensor/tensor.ts";
@@ -53,6 +64,13 @@ test("a value and what it is made from can be asked for together", async () => {
   const [dx, dy] = gradients(sumAll(square(y)), [x, y]);
   expect(await evaluate(dy)).toEqual([6, -12, 18]); // 2y
   expect(await evaluate(dx)).toEqual([18, -36, 54]); // 3 · 2y
+});
+
+test("no gradient flows through what is detached", async () => {
+  const loss = sumAll(mul(detach(square(x)), x)); // x² a constant: d = x²
+  expect(await evaluate(loss)).toEqual([1 - 8 + 27]);
+  expect(await evaluate(gradients(loss, [x])[0])).toEqual([1, 4, 9]);
+  expect(gradients(sumAll(detach(x)), [x])[0]).toBe(null);
 });
 
 test("pieces of a split that nobody uses get zeros", async () => {

@@ -127,6 +127,7 @@ const BUILD: Readonly<Record<string, Build>> = {
 
 /** Exports without a case of their own, and what covers them. */
 const COVERED_BY = new Map([
+  ["detach", "test/graph/gradients.test.ts: the identity, but for its gradient"],
   ["dropout", "test/graph/dropout.test.ts: it is random"],
   ["rotaryConstants", "the case `rotary`: makes its tables"],
 ]);
