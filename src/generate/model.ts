@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { InputError, LowrankError, UnsupportedError } from "../errors.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import { positionRoom } from "../peft/adapted-model.ts";
 import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
 import { mergedWeights } from "../peft/delta.ts";
+import type { Method } from "../peft/method.ts";
 import { type VirtualLayout, virtualLayout } from "../peft/virtual-tokens.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
@@ -137,7 +139,8 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     const { config, family, modules } = base;
     const frozen = merged?.lookup ?? base.frozen;
     const methods = adapter && !merged ? adapter.methods : [];
-    const parts = { config, family, modules, frozen, methods, positionCount, rowTokens: positionCount };
+    const count = roomFor(methods);
+    const parts = { config, family, modules, frozen, methods, positionCount: count, rowTokens: count };
     const decoder = await createDecoder(runtime, parts, base.weights.folder);
     return { key, decoder, file: merged?.path ?? null };
   };
@@ -194,7 +197,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
   async function* generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
     const release = await turn();
     try {
-      return yield* generateWith(active().decoder, base, request, positionCount, virtual());
+      return yield* generateWith(active().decoder, base, request, roomFor(methodsInUse()), virtual());
     } finally {
       release();
     }
@@ -206,9 +209,14 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     return first;
   };
 
-  /** Virtual tokens of what is in use; a merged model has none. */
-  const virtual = (): VirtualLayout =>
-    virtualLayout(current && !isMerged ? current.methods : [], base.config.vocabSize);
+  /** Methods that act beside the weights; a merged model has none. */
+  const methodsInUse = (): readonly Method[] => (current && !isMerged ? current.methods : []);
+
+  const virtual = (): VirtualLayout => virtualLayout(methodsInUse(), base.config.vocabSize);
+
+  /** Longest sequence under some methods, which may take positions for themselves. */
+  const roomFor = (methods: readonly Method[]): number =>
+    Math.min(positionCount, positionRoom(base.config, methods));
 
   const loaded: LoadedModel = {
     base,
@@ -226,12 +234,13 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
         if (next.done) return next.value;
       }
     },
-    logits: async (ids) => {
-      checkIds(ids, base.config.vocabSize, positionCount);
-      const { prefix } = virtual();
-      const logits = await exclusive(() => active().decoder.score([...prefix, ...ids]));
-      return logits.slice(prefix.length);
-    },
+    logits: (ids) =>
+      exclusive(async () => {
+        const { prefix } = virtual();
+        checkIds(ids, base.config.vocabSize, roomFor(methodsInUse()) - prefix.length);
+        const logits = await active().decoder.score([...prefix, ...ids]);
+        return logits.slice(prefix.length);
+      }),
     swap: (adapter) =>
       whileOpen(async () => use(adapter === null ? null : await openAdapter(adapter, base, access), false)),
     merge: () =>

@@ -25,7 +25,14 @@ export function trainablesOf(methods: readonly Method[]): readonly Trainable[] {
   return methods.flatMap((m) => m.trainables);
 }
 
-/** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. */
+/** Positions that a model has left for tokens, beside those that methods take in front of them. */
+export function positionRoom(config: ModelConfig, methods: readonly Method[]): number {
+  return config.maxPositions - methods.reduce((n, m) => n + m.positionOffset, 0);
+}
+
+/** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. Methods
+ *  with virtual tokens come last, whatever the order of the list: only they see ids beyond the vocabulary, and activations
+ *  that they replace stay so. */
 export function adaptedContext(
   model: Pick<AdaptedModel, "modules" | "frozen" | "methods">,
   inputs: MethodInputs,
@@ -38,7 +45,9 @@ export function adaptedContext(
     }
     return model.frozen(path);
   };
-  return model.methods.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
+  const addsTokens = (m: Method): boolean => m.virtualTokens !== null;
+  const order = [...model.methods.filter((m) => !addsTokens(m)), ...model.methods.filter(addsTokens)];
+  return order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
 }
 
 /** Hidden states [R, T, d] of an adapted model. Positions start after those that its methods put in front of every token.

@@ -5,6 +5,9 @@ import { loraPlusKind } from "./lora-plus.ts";
 import type { Method } from "./method.ts";
 import type { ModelShape } from "./model-shape.ts";
 import type { MethodOptions } from "./options.ts";
+import { prefixEmbeddingKind } from "./prefix-embedding.ts";
+import { prefixLayerKind } from "./prefix-layer.ts";
+import { prefixTuningKind } from "./prefix-tuning.ts";
 import { rsLoraKind } from "./rslora.ts";
 
 /** One kind of method, by name. */
@@ -26,7 +29,15 @@ export interface MethodKind {
 }
 
 /** Every method, one line each. */
-const METHODS: readonly MethodKind[] = [loraKind, doraKind, rsLoraKind, loraPlusKind];
+const METHODS: readonly MethodKind[] = [
+  loraKind,
+  doraKind,
+  rsLoraKind,
+  loraPlusKind,
+  prefixEmbeddingKind,
+  prefixLayerKind,
+  prefixTuningKind,
+];
 
 /** Names of all methods, for help and errors. */
 export const METHOD_NAMES: readonly string[] = METHODS.map((m) => m.name);

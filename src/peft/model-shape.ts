@@ -1,9 +1,12 @@
 import type { ModelConfig } from "../formats/model-source.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** What a method needs to know of a model to adapt it. */
 export interface ModelShape {
   readonly config: ModelConfig;
   readonly family: Family;
   readonly modules: readonly ModuleSpec[];
+  /** For methods that start from a text. */
+  readonly tokenizer?: Tokenizer;
 }

@@ -6,4 +6,18 @@ export interface MethodOptions {
   readonly lora: LoraConfig;
   /** LoRA+: learning rate of B over that of A. */
   readonly loraPlusRatio: number;
+  /** Prefix methods. */
+  readonly prefix: PrefixOptions;
+}
+
+/** Options of prefix-embedding, prefix-layer and prefix-tuning. */
+export interface PrefixOptions {
+  /** Virtual tokens in front of the prompt; of prefix tuning, key-value pairs. */
+  readonly prefixLength: number;
+  /** Virtual tokens between prompt and completion; prefix tuning has none. */
+  readonly infixLength: number;
+  /** Text whose embeddings the virtual tokens start as; null: random. */
+  readonly text: string | null;
+  /** Hidden size of the perceptron that makes prefix tuning's prefix in training; null for none. */
+  readonly projection: number | null;
 }

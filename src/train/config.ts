@@ -235,6 +235,31 @@ export const trainSettings = {
     description: "lora-plus: learning rate of B over that of A",
     knownAs: ["loraplusLrRatio"],
   }) as Setting<number>,
+  prefixLength: setting(z.number().int().min(0), 20, {
+    group: LORA,
+    value: "n",
+    description: "virtual tokens in front of the prompt (prefix methods)",
+    knownAs: ["numVirtualTokens"],
+  }) as Setting<number>,
+  infixLength: setting(z.number().int().min(0), 0, {
+    group: LORA,
+    value: "n",
+    description: "virtual tokens between prompt and completion (prefix-embedding, prefix-layer)",
+  }) as Setting<number>,
+  prefixText: setting(text.nullable(), null, {
+    group: LORA,
+    value: "text",
+    description: "text whose embeddings the virtual tokens start as",
+    defaultText: "random",
+    knownAs: ["promptTuningInitText"],
+  }) as Setting<string | null>,
+  prefixProjection: setting(count.nullable(), null, {
+    group: LORA,
+    value: "n",
+    description: "hidden size of an MLP that makes prefix-tuning's prefix while it is trained",
+    defaultText: "no MLP",
+    knownAs: ["encoderHiddenSize"],
+  }) as Setting<number | null>,
 
   learningRate: setting(positive, 2e-4, {
     group: OPTIMIZER,

@@ -1,5 +1,6 @@
 import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
 import { type EncodedDataset, encodeDataset } from "../data/examples.ts";
+import { InputError } from "../errors.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Method } from "../peft/method.ts";
@@ -79,7 +80,12 @@ export function encodeRows(
   const { tokenizer, template, eosIds } = base;
   const { lossOn, truncation } = choice;
   const layout = virtualLayout(methods, base.config.vocabSize);
-  const maxLength = choice.maxLength - virtualCount(layout);
+  const added = virtualCount(layout);
+  const maxLength = choice.maxLength - added;
+  if (added > 0 && maxLength < 2) {
+    const message = `expected at least ${added + 2}, ${added} virtual tokens and 2 of an example, got ${choice.maxLength}`;
+    throw new InputError("the examples have no room", [{ where: "maxLength", message }]);
+  }
   const encoded = encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength, lossOn, truncation });
   return { ...encoded, examples: encoded.examples.map((e) => virtualExample(e, layout)) };
 }

@@ -3,7 +3,7 @@ import type { EncodedDataset } from "../data/examples.ts";
 import { InputError, type Problem } from "../errors.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
-import type { AdaptedModel } from "../peft/adapted-model.ts";
+import { type AdaptedModel, positionRoom } from "../peft/adapted-model.ts";
 import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
@@ -111,9 +111,9 @@ function subjectOf(
 ): Subject {
   const { config, family, modules, frozen } = base;
   const wanted = choice.maxLength + (choice.generate ? choice.maxTokens : 0);
-  const positionCount = Math.min(config.maxPositions, wanted);
-  const rowTokens = maxRowTokens([data], choice.batchSize);
   const methods = adapter?.methods ?? [];
+  const positionCount = Math.min(positionRoom(config, methods), wanted);
+  const rowTokens = maxRowTokens([data], choice.batchSize);
   return { base, adapter, model: { config, family, modules, frozen, methods, positionCount, rowTokens } };
 }
 
@@ -129,7 +129,9 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     const opened = await openBase(options.model, { ...options, onProgress });
     return [opened, name === undefined ? null : await openAdapter(name, opened, options)] as const;
   });
-  const encoded = encodeRows(rows, base, choice, adapter?.methods ?? []) as EncodedDataset;
+  const methods = adapter?.methods ?? [];
+  const maxLength = Math.min(choice.maxLength, positionRoom(base.config, methods));
+  const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods) as EncodedDataset;
   const subject = subjectOf(choice, base, adapter, encoded);
   for (const message of adapter?.warnings ?? []) yield { type: "warning", message };
   const runtime = openRuntime(choice);

@@ -5,7 +5,7 @@ import { InputError } from "../errors.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
-import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
+import { type AdaptedModel, positionRoom, trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
 import { createMethods } from "../peft/methods.ts";
 import type { MethodOptions } from "../peft/options.ts";
@@ -55,11 +55,16 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
     layersToTransform: layers,
     baseModel: config.model,
   };
-  return { lora, loraPlusRatio: config.loraPlusRatio };
+  const { prefixLength, infixLength, prefixText: text, prefixProjection: projection } = config;
+  return {
+    lora,
+    loraPlusRatio: config.loraPlusRatio,
+    prefix: { prefixLength, infixLength, text, projection },
+  };
 }
 
 function checkLength(config: TrainConfig, base: BaseModel, methods: readonly Method[]): void {
-  const room = base.config.maxPositions - methods.reduce((n, m) => n + m.positionOffset, 0);
+  const room = positionRoom(base.config, methods);
   if (config.maxLength <= room) return;
   const message = `expected at most ${room}, the positions ${config.model} has for it, got ${config.maxLength}`;
   throw new InputError("the training options do not fit the model", [{ where: "maxLength", message }]);

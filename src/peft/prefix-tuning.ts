@@ -1,0 +1,149 @@
+import { InputError, UnsupportedError } from "../errors.ts";
+import { add, linear, reshape, split, tanh } from "../graph/ops/index.ts";
+import type { Value } from "../graph/value.ts";
+import type { ForwardContext } from "../models/context.ts";
+import type { Random } from "../tensor/random.ts";
+import { type FloatTensor, sizeOf } from "../tensor/tensor.ts";
+import { defineMethod, type Method, type MethodInputs, type Trainable } from "./method.ts";
+import type { MethodKind } from "./methods.ts";
+import type { ModelShape } from "./model-shape.ts";
+import { readNamed } from "./named-tensors.ts";
+import { projectPrefix } from "./prefix-projection.ts";
+import { type PromptSizes, promptConfig, readPromptConfig } from "./prompt-config.ts";
+
+const NAME = "prefix-tuning";
+const PEFT_TYPE = "PREFIX_TUNING";
+const KEY = "prompt_embeddings";
+const PEFT_KEYS = ["encoder_hidden_size", "prefix_projection", "init_weights"];
+
+/** The prefix itself, [count, 2·layers·kvWidth]: the keys of layer 0, its values, the keys of layer 1, … (PEFT's order). */
+const PREFIX = "prefix";
+
+/** What prefix tuning trains. */
+export interface PrefixPlan {
+  /** Key-value pairs in front of every sequence. */
+  readonly count: number;
+  /** Hidden size of the perceptron that makes the prefix while it is trained; null trains the prefix itself. */
+  readonly projection: number | null;
+}
+
+function widthOf({ config }: ModelShape): number {
+  return config.kvHeadCount * config.headDim;
+}
+
+function sizesOf(shape: ModelShape): PromptSizes {
+  return {
+    token_dim: widthOf(shape),
+    num_layers: shape.config.layerCount,
+    num_attention_heads: shape.config.kvHeadCount,
+  };
+}
+
+/** Starting values as PEFT's, which are PyTorch's: embeddings from N(0, 1), linear layers from U(−1/√in, 1/√in). */
+function trainablesOf({ count, projection }: PrefixPlan, shape: ModelShape): readonly Trainable[] {
+  const width = widthOf(shape);
+  const whole = 2 * shape.config.layerCount * width;
+  const normal = (name: string, size: readonly number[]): Trainable => ({
+    name,
+    shape: size,
+    init: (g) => Float32Array.from({ length: sizeOf(size) }, () => g.normal()),
+  });
+  const uniform = (name: string, size: readonly number[], inSize: number): Trainable => ({
+    name,
+    shape: size,
+    init: (g) => Float32Array.from({ length: sizeOf(size) }, () => centred(g) / Math.sqrt(inSize)),
+  });
+  if (projection === null) return [normal(PREFIX, [count, whole])];
+  return [
+    normal("prefix.tokens", [count, width]),
+    uniform("prefix.hidden.weight", [projection, width], width),
+    uniform("prefix.hidden.bias", [projection], width),
+    uniform("prefix.output.weight", [whole, projection], projection),
+    uniform("prefix.output.bias", [whole], projection),
+  ];
+}
+
+/** Uniform in [−1, 1). */
+function centred(generator: Random): number {
+  return 2 * generator.uniform() - 1;
+}
+
+/** The prefix [count, 2·layers·kvWidth] as a value: E, or tanh(E·W₁ᵀ + b₁)·W₂ᵀ + b₂. */
+function prefixValue({ projection }: PrefixPlan, { trainable }: MethodInputs): Value {
+  if (projection === null) return trainable(PREFIX);
+  const layer = (name: string, x: Value): Value =>
+    add(linear(x, trainable(`prefix.${name}.weight`)), trainable(`prefix.${name}.bias`));
+  return layer("output", tanh(layer("hidden", trainable("prefix.tokens"))));
+}
+
+function wrap(
+  plan: PrefixPlan,
+  shape: ModelShape,
+  ctx: ForwardContext,
+  inputs: MethodInputs,
+): ForwardContext {
+  const [width, layers] = [widthOf(shape), shape.config.layerCount];
+  const pieces = split(
+    prefixValue(plan, inputs),
+    Array.from({ length: 2 * layers }, () => width),
+    1,
+  ).map((piece) => reshape(piece, [1, plan.count, width]));
+  return {
+    ...ctx,
+    attention: (path, q, k, v, prefix) => {
+      if (prefix) throw new UnsupportedError(`${path}: two methods put keys and values in front`);
+      const layer = Number(path.split(".")[1]);
+      const [keys, values] = pieces.slice(2 * layer, 2 * layer + 2) as [Value, Value];
+      return ctx.attention(path, q, k, v, { keys, values });
+    },
+  };
+}
+
+/** Prefix tuning (Li & Liang 2021): trained keys and values in front of those of the sequence, in every layer. They take the
+ *  first `count` positions, as transformers counts a cache. Optionally made by a perceptron while training (§4.3 there); the
+ *  adapter holds the prefix that it makes, as PEFT saves it. |Θ| = 2·L·kvWidth·count without it. */
+export function prefixTuning(plan: PrefixPlan, shape: ModelShape): Method {
+  const trainables = trainablesOf(plan, shape);
+  const own =
+    plan.projection === null
+      ? { encoder_hidden_size: widthOf(shape), init_weights: null, prefix_projection: false }
+      : { encoder_hidden_size: plan.projection, init_weights: null, prefix_projection: true };
+  return defineMethod({
+    name: NAME,
+    trainables,
+    positionOffset: plan.count,
+    wrap: (ctx, inputs) => wrap(plan, shape, ctx, inputs),
+    merging: "its keys and values are part of the attention's memory, and no weight holds them",
+    files: {
+      config: (baseModel) => promptConfig(PEFT_TYPE, plan.count, sizesOf(shape), baseModel, own),
+      write: (values) =>
+        new Map([
+          [KEY, plan.projection === null ? (values.get(PREFIX) as FloatTensor) : projectPrefix(values)],
+        ]),
+      read: (tensors, where) => {
+        if (plan.projection !== null)
+          throw new UnsupportedError(`${where}: holds the prefix, not the perceptron that made it`);
+        return readNamed(new Map([[KEY, trainables[0] as Trainable]]), tensors, where);
+      },
+    },
+    structure: JSON.stringify([NAME, plan]),
+  });
+}
+
+/** Prefix tuning as a method of the table. */
+export const prefixTuningKind: MethodKind = {
+  name: NAME,
+  summary: "trainable keys and values in front of every layer's attention",
+  peftType: PEFT_TYPE,
+  create: ({ prefix }, shape) => {
+    const { prefixLength: count, projection } = prefix;
+    if (count > 0) return prefixTuning({ count, projection }, shape);
+    throw new InputError(`${NAME} needs a prefix`, [
+      { where: "prefixLength", message: `expected at least 1, got ${count}` },
+    ]);
+  },
+  open: (json, shape, where) => {
+    const { count, warnings } = readPromptConfig(json, sizesOf(shape), PEFT_KEYS, where);
+    return { method: prefixTuning({ count, projection: null }, shape), warnings };
+  },
+};
