@@ -1,6 +1,7 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { ggufArchitecture } from "./architectures/table.ts";
 import { type GgufVocabulary, type RebuiltTokenizer, TokenType, tokenizerOf } from "./gguf-vocabulary.ts";
+import { isObject } from "./json.ts";
 
 /** How a family of byte-level BPE tokenizers prepares text; `tokenizer.ggml.pre` names it. */
 interface PreTokenizer {
@@ -76,6 +77,34 @@ function preTokenizerOf({ pre, architecture, path }: GgufVocabulary): PreTokeniz
   throw new UnsupportedError(
     `${path}: pre-tokenizer "${name}" is not supported; known: ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
   );
+}
+
+/** A step of a pre-tokenizer, as far as it changes pieces. */
+function essence(step: unknown): unknown {
+  if (!isObject(step)) return step;
+  if (step.type === "Sequence") return null; // no known one nests
+  const { trim_offsets: _offsets, ...rest } = step;
+  return step.type === "ByteLevel" ? { add_prefix_space: true, use_regex: true, ...rest } : rest;
+}
+
+/** Order of keys does not count. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item) =>
+    isObject(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item,
+  );
+}
+
+/** The name by which llama.cpp knows the pre-tokenizer of a byte-level tokenizer.json (`tokenizer.ggml.pre`); null for one
+ *  that has none here. */
+export function preTokenizerName(tokenizerJson: Readonly<Record<string, unknown>>): string | null {
+  const { normalizer = null, pre_tokenizer: pre, model } = tokenizerJson;
+  const steps = isObject(pre) && Array.isArray(pre.pretokenizers) ? pre.pretokenizers : [pre];
+  const ignoreMerges = isObject(model) && model.ignore_merges === true;
+  const wanted = canonical([normalizer, steps.map(essence), ignoreMerges]);
+  const found = Object.entries(PRE_TOKENIZERS).find(
+    ([, known]) => canonical([known.normalizer, known.steps.map(essence), known.ignoreMerges]) === wanted,
+  );
+  return found?.[0] ?? null;
 }
 
 function mergePairs({ merges, path }: GgufVocabulary): [string, string][] {

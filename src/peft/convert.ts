@@ -1,8 +1,8 @@
-import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InputError, UnsupportedError } from "../errors.ts";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
 import { writeGgufAdapter } from "../formats/gguf-adapter.ts";
+import { requireNewGguf } from "../formats/gguf-save.ts";
 import type { LoraFactors } from "../formats/lora-factors.ts";
 import { writeMlxAdapter } from "../formats/mlx-adapter.ts";
 import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
@@ -70,19 +70,6 @@ const TARGETS: Readonly<Record<AdapterFormat, Target>> = {
 
 /** Every format, for help and errors. */
 export const ADAPTER_FORMATS: readonly AdapterFormat[] = Object.keys(TARGETS) as AdapterFormat[];
-
-/** A file that is to be written must have the extension by which it will be known, and not be there yet.
- *  @throws InputError if it is otherwise. */
-export async function requireNewGguf(output: string): Promise<void> {
-  const isThere = (await stat(output).catch(() => null)) !== null;
-  const message = isThere
-    ? "is there already"
-    : /\.gguf$/i.test(output)
-      ? null
-      : "expected a file that ends in .gguf";
-  if (message !== null)
-    throw new InputError("The GGUF file cannot be written:", [{ where: output, message }]);
-}
 
 function isLora(method: Method): method is Lora {
   return method.name === "lora" && "plan" in method;

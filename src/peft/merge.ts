@@ -2,6 +2,9 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { LowrankError, UnsupportedError } from "../errors.ts";
 import { cacheFolder } from "../formats/cache.ts";
+import type { GgufTensorType } from "../formats/gguf-quantize.ts";
+import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../formats/gguf-save.ts";
+import type { ModelSource } from "../formats/model-source.ts";
 import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
 import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
@@ -10,11 +13,16 @@ import { type OpenedAdapter, openAdapter } from "./adapter.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { compareLogits } from "./merge-check.ts";
 
-/** Type of the written weights. */
-export type MergeDType = "float32" | "float16" | "bfloat16";
+/** What the merged model is written as: a Hugging Face folder, or a GGUF file for llama.cpp and Ollama. */
+export type MergeFormat = "folder" | "gguf";
+
+/** Type of the written weights; the quantized ones in a GGUF file only. */
+export type MergeDType = "float32" | "float16" | "bfloat16" | "q8_0" | "q4_0";
 
 interface DTypeFacts {
-  readonly file: FloatDType;
+  /** null: safetensors has no such type. */
+  readonly safetensors: FloatDType | null;
+  readonly gguf: GgufTensorType;
   /** Largest logit difference that rounding explains, as a share of the largest logit. */
   readonly tolerance: number;
 }
@@ -22,19 +30,43 @@ interface DTypeFacts {
 // Seen on SmolLM2 with a trained adapter: 1.4e-6, 1.2e-3 and 5e-3; on tiny random models up to 2.3e-6, 4e-3 and 5e-2.
 // Without its adapter SmolLM2 is off by 0.3.
 const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
-  float32: { file: "F32", tolerance: 1e-4 },
-  float16: { file: "F16", tolerance: 2e-2 },
-  bfloat16: { file: "BF16", tolerance: 1e-1 },
+  float32: { safetensors: "F32", gguf: "F32", tolerance: 1e-4 },
+  float16: { safetensors: "F16", gguf: "F16", tolerance: 2e-2 },
+  bfloat16: { safetensors: "BF16", gguf: "BF16", tolerance: 1e-1 },
+  q8_0: { safetensors: null, gguf: "Q8_0", tolerance: 1e-1 },
+  q4_0: { safetensors: null, gguf: "Q4_0", tolerance: 1 },
+};
+
+/** How a format is written, and what stands in the way of writing it. */
+interface FormatFacts {
+  readonly check: (output: string) => Promise<void>;
+  readonly write: (output: string, source: ModelSource, facts: DTypeFacts, how: WriteHow) => Promise<void>;
+}
+
+type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal">;
+
+const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
+  folder: {
+    check: requireFreeFolder,
+    write: (output, source, { safetensors }, how) =>
+      writeModelFolder(output, source, { ...how, dtype: safetensors as FloatDType }),
+  },
+  gguf: {
+    check: requireNewGguf,
+    write: (output, source, { gguf }, how) => writeModelGguf(output, source, { ...how, type: gguf }),
+  },
 };
 
 /** What to merge, and where to. */
 export interface MergeOptions extends OpenBaseOptions {
   /** Alias, folder, .gguf file or Hub id. */
   readonly model: string;
-  /** PEFT adapter: folder or Hub id. */
+  /** Adapter of PEFT or mlx-lm: folder or Hub id; or a .gguf file. */
   readonly adapter: string;
-  /** New folder; must not hold anything yet. */
+  /** New folder, which must not hold anything yet; a new file that ends in .gguf for that format. */
   readonly output: string;
+  /** Default "folder". */
+  readonly format?: MergeFormat;
   /** Default float32. */
   readonly dtype?: MergeDType;
 }
@@ -49,31 +81,46 @@ export interface MergeResult {
   readonly warnings: readonly string[];
 }
 
-function checkOutput({ output, dtype = "float32" }: MergeOptions): DTypeFacts {
+/** A folder of floats, or what is asked for as GGUF: an explicit export of merged weights. What looks like a base that is to
+ *  stay quantized is neither. */
+function checkOutput({
+  output,
+  format = "folder",
+  dtype = "float32",
+}: MergeOptions): [FormatFacts, DTypeFacts] {
   const facts = Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : undefined;
-  if (facts !== undefined && !output.toLowerCase().endsWith(".gguf")) return facts;
+  if (!Object.hasOwn(FORMATS, format))
+    throw new UnsupportedError(`unknown format "${format}"; known: ${Object.keys(FORMATS).join(", ")}`);
+  const isFolder = format === "folder";
+  if (facts !== undefined && (!isFolder || (facts.safetensors !== null && !/\.gguf$/i.test(output))))
+    return [FORMATS[format], facts];
+  if (!isFolder)
+    throw new UnsupportedError(`unknown dtype "${dtype}"; known for GGUF: ${Object.keys(DTYPES).join(", ")}`);
   throw new UnsupportedError(
     "an adapter cannot be merged into a base that stays quantized: most of its change is smaller than a quantization step " +
-      "and would be lost. Merge to a folder (float32, float16 or bfloat16) and quantize that.",
+      "and would be lost. Merge to a folder (float32, float16 or bfloat16) and quantize that, or export the merged weights " +
+      'as a GGUF file with format "gguf" (float32, float16, bfloat16, q8_0 or q4_0).',
   );
 }
 
-/** Writes base and adapter as one plain Hugging Face folder: config, tokenizer and safetensors, so that any program for such
- *  models loads it and inference costs nothing extra (LoRA §4.1). A quantized base is written dequantized. The folder is
- *  opened again and its logits compared.
- *  @throws UnsupportedError for a quantized output; InputError if the adapter does not fit or the folder is not empty;
- *  LowrankError ("merge") if the logits differ by more than rounding: nothing is left then; as `openBase` else */
+/** Writes base and adapter as one plain model, so that inference costs nothing extra (LoRA §4.1): a Hugging Face folder
+ *  (config, tokenizer and safetensors) that any program for such models loads, or a GGUF file. A quantized base is
+ *  dequantized first. What was written is opened again and its logits compared.
+ *  @throws UnsupportedError for a quantized folder, and for models that GGUF has no place for; InputError if the adapter does
+ *  not fit or the output is there already; LowrankError ("merge") if the logits differ by more than rounding: nothing is left
+ *  then; as `openBase` else */
 export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> {
-  const { file, tolerance } = checkOutput(options);
+  const [format, facts] = checkOutput(options);
   const output = resolve(options.output);
-  await requireFreeFolder(output);
+  await format.check(output);
   const base = await openBase(options.model, options);
   const adapter = await openAdapter(options.adapter, base, options);
   const runtime = openRuntime();
   const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
-    await writeMerged(options, output, merged, file);
-    const maxLogitDifference = await checkWritten({ base, adapter, runtime }, output, tolerance, options);
+    await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
+    const original = { base, adapter, runtime };
+    const maxLogitDifference = await checkWritten(original, output, facts.tolerance, options);
     const { warnings } = adapter;
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {
@@ -84,18 +131,17 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
 
 async function writeMerged(
   options: MergeOptions,
-  output: string,
   merged: MergedWeights,
-  dtype: FloatDType,
+  write: (source: ModelSource, how: WriteHow) => Promise<void>,
 ): Promise<void> {
-  const { onProgress } = options;
+  const { onProgress, signal } = options;
   const changed = new Set(merged.paths);
   const source = await openSource(options.model, options);
   try {
-    await writeModelFolder(output, source, {
-      dtype,
+    await write(source, {
       override: (path) => (changed.has(path) ? merged.read(path) : null),
       ...(onProgress ? { onProgress: (p) => onProgress({ ...p, what: "writing the merged model" }) } : {}),
+      ...(signal ? { signal } : {}),
     });
   } finally {
     await source.close();
@@ -108,7 +154,7 @@ interface Original {
   readonly runtime: Runtime;
 }
 
-/** Opens the written folder as anyone would. Removes it if it is not what was to be written. */
+/** Opens what was written as anyone would. Removes it if it is not what was to be written. */
 async function checkWritten(
   { base, adapter, runtime }: Original,
   output: string,
@@ -131,7 +177,7 @@ async function checkWritten(
     throw new LowrankError(
       "merge",
       `${options.output}: the merged model's logits differ by ${maxDifference} from those of base and adapter apart, ` +
-        `expected at most ${tolerance} of the largest (${maxLogit.toFixed(2)}); the folder was removed`,
+        `expected at most ${tolerance} of the largest (${maxLogit.toFixed(2)}); ${options.format === "gguf" ? "the file" : "the folder"} was removed`,
     );
   } catch (error) {
     await rm(output, { recursive: true, force: true });

@@ -1,5 +1,7 @@
+import { UnsupportedError } from "../../errors.ts";
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf.ts";
+import type { GgufTyped } from "../gguf-write.ts";
 import type { ModelConfig } from "../model-source.ts";
 
 /** A model architecture as the outside world knows it: what transformers and llama.cpp call it and its parts. */
@@ -30,6 +32,9 @@ export interface GgufArchitecture {
   readonly preTokenizer: string;
   /** The keys of config.json that are the architecture's own. What is missing or wrong is collected in `keys`. */
   readonly configOf: (gguf: GgufFile, keys: Fields, prefix: string) => HfConfig | Promise<HfConfig>;
+  /** The way back: keys without the prefix, of a configuration. Missing where no GGUF can be written yet.
+   *  @throws UnsupportedError for what the architecture has no key for. */
+  readonly keysOf?: (config: ModelConfig) => Readonly<Record<string, GgufTyped>>;
 }
 
 /** A config.json. */
@@ -74,4 +79,13 @@ export function activationOf(config: Fields, key: string, fallback: string): Mod
   if (activation) return activation;
   config.problem(key, `activation "${name}" is not supported, known: ${Object.keys(ACTIVATIONS).join(", ")}`);
   return "silu";
+}
+
+/** llama.cpp has one activation per architecture. @throws UnsupportedError for another */
+export function requireActivation(config: ModelConfig, activation: ModelConfig["activation"]): void {
+  if (config.activation === activation) return;
+  throw new UnsupportedError(
+    `a ${config.family} model with the activation "${config.activation}" cannot be written as GGUF: llama.cpp computes ` +
+      `"${activation}" there`,
+  );
 }

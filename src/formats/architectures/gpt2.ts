@@ -1,5 +1,7 @@
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf.ts";
+import { f32, type GgufTyped, u32 } from "../gguf-write.ts";
+import type { ModelConfig } from "../model-source.ts";
 import {
   type Architecture,
   activationOf,
@@ -7,6 +9,7 @@ import {
   LAYER_LIMIT,
   type NameRow,
   type ParsedConfig,
+  requireActivation,
 } from "./architecture.ts";
 
 /** A module that transformers has as Conv1D. */
@@ -74,6 +77,18 @@ function configOf(_gguf: GgufFile, keys: Fields, prefix: string): HfConfig {
   };
 }
 
+function keysOf(config: ModelConfig): Record<string, GgufTyped> {
+  requireActivation(config, "gelu-tanh");
+  return {
+    context_length: u32(config.maxPositions),
+    embedding_length: u32(config.hiddenSize),
+    block_count: u32(config.layerCount),
+    feed_forward_length: u32(config.mlpSize),
+    "attention.head_count": u32(config.headCount),
+    "attention.layer_norm_epsilon": f32(config.normEpsilon),
+  };
+}
+
 /** GPT-2. */
 export const gpt2: Architecture = {
   name: "GPT2LMHeadModel",
@@ -81,5 +96,5 @@ export const gpt2: Architecture = {
   family: "gpt2",
   names: { rows: ROWS, basePrefix: "transformer.", ignored: /(^|\.)attn\.(bias|masked_bias)$/ },
   parse,
-  gguf: { name: "gpt2", permuted: false, preTokenizer: "gpt-2", configOf },
+  gguf: { name: "gpt2", permuted: false, preTokenizer: "gpt-2", configOf, keysOf },
 };

@@ -1,7 +1,9 @@
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf.ts";
 import { ropeScalingOfFreqs } from "../gguf-rope.ts";
-import type { HfConfig } from "./architecture.ts";
+import { f32, type GgufTyped, text, u32 } from "../gguf-write.ts";
+import type { ModelConfig, RopeConfig } from "../model-source.ts";
+import { type HfConfig, requireActivation } from "./architecture.ts";
 
 /** `rope.scaling.*` of the keys in transformers' terms; unknown types are passed on to be refused by name there. */
 function ropeScalingOfKeys(keys: Fields, prefix: string): HfConfig | null {
@@ -47,5 +49,35 @@ export async function llamaLikeConfig(gguf: GgufFile, keys: Fields, prefix: stri
     rms_norm_eps: keys.positive(`${prefix}.attention.layer_norm_rms_epsilon`),
     rope_theta: theta,
     rope_scaling: (await ropeScalingOfFreqs(gguf, theta, headDim)) ?? ropeScalingOfKeys(keys, prefix),
+  };
+}
+
+/** Keys of a rope scaling; Llama 3.1's is a tensor of divisors instead. */
+function ropeKeys({ theta, scaling }: RopeConfig): Record<string, GgufTyped> {
+  const linear =
+    scaling.kind === "linear"
+      ? { "rope.scaling.type": text("linear"), "rope.scaling.factor": f32(scaling.factor) }
+      : {};
+  return { "rope.freq_base": f32(theta), ...linear };
+}
+
+/** The keys that llama and its relatives share. llama.cpp knows no sliding window for them: the context is cut to it, within
+ *  which it makes no difference. @throws UnsupportedError for another activation than SiLU */
+export function llamaLikeKeys(config: ModelConfig): Record<string, GgufTyped> {
+  requireActivation(config, "silu");
+  const { maxPositions, slidingWindow, headDim } = config;
+  return {
+    vocab_size: u32(config.vocabSize),
+    context_length: u32(Math.min(maxPositions, slidingWindow ?? maxPositions)),
+    embedding_length: u32(config.hiddenSize),
+    block_count: u32(config.layerCount),
+    feed_forward_length: u32(config.mlpSize),
+    "attention.head_count": u32(config.headCount),
+    "attention.head_count_kv": u32(config.kvHeadCount),
+    "attention.key_length": u32(headDim),
+    "attention.value_length": u32(headDim),
+    "attention.layer_norm_rms_epsilon": f32(config.normEpsilon),
+    "rope.dimension_count": u32(headDim),
+    ...(config.rope ? ropeKeys(config.rope) : {}),
   };
 }

@@ -1,7 +1,7 @@
 import type { Fields } from "../fields.ts";
 import type { Architecture } from "./architecture.ts";
 import { attentionBiases, llamaNames, llamaParser } from "./llama-like.ts";
-import { llamaLikeConfig } from "./llama-like-gguf.ts";
+import { llamaLikeConfig, llamaLikeKeys } from "./llama-like-gguf.ts";
 
 /** A missing key means transformers' default of 4096, an explicit null none. */
 function mistralWindow(config: Fields): number | null {
@@ -22,6 +22,7 @@ export const llama: Architecture = {
     name: "llama",
     permuted: true,
     preTokenizer: "gpt-2",
+    keysOf: llamaLikeKeys,
     configOf: async (gguf, keys, prefix) => ({
       ...(await llamaLikeConfig(gguf, keys, prefix)),
       attention_bias: gguf.entries.has("blk.0.attn_q.bias"),

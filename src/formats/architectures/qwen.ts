@@ -1,7 +1,7 @@
 import type { Fields } from "../fields.ts";
 import type { Architecture } from "./architecture.ts";
 import { attentionBiases, llamaNames, llamaParser } from "./llama-like.ts";
-import { llamaLikeConfig } from "./llama-like-gguf.ts";
+import { llamaLikeConfig, llamaLikeKeys } from "./llama-like-gguf.ts";
 
 /** Qwen's window covers the layers from `max_window_layers` on; one window for all layers is what we have. */
 function slidingWindow(config: Fields, layerCount: number): number | null {
@@ -26,7 +26,13 @@ export const qwen2: Architecture = {
     biases: () => ({ qkvBias: true, outputBias: false, mlpBias: false }),
     slidingWindow,
   }),
-  gguf: { name: "qwen2", permuted: false, preTokenizer: "qwen2", configOf: llamaLikeConfig },
+  gguf: {
+    name: "qwen2",
+    permuted: false,
+    preTokenizer: "qwen2",
+    configOf: llamaLikeConfig,
+    keysOf: llamaLikeKeys,
+  },
 };
 
 /** Qwen 3. */
@@ -40,6 +46,7 @@ export const qwen3: Architecture = {
     name: "qwen3",
     permuted: false,
     preTokenizer: "qwen2",
+    keysOf: llamaLikeKeys,
     configOf: async (gguf, keys, prefix) => ({
       ...(await llamaLikeConfig(gguf, keys, prefix)),
       attention_bias: gguf.entries.has("blk.0.attn_q.bias"),
