@@ -106,10 +106,20 @@ async function fill(folder: string, { progression, state, identity }: Checkpoint
   }));
   await writeSafetensors(join(folder, OPTIMIZER_FILE), vectors);
   const sums: Record<string, string> = {};
-  for (const name of await readdir(folder)) sums[name] = sha256(await readFile(join(folder, name)));
+  for (const name of await filesBelow(folder)) sums[name] = sha256(await readFile(join(folder, name)));
   const content: StateFile = { version: 1, ...progression, identity, files: sums };
   const signed = { ...content, sha256: sha256(JSON.stringify(content)) };
   await writeFileAtomic(join(folder, STATE_FILE), `${JSON.stringify(signed, null, 2)}\n`);
+}
+
+/** Paths of the files in a folder and in the folders in it (a combination's adapters), with "/" between names. */
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const paths = entries.map(async (e) => {
+    if (!e.isDirectory()) return [e.name];
+    return (await filesBelow(join(folder, e.name))).map((path) => `${e.name}/${path}`);
+  });
+  return (await Promise.all(paths)).flat();
 }
 
 /** Gives a finished folder its name. One that has it already is moved out of the way, which takes less time than deleting. */
@@ -135,7 +145,8 @@ async function stepsIn(runFolder: string): Promise<number[]> {
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   const { version: _version, files, identity, ...progression } = await readState(path);
   for (const [name, expected] of Object.entries({ [OPTIMIZER_FILE]: "", ...files })) {
-    const bytes = await readFile(join(path, basename(name))).catch(() => null);
+    const leavesFolder = name.split(/[\\/]/).includes("..");
+    const bytes = leavesFolder ? null : await readFile(join(path, name)).catch(() => null);
     if (bytes === null) throw new FormatError(path, `${name} is missing`);
     if (sha256(bytes) !== expected) throw new FormatError(path, `${name} is damaged`);
   }
