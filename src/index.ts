@@ -31,7 +31,19 @@ export {
   type WeightedAdapter,
 } from "./peft/combine.ts";
 export { combineFolders } from "./peft/combine-folders.ts";
-export { type MergeOptions, type MergeResult, mergeAdapter } from "./peft/merge.ts";
+export {
+  type AdapterFormat,
+  type ConvertOptions,
+  type ConvertResult,
+  convertAdapter,
+} from "./peft/convert.ts";
+export {
+  type MergeDType,
+  type MergeFormat,
+  type MergeOptions,
+  type MergeResult,
+  mergeAdapter,
+} from "./peft/merge.ts";
 export type { Device } from "./runtime/device.ts";
 export type { Message } from "./text/messages.ts";
 export { type TrainConfig, type TrainOptions, trainConfig, trainConfigSchema } from "./train/config.ts";

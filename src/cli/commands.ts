@@ -7,6 +7,11 @@ export const commands: readonly CommandEntry[] = [
   { name: "chat", summary: "talk with a model", load: () => import("./chat.ts") },
   { name: "evaluate", summary: "measure a model on data", load: () => import("./evaluate.ts") },
   { name: "merge", summary: "fold an adapter into its base model", load: () => import("./merge.ts") },
+  {
+    name: "convert",
+    summary: "write an adapter in another program's format",
+    load: () => import("./convert.ts"),
+  },
   { name: "combine", summary: "make one adapter of several", load: () => import("./combine.ts") },
   { name: "inspect", summary: "say what a model, adapter or run is", load: () => import("./inspect.ts") },
 ];

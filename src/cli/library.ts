@@ -20,3 +20,8 @@ export async function importEvaluate(): Promise<typeof import("../train/evaluate
 export async function importMerge(): Promise<typeof import("../peft/merge.ts").mergeAdapter> {
   return (await import("../peft/merge.ts")).mergeAdapter;
 }
+
+/** Conversion of adapters. */
+export async function importConvert(): Promise<typeof import("../peft/convert.ts").convertAdapter> {
+  return (await import("../peft/convert.ts")).convertAdapter;
+}

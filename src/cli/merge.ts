@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import type { MergeDType, MergeFormat } from "../peft/merge.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -16,18 +17,22 @@ const schema = z.strictObject({
   offline,
   output: setting(z.string().min(1).nullable(), null, {
     group: OUTPUT,
-    value: "folder",
-    description: "folder to write the merged model to",
+    value: "path",
+    description: "new folder to write the merged model to; with --format gguf a new .gguf file",
     knownAs: ["outputDir", "savePath"],
   }) as Setting<string | null>,
-  dtype: setting(z.enum(["float32", "float16", "bfloat16"]), "float32", {
+  format: setting(z.enum(["folder", "gguf"]), "folder", {
     group: OUTPUT,
-    description: "type of the written weights",
+    description: "a Hugging Face folder, or a file for llama.cpp and Ollama",
+  }) as Setting<MergeFormat>,
+  dtype: setting(z.enum(["float32", "float16", "bfloat16", "q8_0", "q4_0"]), "float32", {
+    group: OUTPUT,
+    description: "type of the written weights; q8_0 and q4_0 with --format gguf only",
     knownAs: ["outtype"],
-  }) as Setting<"float32" | "float16" | "bfloat16">,
+  }) as Setting<MergeDType>,
 });
 
-/** `lowrank merge`: base and adapter as one plain Hugging Face folder. */
+/** `lowrank merge`: base and adapter as one plain model. */
 export function build(command: Command, cli: Cli): void {
   addSettings(command, schema)
     .addHelpText(
@@ -35,6 +40,7 @@ export function build(command: Command, cli: Cli): void {
       examples([
         "lowrank merge --adapter runs/shell-recipes-1 --output merged",
         "lowrank merge --adapter a --output m --dtype bfloat16",
+        "lowrank merge --adapter a --output m.gguf --format gguf --dtype q8_0",
       ]),
     )
     .action(() => action(command, cli));
@@ -42,7 +48,7 @@ export function build(command: Command, cli: Cli): void {
 
 async function action(command: Command, cli: Cli): Promise<void> {
   const choice = settingsOf(command, schema);
-  const { output, dtype } = choice;
+  const { output, format, dtype } = choice;
   const missing = [choice.adapter === null ? "--adapter" : "", output === null ? "--output" : ""].filter(
     Boolean,
   );
@@ -55,6 +61,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
       model: source.model,
       adapter: source.adapter ?? choice.adapter,
       output,
+      format,
       dtype,
       offline: choice.offline,
       onProgress: progress.onProgress,

@@ -1,7 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
-import { ADAPTER_CONFIG } from "../formats/adapter-folder.ts";
+import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
 import type { OnProgress } from "../formats/model-source.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
@@ -23,8 +21,8 @@ export const modelSettings = {
   }) as Setting<string | null>,
   adapter: setting(z.string().min(1).nullable(), null, {
     group: GROUP,
-    value: "folder",
-    description: "adapter to use: its folder, or the run folder that holds it",
+    value: "path",
+    description: "adapter to use: its folder (PEFT, mlx-lm), the run folder that holds it, or a .gguf file",
     knownAs: ["lora", "adapterPath"],
   }) as Setting<string | null>,
   device: trainSettings.device as typeof trainSettings.device,
@@ -62,11 +60,7 @@ export async function resolveModel(choice: ModelChoice, onProgress: OnProgress):
 
 async function baseOf(adapter: string): Promise<string | null> {
   try {
-    const config = JSON.parse(await readFile(join(adapter, ADAPTER_CONFIG), "utf8")) as Record<
-      string,
-      unknown
-    >;
-    return typeof config.base_model_name_or_path === "string" ? config.base_model_name_or_path : null;
+    return await baseModelOfAdapter(adapter);
   } catch {
     return null; // loading the adapter says what is wrong with it
   }
