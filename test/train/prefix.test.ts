@@ -12,7 +12,7 @@ import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import { type TrainOptions, trainConfig } from "../../src/train/config.ts";
 import { evaluate } from "../../src/train/evaluate.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
-import { eventsOf, openLab, runAll, tinyModel } from "./tiny-run.ts";
+import { eventsOf, folderHashes, openLab, runAll, runUntil, tinyModel } from "./tiny-run.ts";
 
 const lab = openLab();
 afterAll(lab.remove);
@@ -104,5 +104,55 @@ describe.each(RUNS)("%s %s %o", (model, method, options) => {
     for await (const event of evaluate({ model: run.model as string, adapter, ...data }))
       if (event.type === "result") scored.push(event.loss);
     expect(scored[0]).toBeCloseTo(done?.lossAfter as number, 4);
+  });
+});
+
+test("an interrupted run of a combination goes on to the same adapter", async () => {
+  const options = { method: "lora+prefix-embedding", infixLength: 1, dropout: 0.2, checkpointEvery: 2 };
+  const whole = shortRun("llama", "whole", options);
+  await runAll(whole);
+  const cut = shortRun("llama", "cut", options);
+  await runUntil(cut, (event) => event.type === "step" && event.step === 3);
+  await runAll({ ...cut, resume: lab.path("cut") });
+  for (const part of ["lora", "prefix-embedding"]) {
+    const [a, b] = ["whole", "cut"].map((name) => folderHashes(join(lab.path(name), "adapter", part)));
+    expect(await b).toEqual(await a);
+  }
+});
+
+describe("positions of gpt2, which has 64", () => {
+  test("training refuses lengths that leave no room for what the method adds", async () => {
+    const tooLong = shortRun("gpt2", "long", { method: "prefix-tuning", maxLength: 62 });
+    await expect(runAll(tooLong)).rejects.toThrow(/maxLength: expected at most 61, .* got 62/);
+    // Virtual tokens are part of the length, so that an example with them always fits.
+    const short = shortRun("gpt2", "short", { method: "prefix-embedding", maxLength: 4 });
+    await expect(runAll(short)).rejects.toThrow(/maxLength: expected at least 5, 3 virtual tokens and 2 /);
+    const exact = shortRun("gpt2", "exact", { method: "prefix-tuning", maxLength: 61, maxSteps: 1 });
+    await runAll(exact);
+  });
+
+  test("generation has as many less, by method, also after a swap", async () => {
+    const folder = async (method: string): Promise<string> => {
+      const run = shortRun("gpt2", `room-${method}`, { method, maxSteps: 1 });
+      await runAll(run);
+      return join(lab.path(`room-${method}`), "adapter");
+    };
+    const ids = (count: number): number[] => Array.from({ length: count }, (_, i) => 3 + (i % 100));
+    const model = await loadModel({ model: tinyModel("gpt2"), offline: true, threads: 1 });
+    try {
+      expect((await model.logits(ids(64))).length).toBe(64);
+      for (const method of ["prefix-tuning", "prefix-embedding"]) {
+        await model.swap(await folder(method));
+        expect((await model.logits(ids(61))).length, method).toBe(61);
+        await expect(model.logits(ids(62))).rejects.toThrow(/expected 1 to 61 tokens, got 62/);
+        const prompt = "a".repeat(58);
+        const { ids: got } = await model.generateText({ prompt, raw: true, maxTokens: 9, temperature: 0 });
+        expect(got.length, "the context of 61 is full").toBeLessThanOrEqual(3);
+      }
+      await model.swap(null);
+      expect((await model.logits(ids(64))).length).toBe(64);
+    } finally {
+      await model.close();
+    }
   });
 });
