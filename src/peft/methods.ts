@@ -4,11 +4,14 @@ import { loraKind } from "./lora-kind.ts";
 import { loraPlusKind } from "./lora-plus.ts";
 import type { Method } from "./method.ts";
 import type { ModelShape } from "./model-shape.ts";
+import { oloraKind } from "./olora.ts";
 import type { MethodOptions } from "./options.ts";
+import { pissaKind } from "./pissa.ts";
 import { prefixEmbeddingKind } from "./prefix-embedding.ts";
 import { prefixLayerKind } from "./prefix-layer.ts";
 import { prefixTuningKind } from "./prefix-tuning.ts";
 import { rsLoraKind } from "./rslora.ts";
+import { veraKind } from "./vera.ts";
 
 /** One kind of method, by name. */
 export interface MethodKind {
@@ -34,6 +37,9 @@ const METHODS: readonly MethodKind[] = [
   doraKind,
   rsLoraKind,
   loraPlusKind,
+  pissaKind,
+  oloraKind,
+  veraKind,
   prefixEmbeddingKind,
   prefixLayerKind,
   prefixTuningKind,
@@ -66,8 +72,9 @@ function checkDistinct(methods: readonly Method[]): void {
   for (const method of methods)
     for (const { name } of method.trainables) {
       const owner = owners.get(name);
-      if (owner) clashes.set(`${owner.name}+${method.name}`, `both train ${name}`);
-      else owners.set(name, method);
+      const pair = `${owner?.name}+${method.name}`;
+      if (!owner) owners.set(name, method);
+      else if (!clashes.has(pair)) clashes.set(pair, `both train ${name}`);
     }
   const problems = [...clashes].map(([where, message]) => ({ where, message }));
   if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);

@@ -6,6 +6,8 @@ export interface MethodOptions {
   readonly lora: LoraConfig;
   /** LoRA+: learning rate of B over that of A. */
   readonly loraPlusRatio: number;
+  /** VeRA: first value of d. */
+  readonly veraInitial: number;
   /** Prefix methods. */
   readonly prefix: PrefixOptions;
 }

@@ -235,6 +235,12 @@ export const trainSettings = {
     description: "lora-plus: learning rate of B over that of A",
     knownAs: ["loraplusLrRatio"],
   }) as Setting<number>,
+  veraInitial: setting(positive, 0.1, {
+    group: LORA,
+    value: "x",
+    description: "vera: first value of the vector between the projections",
+    knownAs: ["dInitial"],
+  }) as Setting<number>,
   prefixLength: setting(z.number().int().min(0), 20, {
     group: LORA,
     value: "n",

@@ -59,6 +59,7 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
   return {
     lora,
     loraPlusRatio: config.loraPlusRatio,
+    veraInitial: config.veraInitial,
     prefix: { prefixLength, infixLength, text, projection },
   };
 }
