@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import { readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
-import { resolveAdapter } from "../formats/resolve.ts";
+import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
 import { type CombineOptions, combineAdapters } from "./combine.ts";
 
 /** What was written. */
@@ -24,7 +24,8 @@ export async function combineFolders(
       return { adapter: await readAdapter(folder), weight, name };
     }),
   );
-  const bases = new Map(parts.map((p) => [p.adapter.config.baseModel, p.name]));
+  const baseOf = (base: string | null): string | null => (base === null ? null : publicModelName(base));
+  const bases = new Map(parts.map((p) => [baseOf(p.adapter.config.baseModel), p.name]));
   if (bases.size > 1) {
     const problems = [...bases].map(([base, name]) => ({
       where: name,
