@@ -88,17 +88,13 @@ test("a folder in use is refused; a second Ctrl-C ends the process in the middle
     ...{ samples: 0, testData: null, validationData: null, evalEvery: null, checkpointEvery: 100 },
   };
   let refusal: Promise<unknown> | undefined;
-  let secondMs = 0;
   const stopped = await cliRun(long, (output, kill) => {
     if (refusal || !output.includes('"type":"step"')) return;
     refusal = runAll({ resume: folder }).catch((error: unknown) => error);
     setTimeout(() => kill("SIGINT"), 100);
-    setTimeout(() => {
-      secondMs = performance.now();
-      kill("SIGINT");
-    }, 500);
+    setTimeout(() => kill("SIGINT"), 500);
   });
-  expect(performance.now() - secondMs).toBeLessThan(2000);
+  // Ended by the signal itself: a finished step would have said "stopped", and exiting in the middle of one crashes (134).
   expect(stopped.exitCode).toBe(130);
   expect(stopped.stdout).not.toContain('"type":"stopped"');
   expect(await refusal).toBeInstanceOf(TrainingError);
