@@ -2,6 +2,7 @@ import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import type { Random } from "../tensor/random.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
+import type { BaseActivations } from "./base-activations.ts";
 import type { Compute } from "./compute.ts";
 
 /** A tensor that training changes. */
@@ -9,8 +10,12 @@ export interface Trainable {
   /** Unique among all methods of a run, e.g. `layers.0.attention.q.loraA`. */
   readonly name: string;
   readonly shape: readonly number[];
-  /** Starting value. `base` reads a frozen weight. */
-  init(generator: Random, base: (path: string) => Promise<FloatTensor>): Promise<Float32Array> | Float32Array;
+  /** Starting value. `base` reads a frozen weight, `activations` runs the base model. */
+  init(
+    generator: Random,
+    base: (path: string) => Promise<FloatTensor>,
+    activations: BaseActivations,
+  ): Promise<Float32Array> | Float32Array;
   /** Factor on the learning rate (LoRA+); default 1. */
   readonly rateFactor?: number;
   /** Kept with the parameters and saved in checkpoints, but not trained: no gradient reaches it and no update changes it,
