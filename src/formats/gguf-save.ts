@@ -10,7 +10,7 @@ import { type GgufTensorType, ggufTypeOf } from "./gguf-quantize.ts";
 import { tokenizerKeys } from "./gguf-tokenizer-keys.ts";
 import { type GgufInput, type GgufTyped, text, u32, writeGguf } from "./gguf-write.ts";
 import type { ModelConfig, ModelSource, OnProgress } from "./model-source.ts";
-import { ggufTensorName } from "./names.ts";
+import { ggufOffset, ggufTensorName } from "./names.ts";
 import { rotaryFrequencies } from "./rope.ts";
 
 export interface WriteModelGgufOptions {
@@ -71,12 +71,16 @@ interface WeightToWrite {
 
 function weightInput(weight: WeightToWrite, config: ModelConfig, wanted: GgufTensorType): GgufInput {
   const { path, shape, read } = weight;
+  const offset = ggufOffset(config.family, path);
   const heads = ggufOf(config.family).permuted ? permutedHeads(config, path) : null;
   return {
     name: ggufTensorName(config.family, path),
     shape,
     type: typeOf(wanted, path, shape, config.tiedEmbeddings),
-    data: async () => inLlamaCppOrder(await read(), heads),
+    data: async () => {
+      const ordered = inLlamaCppOrder(await read(), heads);
+      return offset === 0 ? ordered : ordered.map((x) => x + offset);
+    },
   };
 }
 

@@ -12,7 +12,7 @@ import { rebuildTokenizer } from "./gguf-tokenizer.ts";
 import { tokenIdOf } from "./gguf-vocabulary.ts";
 import { parseHfConfig } from "./hf-config.ts";
 import type { ModelConfig, ModelSource, WeightEntry } from "./model-source.ts";
-import { ggufTensorName, pathOfGgufTensor } from "./names.ts";
+import { ggufOffset, ggufTensorName, pathOfGgufTensor } from "./names.ts";
 import { stopIds } from "./stop-ids.ts";
 
 /** Read with the configuration, not a weight. */
@@ -21,12 +21,20 @@ const ROPE_FREQS = "rope_freqs.weight";
 /** Items of an array that `metadata` keeps. */
 const METADATA_ITEMS = 8;
 
-function weightEntry(gguf: GgufFile, path: string, entry: GgufEntry, heads: number | null): WeightEntry {
+function weightEntry(
+  gguf: GgufFile,
+  path: string,
+  entry: GgufEntry,
+  heads: number | null,
+  offset: number,
+): WeightEntry {
   const { name, shape, type, sizeBytes } = entry;
   const read = async (): Promise<FloatTensor> => {
     const bytes = await gguf.readBytes(name);
     const ordered = heads === null ? bytes : rowsFromGguf(bytes, shape[0] as number, heads);
-    return requireFinite(gguf.path, name, floats(dequantize(type, ordered), shape));
+    const stored = dequantize(type, ordered);
+    const data = offset === 0 ? stored : stored.map((x) => x - offset);
+    return requireFinite(gguf.path, name, floats(data, shape));
   };
   return { path, name, shape, storage: type, sizeBytes, read };
 }
@@ -43,7 +51,10 @@ function weightsOf(gguf: GgufFile, config: ModelConfig): WeightEntry[] {
     const problem = (message: string): unknown => problems.push({ where: name, message });
     if (!READABLE_TYPES.includes(type)) problem(`is ${type}, readable are ${READABLE_TYPES.join(", ")}`);
     if (path === null) problem(`is not a weight of a ${config.family} model`);
-    else weights.push(weightEntry(gguf, path, entry, permuted ? permutedHeads(config, path) : null));
+    else {
+      const heads = permuted ? permutedHeads(config, path) : null;
+      weights.push(weightEntry(gguf, path, entry, heads, ggufOffset(config.family, path)));
+    }
   }
   if (problems.length > 0) throw new InputError(`${gguf.path}: the tensors do not fit the keys:`, problems);
   return weights;

@@ -44,6 +44,13 @@ export interface ModelConfig {
   readonly mlpBias: boolean;
   /** Tokens a query may look back, itself included; null for all (Mistral v0.1 has 4096). */
   readonly slidingWindow: number | null;
+  /** The layers that alone have the sliding window, ascending, and their rotary embedding; `rope` is that of the others.
+   *  Missing where all layers are alike. */
+  readonly localLayers?: { readonly indices: readonly number[]; readonly rope: RopeConfig };
+  /** Factor on q·k where it is not 1/√headDim. */
+  readonly attentionScale?: number;
+  /** Factor on the embedding's rows where it is not 1 (Gemma: √hiddenSize). */
+  readonly embeddingScale?: number;
 }
 
 /** A weight of a model by this project's path, e.g. `layers.0.attention.q.weight`; `read` dequantizes to float32.

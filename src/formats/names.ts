@@ -90,3 +90,9 @@ export function isTransposed(family: string, path: string): boolean {
   const module = path.replace(/\.weight$/, "");
   return findRow(namesOf(family), "ours", module)?.row.transposed ?? false;
 }
+
+/** What GGUF files add to this weight; 0 for most. @throws UnsupportedError for an unknown family. */
+export function ggufOffset(family: string, path: string): number {
+  const module = path.replace(/\.weight$/, "");
+  return findRow(namesOf(family), "ours", module)?.row.ggufOffset ?? 0;
+}

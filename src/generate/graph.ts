@@ -17,12 +17,12 @@ export function cacheNames(layerCount: number): string[] {
 
 /** Attention over cached and new tokens; what is new is put into `outputs` under `<cache name>.new`. */
 function cachedAttention(
-  model: AdaptedModel,
-  mask: Value,
+  { config, positionCount }: AdaptedModel,
+  maskOf: (window: number | null) => Value,
   outputs: Record<string, Value>,
 ): AttentionStrategy {
-  const width = model.config.kvHeadCount * model.config.headDim;
-  const attend = prefixAttention(model.config, mask);
+  const width = config.kvHeadCount * config.headDim;
+  const attend = prefixAttention(config, positionCount, maskOf);
   const extend = (name: string, fresh: Value): Value => {
     const tokenMajor = transpose(fresh, [1, 0, 2]);
     outputs[`${name}.new`] = tokenMajor;
@@ -31,7 +31,7 @@ function cachedAttention(
   return (path, q, k, v, prefix) => {
     const layer = Number(path.split(".")[1]);
     const keys = extend(cacheName("keys", layer), k);
-    return attend(q, keys, extend(cacheName("values", layer), v), prefix);
+    return attend(path, q, keys, extend(cacheName("values", layer), v), prefix);
   };
 }
 
@@ -40,12 +40,10 @@ function cachedAttention(
 export function decodeGraph(model: AdaptedModel): Record<string, Value> {
   const ids = input("tokens", "int32", ["R", "T"]);
   const positions = input("positions", "int64", ["R", "T"]);
-  const mask = cacheMask(
-    input("queryColumns", "int32", ["T"]),
-    input("keyColumns", "int32", ["P+T"]),
-    input("starts", "int32", ["R"]),
-    model.config.slidingWindow,
-  );
+  const queries = input("queryColumns", "int32", ["T"]);
+  const keys = input("keyColumns", "int32", ["P+T"]);
+  const starts = input("starts", "int32", ["R"]);
+  const maskOf = (window: number | null): Value => cacheMask(queries, keys, starts, window);
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
@@ -53,7 +51,7 @@ export function decodeGraph(model: AdaptedModel): Record<string, Value> {
   const ctx = adaptedContext(
     model,
     { trainable: (name) => views.get(name) as Value, noise: null, ids },
-    cachedAttention(model, mask, outputs),
+    cachedAttention(model, maskOf, outputs),
   );
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
   return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["O"]))), ...outputs };

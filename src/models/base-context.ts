@@ -1,9 +1,19 @@
 import { FormatError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model-source.ts";
-import { add, attention, concat, gather, groupMask, linear, openColumns, scale } from "../graph/ops/index.ts";
+import {
+  add,
+  attention,
+  concat,
+  gather,
+  groupMask,
+  linear,
+  openColumns,
+  scale,
+  trieMask,
+} from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { apply, type Dim, known, type Value, weight } from "../graph/value.ts";
-import type { ForwardContext, KeyValuePrefix, LinearWeights } from "./context.ts";
+import type { ForwardContext, LinearWeights } from "./context.ts";
 import { type ModuleSpec, moduleWeights } from "./family.ts";
 import type { WeightFile } from "./weight-file.ts";
 
@@ -26,28 +36,67 @@ export function frozenWeights(modules: readonly ModuleSpec[], file: WeightFile):
 /** How a query sees keys and values: over the packed batch, or over a cache. */
 export type AttentionStrategy = ForwardContext["attention"];
 
-/** Attention inside one packed batch. `mask` from `trieMask`. */
-export function batchAttention(config: ModelConfig, mask: Value): AttentionStrategy {
-  const attend = prefixAttention(config, mask);
-  return (_path, q, k, v, prefix) => attend(q, k, v, prefix);
+/** Where the tokens of a packed batch are. */
+export interface PackedTokens {
+  /** int32 [T] = 0 … T−1. */
+  readonly columns: Value;
+  /** int32 [R, T]: end of each token's subtree. */
+  readonly ends: Value;
+  /** int64 [R, T]: depth of each token. */
+  readonly positions: Value;
 }
 
-/** Attention over keys and values of a sequence under `mask` [R, 1, T, S], and over a prefix that every token sees. The
- *  masks are made once for all layers (and once more where there is a prefix). */
+/** Attention inside one packed batch. `positionCount`: positions that can occur; a window of as many hides nothing. */
+export function batchAttention(
+  config: ModelConfig,
+  { columns, ends, positions }: PackedTokens,
+  positionCount: number = Number.POSITIVE_INFINITY,
+): AttentionStrategy {
+  return prefixAttention(config, positionCount, (size) =>
+    trieMask(columns, ends, size === null ? null : { size, positions }),
+  );
+}
+
+/** Tokens that a layer's queries may look back; null for all that there are. */
+function windowOf(config: ModelConfig, path: string, positionCount: number): number | null {
+  const { slidingWindow, localLayers } = config;
+  const isLocal = localLayers?.indices.includes(Number(path.split(".")[1])) ?? true;
+  return isLocal && slidingWindow !== null && slidingWindow < positionCount ? slidingWindow : null;
+}
+
+/** A mask as attention takes it: [R, 1, group·T, S], and with columns in front for a prefix. */
+interface Masks {
+  readonly mask: Value;
+  readonly grouped: Value;
+  widened: Value | null;
+}
+
+/** Attention over keys and values of a sequence under the layer's mask [R, 1, T, S], and over a prefix that every token sees.
+ *  `maskOf` makes the mask of a window (null: none), once for all layers that share it (and once more where there is a
+ *  prefix). `positionCount` as in `batchAttention`. */
 export function prefixAttention(
   config: ModelConfig,
-  mask: Value,
-): (q: Value, k: Value, v: Value, prefix?: KeyValuePrefix) => Value {
-  const grouped = groupMask(mask, config);
-  let widened: Value | null = null;
-  return (q, k, v, prefix) => {
-    if (!prefix) return attention(q, k, v, grouped, config);
+  positionCount: number,
+  maskOf: (window: number | null) => Value,
+): AttentionStrategy {
+  const made = new Map<number | null, Masks>();
+  const masksOf = (window: number | null): Masks => {
+    const before = made.get(window);
+    if (before) return before;
+    const mask = maskOf(window);
+    const masks: Masks = { mask, grouped: groupMask(mask, config), widened: null };
+    made.set(window, masks);
+    return masks;
+  };
+  return (path, q, k, v, prefix) => {
+    const masks = masksOf(windowOf(config, path, positionCount));
+    if (!prefix) return attention(q, k, v, masks.grouped, config);
     const [keys, values] = [inFront(prefix.keys, k), inFront(prefix.values, v)];
-    widened ??= groupMask(
-      openColumns(mask, known(prefix.keys.shape[1], "prefix"), keys.shape[1] as Dim),
+    masks.widened ??= groupMask(
+      openColumns(masks.mask, known(prefix.keys.shape[1], "prefix"), keys.shape[1] as Dim),
       config,
     );
-    return attention(q, keys, values, widened, config);
+    return attention(q, keys, values, masks.widened, config);
   };
 }
 

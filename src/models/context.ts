@@ -23,11 +23,12 @@ export interface ForwardContext {
   linearWeights(path: string): LinearWeights;
   /** x · Wᵀ (+ bias) of a linear module: [R, T, in] → [R, T, out]. */
   linear(path: string, x: Value): Value;
-  /** Rows of an embedding module: ids [R, T] → [R, T, d]. */
+  /** Rows of an embedding module's weight: ids [R, T] → [R, T, d]. */
   embedding(path: string, ids: Value): Value;
   /** Grouped-query attention of a layer over the tokens it may see, and over `prefix`: q [R, T, heads·headDim] → same. */
   attention(path: string, q: Value, k: Value, v: Value, prefix?: KeyValuePrefix): Value;
-  /** A sublayer's or layer's output before it is used: `layers.0.attention`, `layers.0.mlp` (before the residual), `layers.0`. */
+  /** What leaves a part before it is used: `embed` (scaled, where the model does), `layers.0.attention`, `layers.0.mlp` (both
+   *  before the residual), `layers.0`. */
   output(path: string, x: Value): Value;
 }
 

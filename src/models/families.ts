@@ -1,12 +1,14 @@
 import { UnsupportedError } from "../errors.ts";
 import type { Family } from "./family.ts";
+import { gemma3 } from "./gemma3.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
 /** Every model family, one line each. */
-const FAMILIES: readonly Family[] = [llama, qwen2, qwen3, gpt2];
+const FAMILIES: readonly Family[] = [llama, qwen2, qwen3, gemma3, phi3, gpt2];
 
 /** Family by name. @throws UnsupportedError listing the known ones. */
 export function familyOf(name: string): Family {

@@ -40,7 +40,8 @@ export const gpt2: Family = {
   forward: (c, ctx, tokens) => {
     const norm = (path: string, x: Value): Value =>
       layerNorm(x, ctx.weight(`${path}.weight`), ctx.weight(`${path}.bias`), c.normEpsilon);
-    let x = add(ctx.embedding("embed", tokens.ids), ctx.embedding("positions", tokens.positions));
+    const embedded = ctx.output("embed", ctx.embedding("embed", tokens.ids));
+    let x = add(embedded, ctx.embedding("positions", tokens.positions));
     for (let i = 0; i < c.layerCount; i++) {
       const layer = `layers.${i}`;
       const attended = attentionBlock(c, ctx, layer, norm(`${layer}.attention_norm`, x));

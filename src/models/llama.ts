@@ -6,12 +6,26 @@ import type { ForwardContext, TokenInputs } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
 import { activation, headModule, linearModule, rotaryTables } from "./layers.ts";
 
+/** Attention of a layer `layers.0`, from the normed x [R, T, d] to what is added to the stream. */
+export type AttentionBlock = (
+  config: ModelConfig,
+  ctx: ForwardContext,
+  layer: string,
+  x: Value,
+  positions: Value,
+  tables: RotaryTables,
+) => Value;
+
+/** MLP of a layer, from the normed x [R, T, d] to what is added to the stream. */
+export type MlpBlock = (config: ModelConfig, ctx: ForwardContext, layer: string, x: Value) => Value;
+
 /** What a relative of llama changes about a query or key before its rotation: [R, T, width] → same. */
 export type HeadNorm = (config: ModelConfig, ctx: ForwardContext, path: string, x: Value) => Value;
 
 const unchanged: HeadNorm = (_config, _ctx, _path, x) => x;
 
-function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
+/** Modules of a layer `layers.0` of llama. */
+export function llamaLayer(c: ModelConfig, layer: string): ModuleSpec[] {
   const width = c.headCount * c.headDim;
   const kvWidth = c.kvHeadCount * c.headDim;
   return [
@@ -27,36 +41,37 @@ function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
   ];
 }
 
-/** Modules of a llama-shaped decoder. */
-export function llamaModules(c: ModelConfig): ModuleSpec[] {
+/** Modules of a llama-shaped decoder; `ofLayer`: those of a layer `layers.0`. */
+export function llamaModules(
+  c: ModelConfig,
+  ofLayer: (config: ModelConfig, layer: string) => readonly ModuleSpec[] = llamaLayer,
+): ModuleSpec[] {
   return [
     { kind: "embedding", path: "embed", count: c.vocabSize, size: c.hiddenSize },
-    ...Array.from({ length: c.layerCount }, (_, i) => layerModules(c, `layers.${i}`)).flat(),
+    ...Array.from({ length: c.layerCount }, (_, i) => ofLayer(c, `layers.${i}`)).flat(),
     { kind: "norm", path: "final_norm", size: c.hiddenSize, bias: false },
     headModule(c),
   ];
 }
 
-function attentionBlock(
-  c: ModelConfig,
-  ctx: ForwardContext,
-  layer: string,
-  x: Value,
-  positions: Value,
-  tables: RotaryTables,
-  headNorm: HeadNorm,
-): Value {
-  const path = `${layer}.attention`;
-  const q = rotary(headNorm(c, ctx, `${path}.q_norm`, ctx.linear(`${path}.q`, x)), positions, tables);
-  const k = rotary(headNorm(c, ctx, `${path}.k_norm`, ctx.linear(`${path}.k`, x)), positions, tables);
-  const v = ctx.linear(`${path}.v`, x);
-  return ctx.linear(`${path}.o`, ctx.attention(layer, q, k, v));
+/** Attention with rotary positions and projections q, k, v and o. */
+export function rotaryAttention(headNorm: HeadNorm = unchanged): AttentionBlock {
+  return (c, ctx, layer, x, positions, tables) => {
+    const path = `${layer}.attention`;
+    const q = rotary(headNorm(c, ctx, `${path}.q_norm`, ctx.linear(`${path}.q`, x)), positions, tables);
+    const k = rotary(headNorm(c, ctx, `${path}.k_norm`, ctx.linear(`${path}.k`, x)), positions, tables);
+    const v = ctx.linear(`${path}.v`, x);
+    return ctx.linear(`${path}.o`, ctx.attention(layer, q, k, v));
+  };
 }
 
-function mlpBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
+/** Gated MLP: down(act(gate(x)) ∘ up(x)). */
+export const gatedMlp: MlpBlock = (c, ctx, layer, x) => {
   const gate = activation(c)(ctx.linear(`${layer}.mlp.gate`, x));
   return ctx.linear(`${layer}.mlp.down`, mul(gate, ctx.linear(`${layer}.mlp.up`, x)));
-}
+};
+
+const LLAMA_BLOCKS = { attention: rotaryAttention(), mlp: gatedMlp };
 
 /** Forward pass of a llama-shaped decoder (Touvron et al. 2023): pre-norm, RoPE, SwiGLU. */
 export function llamaForward(
@@ -64,28 +79,25 @@ export function llamaForward(
   ctx: ForwardContext,
   tokens: TokenInputs,
   tableLength: number,
-  headNorm: HeadNorm = unchanged,
+  blocks: { readonly attention: AttentionBlock; readonly mlp: MlpBlock } = LLAMA_BLOCKS,
 ): Value {
   const tables = rotaryTables(c.rope as NonNullable<typeof c.rope>, c.headDim, tableLength);
   const norm = (path: string, x: Value): Value => rmsNorm(x, ctx.weight(`${path}.weight`), c.normEpsilon);
-  let x = ctx.embedding("embed", tokens.ids);
+  let x = ctx.output("embed", ctx.embedding("embed", tokens.ids));
   for (let i = 0; i < c.layerCount; i++) {
     const layer = `layers.${i}`;
-    const attended = attentionBlock(
-      c,
-      ctx,
-      layer,
-      norm(`${layer}.attention_norm`, x),
-      tokens.positions,
-      tables,
-      headNorm,
-    );
+    const normed = norm(`${layer}.attention_norm`, x);
+    const attended = blocks.attention(c, ctx, layer, normed, tokens.positions, tables);
     x = add(x, ctx.output(`${layer}.attention`, attended));
-    x = add(x, ctx.output(`${layer}.mlp`, mlpBlock(c, ctx, layer, norm(`${layer}.mlp_norm`, x))));
+    x = add(x, ctx.output(`${layer}.mlp`, blocks.mlp(c, ctx, layer, norm(`${layer}.mlp_norm`, x))));
     x = ctx.output(layer, x);
   }
   return norm("final_norm", x);
 }
 
 /** Llama 1-3, SmolLM2, TinyLlama, Mistral. */
-export const llama: Family = { name: "llama", modules: llamaModules, forward: llamaForward };
+export const llama: Family = {
+  name: "llama",
+  modules: (c) => llamaModules(c),
+  forward: (c, ctx, tokens, tableLength) => llamaForward(c, ctx, tokens, tableLength),
+};

@@ -1,11 +1,11 @@
-import { reshape, trieMask } from "../graph/ops/index.ts";
+import { reshape } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { type AttentionStrategy, baseContext, batchAttention } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type FloatTensor, floats, ints, longs } from "../tensor/tensor.ts";
 
-/** What the base model makes of one sequence given as token embeddings [n, d], by name: `layers.0` is what leaves that layer
+/** What the base model makes of one sequence given as token embeddings [n, d] (as its first layer takes them), by name: `layers.0` is what leaves that layer
  *  [n, d], `layers.0.keys` and `layers.0.values` what its attention reads [n, kvWidth]. */
 export type BaseActivations = (rows: FloatTensor) => Promise<ReadonlyMap<string, FloatTensor>>;
 
@@ -35,12 +35,13 @@ export function baseActivations(runtime: Runtime, base: Parts): BaseActivations 
 function activationGraph({ config, family, modules, frozen }: Parts, length: number): Record<string, Value> {
   const rows = input("rows", "float32", [1, length, config.hiddenSize]);
   const positions = input("positions", "int64", [1, length]);
-  const mask = trieMask(input("columns", "int32", [length]), input("ends", "int32", [1, length]));
+  const columns = input("columns", "int32", [length]);
+  const ends = input("ends", "int32", [1, length]);
   const outputs: Record<string, Value> = {};
   const keep = (name: string, x: Value): void => {
     outputs[name] = reshape(x, x.shape.slice(1));
   };
-  const attend = batchAttention(config, mask);
+  const attend = batchAttention(config, { columns, ends, positions });
   const attention: AttentionStrategy = (path, q, k, v) => {
     keep(`${path}.keys`, k);
     keep(`${path}.values`, v);
@@ -49,8 +50,8 @@ function activationGraph({ config, family, modules, frozen }: Parts, length: num
   const ctx = baseContext(modules, frozen, attention);
   const capturing = {
     ...ctx,
-    embedding: (path: string, ids: Value) => (path === "embed" ? rows : ctx.embedding(path, ids)),
     output: (path: string, x: Value) => {
+      if (path === "embed") return rows;
       if (/^layers\.\d+$/.test(path)) keep(path, x);
       return x;
     },

@@ -1,4 +1,4 @@
-import { foldRows, trieMask } from "../graph/ops/index.ts";
+import { foldRows } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
@@ -25,14 +25,13 @@ export interface LogitComparison {
 function logitsGraph(model: AdaptedModel, length: number): Record<string, Value> {
   const ids = input("tokens", "int32", [1, length]);
   const positions = input("positions", "int64", [1, length]);
-  const { slidingWindow } = model.config;
-  const window = slidingWindow === null ? null : { size: slidingWindow, positions };
-  const mask = trieMask(input("columns", "int32", [length]), input("ends", "int32", [1, length]), window);
+  const columns = input("columns", "int32", [length]);
+  const ends = input("ends", "int32", [1, length]);
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
   const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
-  const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
+  const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
   const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
   return { logits: ctx.linear("head", foldRows(hidden)) };
 }

@@ -67,10 +67,11 @@ export function prefixEmbedding(plan: VirtualPlan, shape: ModelShape): Method {
       const trained = inputs.trainable(TRAINABLE);
       return {
         ...ctx,
-        embedding: (path, ids) =>
-          path === "embed"
-            ? rows.replace(ctx.embedding(path, rows.tableIds), trained)
-            : ctx.embedding(path, ids),
+        embedding: (path, ids) => ctx.embedding(path, path === "embed" ? rows.tableIds : ids),
+        output: (path, x) => {
+          const y = ctx.output(path, x);
+          return path === "embed" ? rows.replace(y, trained) : y;
+        },
       };
     },
     merging: "its virtual tokens are part of the sequence, and no weight holds them",

@@ -48,8 +48,8 @@ export function prefixLayer(plan: VirtualPlan, shape: ModelShape): Method {
   const { vocabSize } = shape.config;
   const { prefix, infix } = plan.tokens;
   const trainables = trainablesOf(plan, shape);
-  // Trained input of layer i + 1 by the path of layer i.
-  const after = new Map(trainables.slice(1).map((t, i) => [`layers.${i}`, t.name]));
+  // The trained input of each layer by the path of what comes before.
+  const after = new Map(trainables.map((t, i) => [i === 0 ? "embed" : `layers.${i - 1}`, t.name]));
   const places = new Map(trainables.map((t, i) => [`prompt_embeddings.${i}`, t]));
   return defineMethod({
     name: NAME,
@@ -59,10 +59,7 @@ export function prefixLayer(plan: VirtualPlan, shape: ModelShape): Method {
       const rows = virtualRows(inputs.ids, vocabSize, prefix + infix);
       return {
         ...ctx,
-        embedding: (path, ids) =>
-          path === "embed"
-            ? rows.replace(ctx.embedding(path, rows.tableIds), inputs.trainable(nameOf(0)))
-            : ctx.embedding(path, ids),
+        embedding: (path, ids) => ctx.embedding(path, path === "embed" ? rows.tableIds : ids),
         output: (path, x) => {
           const y = ctx.output(path, x);
           const name = after.get(path);

@@ -10,7 +10,6 @@ import {
   sub,
   topIsLabel,
   total,
-  trieMask,
 } from "../graph/ops/index.ts";
 import { apply, constant, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
@@ -60,11 +59,8 @@ function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dim
     noise: training ? input("noise", "int32", [R, T, 1]) : null,
     ids,
   };
-  const { slidingWindow } = model.config;
-  const window =
-    slidingWindow !== null && slidingWindow < model.positionCount ? { size: slidingWindow, positions } : null;
-  const mask = trieMask(columns, ends, window);
-  const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
+  const attend = batchAttention(model.config, { columns, ends, positions }, model.positionCount);
+  const ctx = adaptedContext(model, inputs, attend);
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, tableLength(model)));
   const part = (name: string, dtype: "int32" | "float32"): Value[] =>
     Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));

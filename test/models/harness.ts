@@ -6,7 +6,7 @@ import type { ModelConfig } from "../../src/formats/model-source.ts";
 import { readPeftConfig } from "../../src/formats/peft-config.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { gradients } from "../../src/graph/gradients.ts";
-import { crossEntropy, foldRows, gather, mul, trieMask } from "../../src/graph/ops/index.ts";
+import { crossEntropy, foldRows, gather, mul } from "../../src/graph/ops/index.ts";
 import { input, scalarConstant, type Value } from "../../src/graph/value.ts";
 import { batchAttention } from "../../src/models/base-context.ts";
 import { openBase } from "../../src/models/base-model.ts";
@@ -29,6 +29,8 @@ export const FAMILY_NAMES = [
   "mistral",
   "qwen2",
   "qwen3",
+  "gemma3",
+  "phi3",
   "gpt2",
 ] as const;
 
@@ -133,14 +135,13 @@ export function everyWeight(tiny: TinyModel): Method {
 export async function loadPadded(runtime: Runtime, tiny: TinyModel, model: AdaptedModel): Promise<Session> {
   const ids = input("tokens", "int32", [2, 12]);
   const positions = input("positions", "int64", [2, 12]);
-  const { slidingWindow } = model.config;
-  const window = slidingWindow === null ? null : { size: slidingWindow, positions };
-  const mask = trieMask(input("columns", "int32", [12]), input("ends", "int32", [2, 12]), window);
+  const columns = input("columns", "int32", [12]);
+  const ends = input("ends", "int32", [2, 12]);
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
   const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
-  const ctx = adaptedContext(model, inputs, batchAttention(model.config, mask));
+  const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
   const hidden = model.family.forward(model.config, ctx, { ids, positions }, model.positionCount);
   const edges = paddedEdges(tiny);
   const nodes = input("edgeNodes", "int32", [edges.nodes.length]);

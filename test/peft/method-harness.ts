@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Example, PackedBatch } from "../../src/data/batch.ts";
-import { foldRows, trieMask } from "../../src/graph/ops/index.ts";
+import { foldRows } from "../../src/graph/ops/index.ts";
 import { input, type Value } from "../../src/graph/value.ts";
 import { batchAttention } from "../../src/models/base-context.ts";
 import {
@@ -72,14 +72,17 @@ export async function sequenceLogits(
   const length = sequence.length;
   const ids = input("tokens", "int32", [1, length]);
   const positions = input("positions", "int64", [1, length]);
-  const { slidingWindow } = model.config;
-  const window = slidingWindow === null ? null : { size: slidingWindow, positions };
-  const mask = trieMask(input("columns", "int32", [length]), input("ends", "int32", [1, length]), window);
+  const indices = input("columns", "int32", [length]);
+  const ends = input("ends", "int32", [1, length]);
   const trainables = trainablesOf(model.methods);
   const theta = input("theta", "float32", [parameterCount(trainables)]);
   const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
   const trainable = (name: string): Value => views.get(name) as Value;
-  const ctx = adaptedContext(model, { trainable, noise: null, ids }, batchAttention(model.config, mask));
+  const ctx = adaptedContext(
+    model,
+    { trainable, noise: null, ids },
+    batchAttention(model.config, { columns: indices, ends, positions }),
+  );
   const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
   const session = await runtime.load({ logits: ctx.linear("head", foldRows(hidden)) }, { folder });
   const columns = Int32Array.from({ length }, (_, i) => i);

@@ -57,6 +57,8 @@ export interface NameRow {
   readonly gguf: string;
   /** Stored as Conv1D in transformers: [in, out] instead of [out, in]. */
   readonly transposed?: true;
+  /** What is added to the weight in GGUF files. */
+  readonly ggufOffset?: number;
 }
 
 /** More layers than any model has: a damaged count must not make us list weights without end. */

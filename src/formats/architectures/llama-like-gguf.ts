@@ -62,9 +62,12 @@ function ropeKeys({ theta, scaling }: RopeConfig): Record<string, GgufTyped> {
 }
 
 /** The keys that llama and its relatives share. llama.cpp knows no sliding window for them: the context is cut to it, within
- *  which it makes no difference. @throws UnsupportedError for another activation than SiLU */
-export function llamaLikeKeys(config: ModelConfig): Record<string, GgufTyped> {
-  requireActivation(config, "silu");
+ *  which it makes no difference. @throws UnsupportedError for another activation than `activation` */
+export function llamaLikeKeys(
+  config: ModelConfig,
+  activation: ModelConfig["activation"] = "silu",
+): Record<string, GgufTyped> {
+  requireActivation(config, activation);
   const { maxPositions, slidingWindow, headDim } = config;
   return {
     vocab_size: u32(config.vocabSize),

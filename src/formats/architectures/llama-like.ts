@@ -1,7 +1,16 @@
 import type { Fields } from "../fields.ts";
 import { ropeOf } from "../hf-rope.ts";
-import type { ModelConfig } from "../model-source.ts";
-import { activationOf, LAYER_LIMIT, type Naming, type ParsedConfig } from "./architecture.ts";
+import type { ModelConfig, RopeConfig } from "../model-source.ts";
+import { activationOf, LAYER_LIMIT, type NameRow, type Naming, type ParsedConfig } from "./architecture.ts";
+
+/** Rows of a layer's modules: our name, transformers', GGUF's. */
+export function layerRows(names: readonly (readonly [ours: string, hf: string, gguf: string])[]): NameRow[] {
+  return names.map(([ours, hf, gguf]) => ({
+    ours: `layers.{i}.${ours}`,
+    hf: `model.layers.{i}.${hf}`,
+    gguf: `blk.{i}.${gguf}`,
+  }));
+}
 
 /** Names of the modules of llama and its relatives. */
 export const llamaNames: Naming = {
@@ -9,25 +18,19 @@ export const llamaNames: Naming = {
   ignored: /(^|\.)rotary_emb\.inv_freq$/,
   rows: [
     { ours: "embed", hf: "model.embed_tokens", gguf: "token_embd" },
-    ...(
-      [
-        ["attention_norm", "input_layernorm", "attn_norm"],
-        ["attention.q", "self_attn.q_proj", "attn_q"],
-        ["attention.k", "self_attn.k_proj", "attn_k"],
-        ["attention.v", "self_attn.v_proj", "attn_v"],
-        ["attention.o", "self_attn.o_proj", "attn_output"],
-        ["attention.q_norm", "self_attn.q_norm", "attn_q_norm"],
-        ["attention.k_norm", "self_attn.k_norm", "attn_k_norm"],
-        ["mlp_norm", "post_attention_layernorm", "ffn_norm"],
-        ["mlp.gate", "mlp.gate_proj", "ffn_gate"],
-        ["mlp.up", "mlp.up_proj", "ffn_up"],
-        ["mlp.down", "mlp.down_proj", "ffn_down"],
-      ] as const
-    ).map(([ours, hf, gguf]) => ({
-      ours: `layers.{i}.${ours}`,
-      hf: `model.layers.{i}.${hf}`,
-      gguf: `blk.{i}.${gguf}`,
-    })),
+    ...layerRows([
+      ["attention_norm", "input_layernorm", "attn_norm"],
+      ["attention.q", "self_attn.q_proj", "attn_q"],
+      ["attention.k", "self_attn.k_proj", "attn_k"],
+      ["attention.v", "self_attn.v_proj", "attn_v"],
+      ["attention.o", "self_attn.o_proj", "attn_output"],
+      ["attention.q_norm", "self_attn.q_norm", "attn_q_norm"],
+      ["attention.k_norm", "self_attn.k_norm", "attn_k_norm"],
+      ["mlp_norm", "post_attention_layernorm", "ffn_norm"],
+      ["mlp.gate", "mlp.gate_proj", "ffn_gate"],
+      ["mlp.up", "mlp.up_proj", "ffn_up"],
+      ["mlp.down", "mlp.down_proj", "ffn_down"],
+    ]),
     { ours: "final_norm", hf: "model.norm", gguf: "output_norm" },
     { ours: "head", hf: "lm_head", gguf: "output" },
   ],
@@ -40,6 +43,12 @@ export interface LlamaTraits {
   readonly slidingWindow: (config: Fields, layerCount: number) => number | null;
   /** head_dim where the config gives none; hidden_size / num_attention_heads where this says nothing. */
   readonly defaultHeadDim?: number;
+  /** Rotary embedding; as `ropeOf` reads it where this is missing. */
+  readonly rope?: (config: Fields, maxPositions: number) => RopeConfig;
+  /** Key and default of the activation; `hidden_act` and SiLU where this is missing. */
+  readonly activation?: readonly [key: string, fallback: string];
+  /** Embeddings are tied where the config does not say. */
+  readonly tied?: boolean;
 }
 
 /** `attention_bias` of config.json. */
@@ -60,6 +69,7 @@ function checkHeads(config: Fields, headCount: number, kvHeadCount: number, head
 
 /** Reader of a config.json of that kind. */
 export function llamaParser(traits: LlamaTraits): (config: Fields) => ParsedConfig {
+  const { rope = ropeOf, activation = ["hidden_act", "silu"], tied = false } = traits;
   return (config) => {
     const hiddenSize = config.count("hidden_size");
     const headCount = config.count("num_attention_heads");
@@ -81,9 +91,9 @@ export function llamaParser(traits: LlamaTraits): (config: Fields) => ParsedConf
       mlpSize: config.count("intermediate_size"),
       maxPositions,
       normEpsilon: config.positive("rms_norm_eps", 1e-6),
-      activation: activationOf(config, "hidden_act", "silu"),
-      rope: ropeOf(config, maxPositions),
-      tiedEmbeddings: config.flag("tie_word_embeddings", false),
+      activation: activationOf(config, ...activation),
+      rope: rope(config, maxPositions),
+      tiedEmbeddings: config.flag("tie_word_embeddings", tied),
       ...traits.biases(config),
       slidingWindow: traits.slidingWindow(config, layerCount),
     };

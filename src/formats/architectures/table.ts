@@ -1,11 +1,13 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { Architecture, GgufArchitecture, Naming } from "./architecture.ts";
+import { gemma3 } from "./gemma3.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama, mistral } from "./llama.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 
 /** Every architecture that can be opened. */
-const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, gpt2];
+const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, gemma3, phi3, gpt2];
 
 const listed = (names: readonly string[]): string => [...new Set(names)].join(", ");
 

@@ -95,6 +95,8 @@ export interface AttentionSizes {
   readonly headCount: number;
   readonly kvHeadCount: number;
   readonly headDim: number;
+  /** Factor on q·kᵀ; 1/√headDim where it is missing. */
+  readonly attentionScale?: number;
 }
 
 /** `mask` [R, 1, T, S] stacked once per query head of a group: [R, 1, group·T, S]. Computed once, used by every layer. */
@@ -105,18 +107,18 @@ export function groupMask(mask: Value, { headCount, kvHeadCount }: AttentionSize
   );
 }
 
-/** softmax(q·kᵀ/√headDim + mask)·v with grouped heads (Ainslie et al. 2023): q [R, T, heads·headDim],
+/** softmax(s·q·kᵀ + mask)·v, s = 1/√headDim, with grouped heads (Ainslie et al. 2023): q [R, T, heads·headDim],
  *  k and v [R, S, kvHeads·headDim], mask from `groupMask` → [R, T, heads·headDim]. A group's query heads are stacked
  *  along the rows, so keys and values are not repeated. */
 export function attention(q: Value, k: Value, v: Value, mask: Value, sizes: AttentionSizes): Value {
-  const { headCount, kvHeadCount, headDim } = sizes;
+  const { headCount, kvHeadCount, headDim, attentionScale: alpha = 1 / Math.sqrt(headDim) } = sizes;
   const [rows, length] = q.shape as [Dim, Dim];
   const keys = k.shape[1] as Dim;
   const tall = repeatDim(headCount / kvHeadCount, length);
   const heads = transpose(reshape(q, [rows, length, headCount, headDim]), [0, 2, 1, 3]);
   const grouped = reshape(heads, [rows, kvHeadCount, tall, headDim]);
   const split = (x: Value): Value => transpose(reshape(x, [rows, keys, kvHeadCount, headDim]), [0, 2, 1, 3]);
-  const scores = matmul(grouped, split(k), { transB: true, alpha: 1 / Math.sqrt(headDim) });
+  const scores = matmul(grouped, split(k), { transB: true, alpha });
   const mixed = matmul(softmax(add(scores, mask)), split(v));
   const apart = reshape(mixed, [rows, headCount, length, headDim]);
   return reshape(transpose(apart, [0, 2, 1, 3]), [rows, length, headCount * headDim]);
