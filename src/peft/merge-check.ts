@@ -73,7 +73,9 @@ export async function compareLogits(
   merged: BaseModel,
   runtime: Runtime,
 ): Promise<LogitComparison> {
-  const text = base.tokenizer.encode(TEXT).slice(0, Math.min(MAX_TOKENS, base.config.maxPositions));
+  // A GGUF file's context may be shorter than the base's, where llama.cpp has no sliding window.
+  const length = Math.min(MAX_TOKENS, base.config.maxPositions, merged.config.maxPositions);
+  const text = base.tokenizer.encode(TEXT).slice(0, length);
   const ids = Int32Array.from(text.length > 0 ? text : [0]);
   const apart = await logitsOf(base, adapter, ids, runtime);
   const together = await logitsOf(merged, null, ids, runtime);

@@ -107,6 +107,46 @@ test("what the tensors and the other architectures say", async () => {
   });
 });
 
+test("Gemma 3: window, pattern and frequencies, those of the released models where keys are missing", async () => {
+  const keys = { "attention.sliding_window": 8, "attention.key_length": 4, block_count: 7 };
+  expect(await configOf("gemma3", keys)).toMatchObject({
+    family: "gemma3",
+    activation: "gelu-tanh",
+    slidingWindow: 8,
+    rope: { theta: 500_000, scaling: { kind: "none" } },
+    localLayers: { indices: [0, 1, 2, 3, 4, 6], rope: { theta: 10_000, scaling: { kind: "none" } } },
+    embeddingScale: 4,
+  });
+  const newer = {
+    ...keys,
+    "attention.sliding_window_pattern": 2,
+    "rope.freq_base_swa": { type: 6, value: 100 },
+    "rope.scaling.type": "linear",
+    "rope.scaling.factor": { type: 6, value: 8 },
+  };
+  expect(await configOf("gemma3", newer)).toMatchObject({
+    rope: { theta: 500_000, scaling: { kind: "linear", factor: 8 } },
+    localLayers: { indices: [0, 2, 4, 6], rope: { theta: 100, scaling: { kind: "none" } } },
+  });
+  const big = {
+    ...keys,
+    block_count: 62,
+    "attention.key_length": 8,
+    "attention.value_length": 8,
+    "rope.dimension_count": 8,
+  };
+  expect((await configOf("gemma3", big)).attentionScale, "embedding_length / head_count").toBe(0.5);
+  await expect(configOf("gemma3")).rejects.toThrow(/gemma3.attention.sliding_window: is missing/);
+});
+
+test("Phi-3's window of 0 is none", async () => {
+  expect(await configOf("phi3", { "attention.sliding_window": 0 })).toMatchObject({
+    family: "phi3",
+    slidingWindow: null,
+  });
+  expect((await configOf("phi3", { "attention.sliding_window": 8 })).slidingWindow).toBe(8);
+});
+
 interface RopeFreqs {
   readonly factor: number;
   readonly theta: number;
@@ -171,6 +211,6 @@ test("missing keys, wrong kinds and unsupported variants come in one error", asy
 test("an unknown architecture lists the known ones", async () => {
   await expect(configOf("mamba")).rejects.toThrow(UnsupportedError);
   await expect(configOf("mamba")).rejects.toThrow(
-    /architecture "mamba" is not supported; known: llama, qwen2, qwen3, gpt2/,
+    /architecture "mamba" is not supported; known: llama, qwen2, qwen3, gemma3, phi3, gpt2/,
   );
 });

@@ -55,6 +55,8 @@ test("what the other architectures declare", () => {
     qkvBias: false,
     tiedEmbeddings: false,
   });
+  expect(configOf("phi3")).toMatchObject({ family: "phi3", slidingWindow: null, tiedEmbeddings: false });
+  expect(configOf("phi3", { sliding_window: 8 }).slidingWindow).toBe(8);
   expect(configOf("gpt2")).toMatchObject({
     family: "gpt2",
     mlpSize: 64,
@@ -89,6 +91,75 @@ test("rope types that are not supported are refused by name", () => {
   expect(() => configOf("llama", { partial_rotary_factor: 0.5 })).toThrow(
     /partial_rotary_factor: rotating only a part/,
   );
+});
+
+test("Phi-3's scaling for long texts is refused, and says what to use", () => {
+  expect(() =>
+    configOf("phi3", { ...V4, rope_scaling: { type: "su", short_factor: [1], long_factor: [2] } }),
+  ).toThrow(
+    'dir/config.json: rope_scaling.type: rope type "su" is not supported, known: default, linear, llama3; ' +
+      "its frequencies change with the length of the text: the variant of the model for 4k tokens has none",
+  );
+});
+
+test("every field of a Gemma 3 config that other families do not have", () => {
+  expect(configOf("gemma3")).toMatchObject({
+    family: "gemma3",
+    headDim: 6,
+    activation: "gelu-tanh",
+    tiedEmbeddings: true,
+    slidingWindow: 8,
+    rope: { theta: 1e6, scaling: { kind: "none" } },
+    localLayers: { indices: [0, 1], rope: { theta: 1e4, scaling: { kind: "none" } } },
+    attentionScale: 1 / 16,
+    embeddingScale: 4,
+  });
+  expect(configOf("gemma3", { query_pre_attn_scalar: 6 }).attentionScale).toBeUndefined();
+  expect(configOf("gemma3", { tie_word_embeddings: undefined }).tiedEmbeddings).toBe(true);
+});
+
+test("Gemma 3 in the style of transformers 4: pattern, two base frequencies, one scaling", () => {
+  const v4 = {
+    ...V4,
+    layer_types: undefined,
+    num_hidden_layers: 7,
+    rope_local_base_freq: 5000,
+    rope_scaling: { rope_type: "linear", factor: 8 },
+    rope_theta: 2e6,
+    sliding_window_pattern: 3,
+  };
+  const linear = { theta: 2e6, scaling: { kind: "linear", factor: 8 } };
+  expect(configOf("gemma3", v4)).toMatchObject({
+    rope: linear,
+    localLayers: { indices: [0, 1, 3, 4, 6], rope: { theta: 5000, scaling: { kind: "none" } } },
+  });
+  expect(configOf("gemma3", { ...v4, sliding_window_pattern: undefined }).localLayers?.indices).toEqual([
+    0, 1, 2, 3, 4, 6,
+  ]);
+});
+
+test("variants of Gemma 3 that would compute something else are refused, all at once", () => {
+  const variants = {
+    attn_logit_softcapping: 50,
+    final_logit_softcapping: 30,
+    layer_types: ["sliding_attention", "chunked_attention"],
+    rope_parameters: { full_attention: { rope_type: "yarn" }, sliding_attention: { rope_theta: 0 } },
+    use_bidirectional_attention: true,
+  };
+  let message = "";
+  try {
+    configOf("gemma3", variants);
+  } catch (error) {
+    message = (error as InputError).message;
+  }
+  expect(message.split("\n").slice(1).sort()).toEqual([
+    "  dir/config.json: attn_logit_softcapping: soft capping is not supported, expected null",
+    "  dir/config.json: final_logit_softcapping: soft capping is not supported, expected null",
+    '  dir/config.json: layer_types: expected "sliding_attention" or "full_attention" for each of 2 layers',
+    '  dir/config.json: rope_parameters.full_attention.rope_type: rope type "yarn" is not supported, known: default, linear, llama3',
+    "  dir/config.json: rope_parameters.sliding_attention.rope_theta: expected a number above 0, got 0",
+    "  dir/config.json: use_bidirectional_attention: true is not supported",
+  ]);
 });
 
 test("all missing and wrong keys come in one error", () => {
@@ -149,7 +220,7 @@ test("the architecture is found by model_type where none is named; an unknown on
   expect(configOf("qwen3", { architectures: undefined }).family).toBe("qwen3");
   expect(() => configOf("llama", { architectures: ["BertModel"] })).toThrow(UnsupportedError);
   expect(() => configOf("llama", { architectures: ["BertModel"] })).toThrow(
-    "dir/config.json: architecture BertModel is not supported; known: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, GPT2LMHeadModel",
+    "dir/config.json: architecture BertModel is not supported; known: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Gemma3ForCausalLM, Phi3ForCausalLM, GPT2LMHeadModel",
   );
   expect(() => parseHfConfig({ model_type: "__proto__" }, "c")).toThrow(
     /model_type "__proto__" is not supported/,

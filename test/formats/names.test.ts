@@ -77,6 +77,6 @@ test("unknown names give null on the way in and an error on the way out", () => 
   expect(pathOfGgufTensor("llama", "blk.0.ffn_gate_exps.weight")).toBeNull();
   expect(() => hfTensorName("llama", "positions.weight")).toThrow(UnsupportedError);
   expect(() => hfModuleName("bert", "embed")).toThrow(
-    /model family "bert"; known: llama, qwen2, qwen3, gpt2/,
+    /model family "bert"; known: llama, qwen2, qwen3, gemma3, phi3, gpt2/,
   );
 });

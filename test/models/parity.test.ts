@@ -178,6 +178,16 @@ test("a sliding window of 5 hides what transformers hides", async () => {
   await tiny.close();
 });
 
+test("an attention scale of its own is transformers' query_pre_attn_scalar", async () => {
+  const tiny = await openTiny("gemma3");
+  const config = { ...tiny.config, attentionScale: 1 / Math.sqrt(3) };
+  const session = await loadPadded(runtime, tiny, { ...tiny.model, config });
+  const got = await session.run(paddedFeeds(tiny));
+  expect(difference(got.logits as Tensor, expectedOf(tiny, "scalar3.logits"))).toBeLessThan(LOGITS);
+  await session.close();
+  await tiny.close();
+});
+
 test("trainable parameters are Σ r(d_in + d_out)", async () => {
   const tiny = await openTiny("llama");
   const method = await tinyLora(tiny);

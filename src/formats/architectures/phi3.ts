@@ -25,6 +25,11 @@ function slidingWindow(config: Fields): number | null {
   return config.raw("sliding_window") === undefined ? null : config.count("sliding_window");
 }
 
+/** 0 means none. */
+function windowOfKeys(keys: Fields, key: string): number | null {
+  return (keys.raw(key) ?? 0) === 0 ? null : keys.count(key);
+}
+
 /** Phi-3, and Phi-4 but for its small variant, which rotates a part of each head. */
 export const phi3: Architecture = {
   name: "Phi3ForCausalLM",
@@ -40,7 +45,10 @@ export const phi3: Architecture = {
     name: "phi3",
     permuted: false,
     preTokenizer: "default",
-    configOf: llamaLikeConfig,
+    configOf: async (gguf, keys, prefix) => ({
+      ...(await llamaLikeConfig(gguf, keys, prefix)),
+      sliding_window: windowOfKeys(keys, `${prefix}.attention.sliding_window`),
+    }),
     keysOf: llamaLikeKeys,
   },
 };
