@@ -18,11 +18,12 @@ export function cacheNames(layerCount: number): string[] {
 /** Attention over cached and new tokens; what is new is put into `outputs` under `<cache name>.new`. */
 function cachedAttention(
   { config, positionCount }: AdaptedModel,
+  positions: Value,
   maskOf: (window: number | null) => Value,
   outputs: Record<string, Value>,
 ): AttentionStrategy {
   const width = config.kvHeadCount * config.headDim;
-  const attend = prefixAttention(config, positionCount, maskOf);
+  const attend = prefixAttention(config, { positions, positionCount }, maskOf);
   const extend = (name: string, fresh: Value): Value => {
     const tokenMajor = transpose(fresh, [1, 0, 2]);
     outputs[`${name}.new`] = tokenMajor;
@@ -51,7 +52,7 @@ export function decodeGraph(model: AdaptedModel): Record<string, Value> {
   const ctx = adaptedContext(
     model,
     { trainable: (name) => views.get(name) as Value, noise: null, ids },
-    cachedAttention(model, maskOf, outputs),
+    cachedAttention(model, positions, maskOf, outputs),
   );
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
   return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["O"]))), ...outputs };

@@ -8,6 +8,7 @@ import {
   groupMask,
   linear,
   openColumns,
+  prefixColumns,
   scale,
   trieMask,
 } from "../graph/ops/index.ts";
@@ -52,9 +53,9 @@ export function batchAttention(
   { columns, ends, positions }: PackedTokens,
   positionCount: number = Number.POSITIVE_INFINITY,
 ): AttentionStrategy {
-  return prefixAttention(config, positionCount, (size) =>
-    trieMask(columns, ends, size === null ? null : { size, positions }),
-  );
+  const maskOf = (size: number | null): Value =>
+    trieMask(columns, ends, size === null ? null : { size, positions });
+  return prefixAttention(config, { positions, positionCount }, maskOf);
 }
 
 /** Tokens that a layer's queries may look back; null for all that there are. */
@@ -71,12 +72,12 @@ interface Masks {
   widened: Value | null;
 }
 
-/** Attention over keys and values of a sequence under the layer's mask [R, 1, T, S], and over a prefix that every token sees.
+/** Attention over keys and values of a sequence under the layer's mask [R, 1, T, S], and over a prefix that stands before it.
  *  `maskOf` makes the mask of a window (null: none), once for all layers that share it (and once more where there is a
- *  prefix). `positionCount` as in `batchAttention`. */
+ *  prefix). positions int64 [R, T]; `positionCount` as in `batchAttention`. */
 export function prefixAttention(
   config: ModelConfig,
-  positionCount: number,
+  { positions, positionCount }: { readonly positions: Value; readonly positionCount: number },
   maskOf: (window: number | null) => Value,
 ): AttentionStrategy {
   const made = new Map<number | null, Masks>();
@@ -89,15 +90,20 @@ export function prefixAttention(
     return masks;
   };
   return (path, q, k, v, prefix) => {
-    const masks = masksOf(windowOf(config, path, positionCount));
-    if (!prefix) return attention(q, k, v, masks.grouped, config);
+    if (!prefix) return attention(q, k, v, masksOf(windowOf(config, path, positionCount)).grouped, config);
+    const count = known(prefix.keys.shape[1], "prefix");
     const [keys, values] = [inFront(prefix.keys, k), inFront(prefix.values, v)];
-    masks.widened ??= groupMask(
-      openColumns(masks.mask, known(prefix.keys.shape[1], "prefix"), keys.shape[1] as Dim),
-      config,
-    );
+    const size = windowOf(config, path, positionCount + count);
+    const masks = masksOf(size);
+    masks.widened ??= groupMask(widen(masks.mask, count, keys.shape[1] as Dim, size, positions), config);
     return attention(q, keys, values, masks.widened, config);
   };
+}
+
+function widen(mask: Value, count: number, keys: Dim, window: number | null, positions: Value): Value {
+  return window === null
+    ? openColumns(mask, count, keys)
+    : prefixColumns(mask, count, keys, { size: window, positions });
 }
 
 /** `prefix` [1, P, w] in front of every row of `x` [R, T, w] → [R, P+T, w]. */

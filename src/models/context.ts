@@ -1,6 +1,6 @@
 import type { Value } from "../graph/value.ts";
 
-/** Keys and values that every token sees besides those of the sequence: [1, P, kvHeads·headDim] each. */
+/** Keys and values that stand before those of the sequence: [1, P, kvHeads·headDim] each. */
 export interface KeyValuePrefix {
   readonly keys: Value;
   readonly values: Value;

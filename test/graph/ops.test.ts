@@ -118,6 +118,12 @@ const BUILD: Readonly<Record<string, Build>> = {
     const mask = v(x, "mask");
     return op.openColumns(mask, number(c, "count"), number(c, "count") + (mask.shape[3] as number));
   },
+  prefixColumns: (x, c) => {
+    const mask = v(x, "mask");
+    const size = number(c, "count") + (mask.shape[3] as number);
+    const window = { size: number(c, "window"), positions: v(x, "positions") };
+    return op.prefixColumns(mask, number(c, "count"), size, window);
+  },
   groupMask: (x, c) => op.groupMask(v(x, "mask"), sizes(c)),
   attention: (x, c) =>
     op.attention(v(x, "q"), v(x, "k"), v(x, "v"), op.groupMask(v(x, "mask"), sizes(c)), sizes(c)),
@@ -197,7 +203,17 @@ test("every exported op has a case", () => {
 });
 
 test("every case that has gradients is of an op declared differentiable, and no other", () => {
-  const declared = ["cacheMask", "min", "ones", "openColumns", "sign", "topIsLabel", "trieMask", "zeros"];
+  const declared = [
+    "cacheMask",
+    "min",
+    "ones",
+    "openColumns",
+    "prefixColumns",
+    "sign",
+    "topIsLabel",
+    "trieMask",
+    "zeros",
+  ];
   const found = new Set(cases.filter((c) => !isDifferentiable(c)).map((c) => c.op));
   expect([...found].sort()).toEqual(declared);
 });

@@ -90,6 +90,23 @@ export function openColumns(mask: Value, count: number, size: Dim): Value {
   return apply("Pad", [mask, pads, scalarConstant(0)], mask.shape.with(3, size), { mode: "constant" }, null);
 }
 
+/** `mask` [R, 1, T, S] with `count` columns in front, those of a prefix that stands before the sequence: a query sees those
+ *  fewer than `window` positions back. positions int64 [R, T] without the prefix → [R, 1, T, size], size being count+S. */
+export function prefixColumns(
+  mask: Value,
+  count: number,
+  size: Dim,
+  window: { readonly size: number; readonly positions: Value },
+): Value {
+  const [rows, , length] = mask.shape as [Dim, Dim, Dim];
+  const from = unsqueeze(window.positions, [1, 3], [rows, 1, length, 1]);
+  const to = int64s(Array.from({ length: count }, (_, c) => c - count));
+  const shape = [rows, 1, length, count];
+  const near = apply("Less", [sub(from, to), int64s([window.size])], shape, {}, null, "bool");
+  const front = apply("Where", [near, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
+  return apply("Concat", [front, mask], mask.shape.with(3, size), { axis: 3 }, null);
+}
+
 /** Sizes of a grouped-query attention. */
 export interface AttentionSizes {
   readonly headCount: number;

@@ -6,6 +6,7 @@ export {
   cacheMask,
   groupMask,
   openColumns,
+  prefixColumns,
   type RotaryTables,
   rotary,
   rotaryConstants,
