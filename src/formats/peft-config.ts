@@ -138,7 +138,8 @@ function dropNulls(json: Record<string, unknown>): Record<string, unknown> {
 function refuseOtherFormats(json: Record<string, unknown>, where: string): void {
   if (json.peft_type === undefined && json.lora_parameters !== undefined)
     throw new UnsupportedError(
-      `${where} is an mlx-lm adapter (it has lora_parameters, no peft_type); only PEFT adapters can be read`,
+      `${where} is an mlx-lm adapter (it has lora_parameters, no peft_type), expected PEFT's; convert it first: ` +
+        "lowrank convert --to peft",
     );
   const type = json.peft_type;
   if (typeof type === "string" && type !== "LORA")

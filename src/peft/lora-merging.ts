@@ -25,6 +25,7 @@ export function loraMerging(plan: LoraPlan, trainables: readonly Trainable[]): M
   const whole = trainables.map((t) => t.name).filter((n) => /\.(weight|bias)$/.test(n));
   return {
     paths: [...new Set([...adapted.keys(), ...whole])],
+    whole: new Set(whole),
     read: async (path, { base, trained, compute }) => {
       const m = adapted.get(path);
       if (!m) return trained(path);

@@ -2,6 +2,7 @@ import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import type { Random } from "../tensor/random.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
+import type { BaseActivations } from "./base-activations.ts";
 import type { Compute } from "./compute.ts";
 
 /** A tensor that training changes. */
@@ -9,8 +10,12 @@ export interface Trainable {
   /** Unique among all methods of a run, e.g. `layers.0.attention.q.loraA`. */
   readonly name: string;
   readonly shape: readonly number[];
-  /** Starting value. `base` reads a frozen weight. */
-  init(generator: Random, base: (path: string) => Promise<FloatTensor>): Promise<Float32Array> | Float32Array;
+  /** Starting value. `base` reads a frozen weight, `activations` runs the base model. */
+  init(
+    generator: Random,
+    base: (path: string) => Promise<FloatTensor>,
+    activations: BaseActivations,
+  ): Promise<Float32Array> | Float32Array;
   /** Factor on the learning rate (LoRA+); default 1. */
   readonly rateFactor?: number;
   /** Kept with the parameters and saved in checkpoints, but not trained: no gradient reaches it and no update changes it,
@@ -41,6 +46,10 @@ export interface VirtualTokens {
 export interface Merging {
   /** Paths of the weights that change, `layers.0.attention.q.weight`. */
   readonly paths: readonly string[];
+  /** Those of `paths` that are trained themselves: they come before what any method does to them, as in the forward pass. */
+  readonly whole?: ReadonlySet<string>;
+  /** Paths that change as well where the model, or another method, has them (IA3 scales biases). */
+  readonly optional?: readonly string[];
   /** New value of one of them. `base` reads the weight as it is before this method (a tied output layer's is the
    *  embedding's), `trained` a trained value, `compute` runs small graphs. */
   read(path: string, from: MergeSources): Promise<FloatTensor>;
@@ -102,6 +111,8 @@ export interface Method {
   readonly merging: Merging | string;
   /** An output layer tied to the embedding follows what this method does to the embedding (full fine-tuning). */
   readonly keepsTie: boolean;
+  /** What the user should know before training begins. */
+  readonly notices: readonly string[];
   readonly files: AdapterTensors;
   /** What the graph is built from: methods that agree in it share graphs, whatever their parameters. */
   readonly structure: string;
@@ -116,6 +127,7 @@ export function defineMethod(
     virtualTokens: null,
     positionOffset: 0,
     keepsTie: false,
+    notices: [],
     penalty: () => null,
     afterUpdate: null,
     replace: () => null,

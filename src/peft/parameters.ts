@@ -3,6 +3,7 @@ import { detach, reshape, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
+import type { BaseActivations } from "./base-activations.ts";
 import type { Trainable } from "./method.ts";
 
 /** Number of parameters that are trained, |Θ|. */
@@ -37,17 +38,22 @@ export async function initialParameters(
   trainables: readonly Trainable[],
   seed: number,
   base: (path: string) => Promise<FloatTensor>,
+  activations: BaseActivations = notHere,
 ): Promise<Float32Array> {
   const flat = new Float32Array(parameterCount(trainables));
   let offset = 0;
   for (const t of trainables) {
-    const data = await t.init(random(seed, t.name), base);
+    const data = await t.init(random(seed, t.name), base, activations);
     if (data.length !== sizeOf(t.shape))
       throw new ShapeError(`${t.name}: expected ${sizeOf(t.shape)} starting values, got ${data.length}`);
     flat.set(data, offset);
     offset += data.length;
   }
   return flat;
+}
+
+function notHere(): never {
+  throw new Error("these starting values need the base model's activations");
 }
 
 /** Cuts a flat vector into named tensors (views, not copies). @throws ShapeError if the length does not fit. */

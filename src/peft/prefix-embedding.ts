@@ -12,7 +12,7 @@ import type { ModelShape } from "./model-shape.ts";
 import { readNamed } from "./named-tensors.ts";
 import type { PrefixOptions } from "./options.ts";
 import { ownCount, type PromptSizes, promptConfig, readPromptConfig } from "./prompt-config.ts";
-import { gaussianInit, textInit } from "./virtual-init.ts";
+import { virtualInit } from "./virtual-init.ts";
 import { virtualRows } from "./virtual-rows.ts";
 
 const NAME = "prefix-embedding";
@@ -49,11 +49,7 @@ export function virtualPlan({ prefixLength, infixLength, text }: PrefixOptions, 
 export function virtualTrainable(name: string, plan: VirtualPlan, shape: ModelShape): Trainable {
   const count = plan.tokens.prefix + plan.tokens.infix;
   const size = [count, shape.config.hiddenSize];
-  const init =
-    plan.text !== null && shape.tokenizer
-      ? textInit(plan.text, count, shape.tokenizer)
-      : gaussianInit(count * shape.config.hiddenSize);
-  return { name, shape: size, init };
+  return { name, shape: size, init: virtualInit(plan.text, count, shape) };
 }
 
 /** Prefix-embedding tuning (PreEmbed of the LoRA paper, §5.1; Lester et al. 2021, prompt tuning): l_p trainable token

@@ -1,10 +1,9 @@
-import type { FloatTensor } from "../tensor/tensor.ts";
+import { type FloatTensor, floats } from "../tensor/tensor.ts";
 import { defineMethod, type Method, type Trainable } from "./method.ts";
 import type { MethodKind } from "./methods.ts";
 import type { ModelShape } from "./model-shape.ts";
 import { readNamed } from "./named-tensors.ts";
 import { ownVirtualTokens, type VirtualPlan, virtualPlan, virtualTrainable } from "./prefix-embedding.ts";
-import { gaussianInit } from "./virtual-init.ts";
 import { virtualRows } from "./virtual-rows.ts";
 
 const NAME = "prefix-layer";
@@ -13,12 +12,28 @@ function nameOf(layer: number): string {
   return `virtualTokens.${layer}`;
 }
 
+/** The embeddings start as those of prefix-embedding do, and what follows them as what the base makes of them, so that the
+ *  first step finds a prefix as prefix-embedding would have it. */
 function trainablesOf(plan: VirtualPlan, shape: ModelShape): readonly Trainable[] {
   const embedding = virtualTrainable(nameOf(0), plan, shape);
-  const [count, width] = embedding.shape as [number, number];
-  const init = gaussianInit(count * width);
+  let made: ReadonlyMap<string, FloatTensor> = new Map();
+  const first: Trainable = {
+    ...embedding,
+    init: async (...from) => {
+      const rows = await embedding.init(...from);
+      const [, , activations] = from;
+      made = await activations(floats(rows, embedding.shape));
+      return rows;
+    },
+  };
   return Array.from({ length: shape.config.layerCount }, (_, i) =>
-    i === 0 ? embedding : { name: nameOf(i), shape: [count, width], init },
+    i === 0
+      ? first
+      : {
+          name: nameOf(i),
+          shape: embedding.shape,
+          init: () => (made.get(`layers.${i - 1}`) as FloatTensor).data,
+        },
   );
 }
 

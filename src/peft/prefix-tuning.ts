@@ -3,13 +3,14 @@ import { add, linear, reshape, split, tanh } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import type { Random } from "../tensor/random.ts";
-import { type FloatTensor, sizeOf } from "../tensor/tensor.ts";
+import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
 import { defineMethod, type Method, type MethodInputs, type Trainable } from "./method.ts";
 import type { MethodKind } from "./methods.ts";
 import type { ModelShape } from "./model-shape.ts";
 import { readNamed } from "./named-tensors.ts";
 import { projectPrefix } from "./prefix-projection.ts";
 import { type PromptSizes, promptConfig, readPromptConfig } from "./prompt-config.ts";
+import { virtualInit } from "./virtual-init.ts";
 
 const NAME = "prefix-tuning";
 const PEFT_TYPE = "PREFIX_TUNING";
@@ -25,6 +26,8 @@ export interface PrefixPlan {
   readonly count: number;
   /** Hidden size of the perceptron that makes the prefix while it is trained; null trains the prefix itself. */
   readonly projection: number | null;
+  /** Text whose keys and values the prefix starts as; null: those of random tokens. */
+  readonly text: string | null;
 }
 
 function widthOf({ config }: ModelShape): number {
@@ -39,10 +42,34 @@ function sizesOf(shape: ModelShape): PromptSizes {
   };
 }
 
-/** Starting values as PEFT's, which are PyTorch's: embeddings from N(0, 1), linear layers from U(−1/√in, 1/√in). */
-function trainablesOf({ count, projection }: PrefixPlan, shape: ModelShape): readonly Trainable[] {
+/** The keys and values that the base makes of a text, or of random tokens: at the first step the model behaves as if that
+ *  stood in front (Li & Liang §7.4 on starting from real words; PEFT draws from N(0, 1), from where training has to find back
+ *  to a model that works). */
+function prefixInit({ count, text }: PrefixPlan, shape: ModelShape): Trainable["init"] {
+  const { layerCount, hiddenSize } = shape.config;
+  const width = widthOf(shape);
+  const tokens = virtualInit(text, count, shape);
+  return async (...from) => {
+    const rows = floats(await tokens(...from), [count, hiddenSize]);
+    const [, , activations] = from;
+    const made = await activations(rows);
+    const prefix = new Float32Array(count * 2 * layerCount * width);
+    for (let i = 0; i < 2 * layerCount; i++) {
+      const { data } = made.get(`layers.${i >> 1}.${i % 2 === 0 ? "keys" : "values"}`) as FloatTensor;
+      for (let t = 0; t < count; t++)
+        prefix.set(data.subarray(t * width, (t + 1) * width), (t * 2 * layerCount + i) * width);
+    }
+    return prefix;
+  };
+}
+
+/** Starting values of the perceptron are PEFT's, which are PyTorch's: embeddings from N(0, 1), linear layers from
+ *  U(−1/√in, 1/√in). */
+function trainablesOf(plan: PrefixPlan, shape: ModelShape): readonly Trainable[] {
+  const { count, projection } = plan;
   const width = widthOf(shape);
   const whole = 2 * shape.config.layerCount * width;
+  if (projection === null) return [{ name: PREFIX, shape: [count, whole], init: prefixInit(plan, shape) }];
   const normal = (name: string, size: readonly number[]): Trainable => ({
     name,
     shape: size,
@@ -53,7 +80,6 @@ function trainablesOf({ count, projection }: PrefixPlan, shape: ModelShape): rea
     shape: size,
     init: (g) => Float32Array.from({ length: sizeOf(size) }, () => centred(g) / Math.sqrt(inSize)),
   });
-  if (projection === null) return [normal(PREFIX, [count, whole])];
   return [
     normal("prefix.tokens", [count, width]),
     uniform("prefix.hidden.weight", [projection, width], width),
@@ -126,7 +152,7 @@ export function prefixTuning(plan: PrefixPlan, shape: ModelShape): Method {
         return readNamed(new Map([[KEY, trainables[0] as Trainable]]), tensors, where);
       },
     },
-    structure: JSON.stringify([NAME, plan]),
+    structure: JSON.stringify([NAME, plan.count, plan.projection]),
   });
 }
 
@@ -136,14 +162,14 @@ export const prefixTuningKind: MethodKind = {
   summary: "trainable keys and values in front of every layer's attention",
   peftType: PEFT_TYPE,
   create: ({ prefix }, shape) => {
-    const { prefixLength: count, projection } = prefix;
-    if (count > 0) return prefixTuning({ count, projection }, shape);
+    const { prefixLength: count, projection, text } = prefix;
+    if (count > 0) return prefixTuning({ count, projection, text }, shape);
     throw new InputError(`${NAME} needs a prefix`, [
       { where: "prefixLength", message: `expected at least 1, got ${count}` },
     ]);
   },
   open: (json, shape, where) => {
     const { count, warnings } = readPromptConfig(json, sizesOf(shape), PEFT_KEYS, where);
-    return { method: prefixTuning({ count, projection: null }, shape), warnings };
+    return { method: prefixTuning({ count, projection: null, text: null }, shape), warnings };
   },
 };

@@ -143,11 +143,12 @@ export async function createTrainEngine(
       };
       const result = await update.run(scalars, {
         fetch: ["gradNorm", "finite"],
-        carry: { "theta.next": "theta", "m.next": "m", "v.next": "v" },
+        carry: { "theta.next": "theta", "m.next": "m", "v.next": "v", "gradient.next": "gradient" },
         carryIf: "finite",
       });
-      await runtime.put({ gradient: zeros(size) });
-      return { loss, gradNorm: Number(result.gradNorm?.data[0]), isFinite: result.finite?.data[0] === 1 };
+      const isGood = result.finite?.data[0] === 1;
+      if (!isGood) await runtime.put({ gradient: zeros(size) });
+      return { loss, gradNorm: Number(result.gradNorm?.data[0]), isFinite: isGood };
     },
     state: async () => {
       const { theta, m, v } = await runtime.get(["theta", "m", "v"]);

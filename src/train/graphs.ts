@@ -7,6 +7,7 @@ import {
   gather,
   mul,
   reshape,
+  sub,
   topIsLabel,
   total,
 } from "../graph/ops/index.ts";
@@ -146,7 +147,8 @@ function afterUpdates(model: AdaptedModel, theta: Value, gradient: Value): Value
 }
 
 /** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether
- *  loss, norm and new parameters are numbers, without which the new state must not be kept. */
+ *  loss, norm and new parameters are numbers, without which the new state (a cleared gradient is part of it) must not be
+ *  kept. */
 export function updateGraph(
   model: AdaptedModel,
   options: AdamWOptions & { readonly clipNorm: number | null },
@@ -168,7 +170,10 @@ export function updateGraph(
   // float. Parameters beyond 10¹⁹ are lost as well, long before they overflow.
   const size = add(add(norm, input("loss", "float32", [])), globalNorm(next.theta));
   const finite = apply("Less", [size, scalarConstant(3.4e38)], [], {}, null, "bool");
-  return { "theta.next": next.theta, "m.next": next.m, "v.next": next.v, gradNorm: norm, finite };
+  // g − g is +0 for every number: the next window starts from it, and no vector of |Θ| zeros comes from the host.
+  const cleared = sub(gradient, gradient);
+  const carried = { "theta.next": next.theta, "m.next": next.m, "v.next": next.v, "gradient.next": cleared };
+  return { ...carried, gradNorm: norm, finite };
 }
 
 /** Loss without gradients. Outputs: loss [] (Σ of edge losses, nats), correct [] (Σ of weights where the top logit is the

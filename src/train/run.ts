@@ -6,6 +6,7 @@ import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { trainablesOf } from "../peft/adapted-model.ts";
 import { writeMethods } from "../peft/adapter.ts";
+import { baseActivations } from "../peft/base-activations.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
@@ -71,7 +72,7 @@ export async function startRun(
     { ...config, steps: plan.steps },
     chunkCount(plan.maxLabels),
   );
-  await engine.setState(from?.state ?? (await freshState(config, plan)));
+  await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows);
@@ -88,9 +89,12 @@ const START: Progression = {
   elapsedMs: 0,
 };
 
-async function freshState(config: TrainConfig, plan: RunPlan): Promise<TrainState> {
-  const theta = await initialParameters(trainablesOf(plan.model.methods), config.seed, (path) =>
-    plan.base.weights.read(path),
+async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime): Promise<TrainState> {
+  const theta = await initialParameters(
+    trainablesOf(plan.model.methods),
+    config.seed,
+    (path) => plan.base.weights.read(path),
+    baseActivations(runtime, plan.base),
   );
   return { theta, m: new Float32Array(theta.length), v: new Float32Array(theta.length) };
 }

@@ -271,6 +271,16 @@ test("the keys of a GGUF adapter, and of mlx-lm's configuration", async () => {
 });
 
 describe("refused", () => {
+  test("other methods, by name", async () => {
+    const dora = await makeAdapter(await baseOf("llama"), join(folder, "dora"), { dora: true });
+    for (const to of ["peft", "mlx", "gguf"] as const) {
+      const error = await errorOf(convert(dora, to, "llama"));
+      expect(error).toBeInstanceOf(UnsupportedError);
+      expect(error.message).toMatch(/^only plain LoRA adapters can be converted, this one is dora: /);
+    }
+    expect(await readdir(folder)).toEqual(["dora"]);
+  });
+
   test("what no other format has a place for", async () => {
     const saved = await makeAdapter(await baseOf("llama3"), join(folder, "saved"), {
       modulesToSave: ["lm_head"],

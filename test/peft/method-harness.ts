@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { Example, PackedBatch } from "../../src/data/batch.ts";
 import { foldRows } from "../../src/graph/ops/index.ts";
-import { input } from "../../src/graph/value.ts";
+import { input, type Value } from "../../src/graph/value.ts";
 import { batchAttention } from "../../src/models/base-context.ts";
 import {
   type AdaptedModel,
@@ -75,8 +75,9 @@ export async function sequenceLogits(
   const indices = input("columns", "int32", [length]);
   const ends = input("ends", "int32", [1, length]);
   const trainables = trainablesOf(model.methods);
-  const views = viewsOf(input("theta", "float32", [parameterCount(trainables)]), trainables);
-  const trainable = (name: string) => views.get(name) as NonNullable<ReturnType<typeof views.get>>;
+  const theta = input("theta", "float32", [parameterCount(trainables)]);
+  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
+  const trainable = (name: string): Value => views.get(name) as Value;
   const ctx = adaptedContext(
     model,
     { trainable, noise: null, ids },

@@ -10,6 +10,7 @@ import { createDecoder } from "../../src/generate/decoder.ts";
 import { type BaseModel, openBase } from "../../src/models/base-model.ts";
 import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
 import { openAdapter, writeMethods } from "../../src/peft/adapter.ts";
+import { baseActivations } from "../../src/peft/base-activations.ts";
 import type { Method } from "../../src/peft/method.ts";
 import { createMethods } from "../../src/peft/methods.ts";
 import type { MethodOptions, PrefixOptions } from "../../src/peft/options.ts";
@@ -74,10 +75,16 @@ function optionsOf(prefix: Partial<PrefixOptions>): MethodOptions {
   };
 }
 
+/** θ as training would start. */
+function startOf(base: BaseModel, methods: readonly Method[], seed = 1): Promise<Float32Array> {
+  const trainables = methods.flatMap((m) => m.trainables);
+  const read = (path: string): Promise<FloatTensor> => base.weights.read(path);
+  return initialParameters(trainables, seed, read, baseActivations(runtime, base));
+}
+
 /** θ with everything away from its start, so that nothing is zero. */
 async function movedTheta(base: BaseModel, methods: readonly Method[]): Promise<Float32Array> {
-  const trainables = methods.flatMap((m) => m.trainables);
-  const start = await initialParameters(trainables, 1, (path) => base.weights.read(path));
+  const start = await startOf(base, methods);
   const generator = random(1, "moved");
   return start.map((x) => x + 0.2 * generator.normal());
 }
@@ -95,6 +102,10 @@ async function fixtureRows(name: string): Promise<{ rows: number[][]; examples: 
     return { ids: cut(ids, row, length), isLabel, index: row };
   });
   return { rows: [0, 1].map((row) => Array.from(cut(ids, row))), examples };
+}
+
+async function configOf(folder: string): Promise<Record<string, unknown>> {
+  return JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8"));
 }
 
 /** Position of the first label of the fixtures' rows: the infix stands before it. */
@@ -159,10 +170,8 @@ describe.each(CASES)("%s %s against PEFT or PyTorch", (name, method) => {
     const { methods } = model;
     const written = join(loader.folder, `${name}-${method}`);
     await writeMethods(written, methods, theta, `tiny-${name}`);
-    const json = async (path: string): Promise<Record<string, unknown>> =>
-      JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
-    const { peft_version: _version, ...config } = await json(folder);
-    expect(await json(written)).toEqual(config);
+    const { peft_version: _version, ...config } = await configOf(folder);
+    expect(await configOf(written)).toEqual(config);
     expect((await readAdapterWeights(written)).tensors).toEqual((await readAdapterWeights(folder)).tensors);
   });
 });
@@ -172,7 +181,7 @@ describe("prefix tuning with a perceptron", () => {
     const base = await open("llama");
     const folder = fixture("llama-projected");
     const expected = await readTensors(join(folder, "expected.safetensors"));
-    const method = prefixTuning({ count: 3, projection: 6 }, base);
+    const method = prefixTuning({ count: 3, projection: 6, text: null }, base);
     const value = (key: string): FloatTensor => expected.get(key.replace(/^prefix/, "value")) as FloatTensor;
     const values = new Map(method.trainables.map((t) => [t.name, value(t.name)]));
     const theta = flatten(values, method.trainables);
@@ -188,6 +197,8 @@ describe("prefix tuning with a perceptron", () => {
     }
     const saved = (await readAdapterWeights(folder)).tensors.get("prompt_embeddings") as FloatTensor;
     expect(largestDifference(projectPrefix(values).data, saved.data)).toBeLessThan(1e-6);
+    const { peft_version: _version, ...config } = await configOf(folder);
+    expect(method.files.config("tiny-llama")).toEqual(config);
     const { methods } = await openAdapter(folder, base, { offline: true });
     expect(methods[0]?.trainables.map((t) => t.shape)).toEqual([[3, 64]]);
     expect(() => method.files.read(new Map(), "here")).toThrow(UnsupportedError);
@@ -288,15 +299,37 @@ describe("what is trained", () => {
 
   test("random virtual tokens are as wide as the model's", async () => {
     const base = await open("llama");
-    const options = optionsOf({ prefixLength: 400 });
-    const read = (path: string): Promise<FloatTensor> => base.weights.read(path);
-    const { data } = await read("embed.weight");
+    const [method] = createMethods("prefix-embedding", optionsOf({ prefixLength: 400 }), base) as [Method];
+    const { data } = await base.weights.read("embed.weight");
     const rms = (x: Float32Array): number => Math.sqrt(x.reduce((s, v) => s + v * v, 0) / x.length);
-    for (const name of ["prefix-embedding", "prefix-layer"]) {
-      const [method] = createMethods(name, options, base) as [Method];
-      const theta = await initialParameters(method.trainables, 0, read);
-      expect(Math.abs(rms(theta) / rms(data) - 1), name).toBeLessThan(0.03);
-      expect(await initialParameters(method.trainables, 0, read)).toEqual(theta);
+    const theta = await startOf(base, [method]);
+    expect(Math.abs(rms(theta) / rms(data) - 1)).toBeLessThan(0.03);
+    expect(await startOf(base, [method])).toEqual(theta);
+    expect(await startOf(base, [method], 2)).not.toEqual(theta);
+  });
+
+  // Rounding of the same sums: the base computes the first tokens once here and once there.
+  test.each(["llama", "llama3", "gpt2"])("%s: each starts as the base with a text in front", async (name) => {
+    const base = await open(name);
+    const text = "list the files";
+    const { bosId, addBos } = base.tokenizer;
+    const front = [...(addBos ? [bosId as number] : []), ...base.tokenizer.encode(text)];
+    const options = optionsOf({ prefixLength: front.length, text });
+    const ids = [31, 7, 90, 44, 5, 18];
+    const { folder } = base.weights;
+    const want = (await sequenceLogits(runtime, adapted(base, []), folder, [...front, ...ids])).slice(
+      front.length,
+    );
+    for (const method of ["prefix-embedding", "prefix-layer", "prefix-tuning"]) {
+      const methods = createMethods(method, options, base);
+      const theta = await startOf(base, methods);
+      await runtime.put({ theta: floats(theta, [theta.length]) });
+      const layout = virtualLayout(methods, base.config.vocabSize);
+      const sequence = [...layout.prefix, ...ids];
+      const got = await sequenceLogits(runtime, adapted(base, methods), folder, sequence);
+      got.slice(layout.prefix.length).forEach((row, i) => {
+        expect(largestDifference(row, want[i] as Float32Array), method).toBeLessThan(2e-5);
+      });
     }
   });
 
