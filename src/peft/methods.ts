@@ -1,4 +1,5 @@
 import { InputError, UnsupportedError } from "../errors.ts";
+import { adaLoraKind } from "./adalora.ts";
 import { doraKind } from "./dora.ts";
 import { loraKind } from "./lora-kind.ts";
 import { loraPlusKind } from "./lora-plus.ts";
@@ -40,6 +41,7 @@ const METHODS: readonly MethodKind[] = [
   pissaKind,
   oloraKind,
   veraKind,
+  adaLoraKind,
   prefixEmbeddingKind,
   prefixLayerKind,
   prefixTuningKind,

@@ -8,8 +8,23 @@ export interface MethodOptions {
   readonly loraPlusRatio: number;
   /** VeRA: first value of d. */
   readonly veraInitial: number;
+  readonly adaLora: AdaLoraOptions;
   /** Prefix methods. */
   readonly prefix: PrefixOptions;
+}
+
+/** Options of AdaLoRA; LoRA's rank is the one it starts with. */
+export interface AdaLoraOptions {
+  /** Average rank to end with; null: half of the first. */
+  readonly targetRank: number | null;
+  /** Steps before ranks fall; null: a tenth of all. */
+  readonly warmupSteps: number | null;
+  /** Steps at the end with the ranks that are left; null: a fifth of all. */
+  readonly finalSteps: number | null;
+  /** Steps from one choice of ranks to the next. */
+  readonly interval: number;
+  /** Weight of the penalty that keeps the triplets' vectors orthonormal. */
+  readonly orthogonality: number;
 }
 
 /** Options of prefix-embedding, prefix-layer and prefix-tuning. */

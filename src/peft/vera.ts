@@ -1,4 +1,4 @@
-import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import { UnsupportedError } from "../errors.ts";
 import { isTransposed } from "../formats/names.ts";
 import type { LoraConfig } from "../formats/peft-config.ts";
 import { readVeraConfig, targetKeys } from "../formats/peft-relatives.ts";
@@ -19,6 +19,7 @@ import {
 import type { MethodKind } from "./methods.ts";
 import type { ModelShape } from "./model-shape.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
+import { requirePlain } from "./plain-modules.ts";
 
 /** What a VeRA adapter is made of. */
 interface VeraConfig {
@@ -143,26 +144,11 @@ function veraFiles(
   };
 }
 
-/** Settings of LoRA that VeRA does not have. */
-function checkOptions(name: string, lora: LoraConfig, modules: readonly LoraModule[]): void {
-  const problems: Problem[] = modules
-    .filter((m) => m.kind === "embedding")
-    .map((m) => ({ where: m.name, message: "is an embedding: only linear layers" }));
-  const refuse = (where: string, isGiven: boolean): void => {
-    if (isGiven) problems.push({ where, message: `${name} does not have it` });
-  };
-  refuse("bias", lora.bias !== "none");
-  refuse("modulesToSave", lora.modulesToSave.length > 0);
-  refuse("rankPattern", Object.keys(lora.rankPattern).length > 0);
-  refuse("alphaPattern", Object.keys(lora.alphaPattern).length > 0);
-  if (problems.length > 0) throw new InputError(`${name} does not fit these options`, problems);
-}
-
 /** VeRA (Kopiczko et al. 2023, arXiv 2310.11454) of a model. Trains rank + d_out numbers of each module.
  *  @throws InputError if the configuration does not fit the model */
 function vera(config: VeraConfig, { config: { family }, modules: specs }: ModelShape): Method {
   const { modules } = planLora(config.lora, family, specs);
-  checkOptions("vera", config.lora, modules);
+  requirePlain("vera", config.lora, modules);
   const { rank, dropout: rate } = config.lora;
   const trainables = veraTrainables(modules, rank, config.dInitial);
   return defineMethod({

@@ -98,10 +98,8 @@ export function gradientGraph(
   const graph = batchLogits(model, true, chunks, dims);
   const loss = mul(lossOf(graph, smoothing), input("lossScale", "float32", []));
   const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
-  const objective = penalties.reduce(
-    (sum, p) => add(sum, mul(p, input("penaltyScale", "float32", []))),
-    loss,
-  );
+  const penaltyScale = input("penaltyScale", "float32", []);
+  const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
   const [g] = gradients(objective, [graph.theta]);
   const sum = flat("gradient", model);
   return { loss, "gradient.next": g ? add(sum, g) : sum };
@@ -133,13 +131,20 @@ function afterUpdates(model: AdaptedModel, theta: Value, gradient: Value): Value
   const trainables = trainablesOf(model.methods);
   const [values, slopes] = [viewsOf(theta, trainables), viewsOf(gradient, trainables)];
   const next = new Map(values);
-  for (const [i, { afterUpdate }] of model.methods.entries())
-    for (const [name, value] of afterUpdate?.apply({
+  for (const [i, { afterUpdate }] of model.methods.entries()) {
+    const scalars = new Map<string, Value>();
+    const scalar = (n: string): Value => {
+      const value = scalars.get(n) ?? input(scalarName(i, n), "float32", []);
+      scalars.set(n, value);
+      return value;
+    };
+    const changed = afterUpdate?.apply({
       trainable: (n) => values.get(n) as Value,
       gradient: (n) => slopes.get(n) as Value,
-      scalar: (n) => input(scalarName(i, n), "float32", []),
-    }) ?? [])
-      next.set(name, value);
+      scalar,
+    });
+    for (const [name, value] of changed ?? []) next.set(name, value);
+  }
   return concat(
     trainables.map((t) => reshape(next.get(t.name) as Value, [sizeOf(t.shape)])),
     0,

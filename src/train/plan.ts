@@ -60,6 +60,13 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
     lora,
     loraPlusRatio: config.loraPlusRatio,
     veraInitial: config.veraInitial,
+    adaLora: {
+      targetRank: config.targetRank,
+      warmupSteps: config.rankWarmupSteps,
+      finalSteps: config.rankFinalSteps,
+      interval: config.rankInterval,
+      orthogonality: config.orthogonality,
+    },
     prefix: { prefixLength, infixLength, text, projection },
   };
 }

@@ -13,7 +13,14 @@ import { trainConfig } from "../../src/train/config.ts";
 import { batchFeeds, packBatch } from "../../src/train/engine.ts";
 import { gradientGraph } from "../../src/train/graphs.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
-import { loadPadded, openTiny, paddedFeeds, readTensors, type TinyModel } from "../models/harness.ts";
+import {
+  expectedOf,
+  loadPadded,
+  openTiny,
+  paddedFeeds,
+  readTensors,
+  type TinyModel,
+} from "../models/harness.ts";
 import { fixturePath } from "./adapters.ts";
 
 /** A case of test/fixtures/methods/lora-relatives, opened on its model. */
@@ -127,4 +134,16 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>, rela
     if (relative) largest = Math.max(largest, Math.abs(want[i] as number));
   }
   return worst / largest;
+}
+
+/** The two sequences of a tiny model's padded batch as examples, padding left out. */
+export function paddedExamples(tiny: TinyModel): Example[] {
+  const [ids, labels, mask] = ["input_ids", "labels", "attention_mask"].map(
+    (name) => expectedOf(tiny, name).data as Int32Array,
+  ) as [Int32Array, Int32Array, Int32Array];
+  return [0, 1].map((row) => {
+    const length = mask.slice(row * 12, row * 12 + 12).reduce((a, b) => a + b, 0);
+    const cut = (x: Int32Array): Int32Array => x.slice(row * 12, row * 12 + length);
+    return { ids: cut(ids), isLabel: Uint8Array.from(cut(labels), (l) => (l === -100 ? 0 : 1)), index: row };
+  });
 }

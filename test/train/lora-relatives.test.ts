@@ -69,7 +69,18 @@ function optionsOf(method: string): TrainOptions {
   };
 }
 
-const METHODS = ["dora", "rslora", "lora-plus", "pissa", "olora", "vera", "lora+vera", "dora+vera"];
+const METHODS = [
+  "dora",
+  "rslora",
+  "lora-plus",
+  "pissa",
+  "olora",
+  "vera",
+  "adalora",
+  "lora+vera",
+  "lora+adalora",
+  "dora+vera",
+];
 
 describe.each(METHODS)("%s", (method) => {
   let options: TrainOptions;
@@ -112,6 +123,8 @@ const CASES = [
   ["pissa-patterns", "gpt2"],
   ["vera", "llama-sharded"],
   ["vera-gpt2", "gpt2"],
+  ["adalora", "llama"],
+  ["adalora-pruned", "llama"],
 ] as const;
 
 test.each(CASES)("%s, made by PEFT, merges", async (name, model) => {
@@ -126,7 +139,7 @@ test.each(CASES)("%s, made by PEFT, merges", async (name, model) => {
 });
 
 // Dropout, accumulation and decay included.
-test.each(["dora", "pissa", "vera"])(
+test.each(["dora", "pissa", "vera", "adalora"])(
   "%s: a run that is interrupted and resumed ends the same",
   async (method) => {
     const whole = { ...statefulRun(lab, `${method}-whole`), method };
