@@ -5,7 +5,7 @@ import { random } from "./random.ts";
 const SMALL = 96;
 /** Directions beside the wanted ones: what lies just below them converges with them. */
 const SPARE = 8;
-const BLOCKS = 6;
+const BLOCKS = 5;
 
 /** The leading `count` singular triplets of a [m, n]: u [m, count], s, v [n, count]. Small matrices exactly; others in a
  *  Krylov space of random directions (Musco & Musco 2015, Algorithm 2), always the same ones. The more the singular values
@@ -17,27 +17,38 @@ export function leadingSvd(a: Matrix, count: number): Svd {
   }
   const width = count + SPARE;
   if (a.columns <= SMALL || width * BLOCKS >= a.columns) return leadingOf(svd(a), count);
-  return leadingOf(inSpace(a, krylovSpace(a, width)), count);
+  return leadingOf(inSpace(krylovSpace(a, width)), count);
 }
 
-/** Orthonormal basis of Ω, AᵀA·Ω, (AᵀA)²·Ω, … [n, width · BLOCKS]. */
-function krylovSpace(a: Matrix, width: number): Matrix {
+/** Directions, and what a makes of them. */
+interface Space {
+  /** [n, width · BLOCKS], orthonormal. */
+  readonly directions: Matrix;
+  /** a · directions [m, width · BLOCKS]. */
+  readonly images: Matrix;
+}
+
+/** The space of Ω, AᵀA·Ω, (AᵀA)²·Ω, … */
+function krylovSpace(a: Matrix, width: number): Space {
   const turned = transposedMatrix(a);
   const generator = random(0, "leading-svd");
   const data = Float64Array.from({ length: a.columns * width }, () => generator.normal());
-  let space = thinQr({ rows: a.columns, columns: width, data }).q;
+  let directions = thinQr({ rows: a.columns, columns: width, data }).q;
+  let newest = product(a, directions);
+  let images = newest;
   for (let i = 1; i < BLOCKS; i++) {
-    const newest = columns(space, space.columns - width, space.columns);
-    space = thinQr(besides(space, product(turned, product(a, newest)))).q;
+    directions = thinQr(besides(directions, product(turned, newest))).q;
+    newest = product(a, columns(directions, directions.columns - width, directions.columns));
+    images = besides(images, newest);
   }
-  return space;
+  return { directions, images };
 }
 
-/** The decomposition of a on a space of directions (Rayleigh-Ritz). */
-function inSpace(a: Matrix, space: Matrix): Svd {
-  const { q, r } = thinQr(product(a, space));
+/** The decomposition of a on a space (Rayleigh-Ritz). */
+function inSpace({ directions, images }: Space): Svd {
+  const { q, r } = thinQr(images);
   const core = svd(r);
-  return { u: product(q, core.u), s: core.s, v: product(space, core.v) };
+  return { u: product(q, core.u), s: core.s, v: product(directions, core.v) };
 }
 
 function leadingOf({ u, s, v }: Svd, count: number): Svd {
