@@ -1,13 +1,16 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { LowrankError, UnsupportedError } from "../errors.ts";
+import { withAllBiases } from "../formats/added-biases.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { GgufTensorType } from "../formats/gguf-quantize.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../formats/gguf-save.ts";
-import type { ModelSource } from "../formats/model-source.ts";
+import type { ModelConfig, ModelSource } from "../formats/model-source.ts";
 import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
 import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
+import { familyOf } from "../models/families.ts";
+import { moduleWeights, type WeightSpec } from "../models/family.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { type OpenedAdapter, openAdapter } from "./adapter.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
@@ -136,7 +139,10 @@ async function writeMerged(
 ): Promise<void> {
   const { onProgress, signal } = options;
   const changed = new Set(merged.paths);
-  const source = await openSource(options.model, options);
+  const opened = await openSource(options.model, options);
+  const there = new Set(opened.weights.map((w) => w.path));
+  const addsBiases = merged.paths.some((path) => path.endsWith(".bias") && !there.has(path));
+  const source = addsBiases ? withAllBiases(opened, weightsOf) : opened;
   try {
     await write(source, {
       override: (path) => (changed.has(path) ? merged.read(path) : null),
@@ -146,6 +152,10 @@ async function writeMerged(
   } finally {
     await source.close();
   }
+}
+
+function weightsOf(config: ModelConfig): readonly WeightSpec[] {
+  return familyOf(config.family).modules(config).flatMap(moduleWeights);
 }
 
 interface Original {

@@ -24,7 +24,7 @@ export interface PlanEvent {
   /** The data as the user named it. */
   readonly data: string;
   readonly trainableParameters: number;
-  /** Parameters of the base and of the adapter. */
+  /** Parameters of the base and what the adapter adds to them; weights that are trained themselves count once. */
   readonly totalParameters: number;
   /** trainableParameters / totalParameters, 0 to 1. */
   readonly share: number;

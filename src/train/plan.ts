@@ -4,6 +4,7 @@ import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
+import { moduleWeights } from "../models/family.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
 import { type AdaptedModel, positionRoom, trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
@@ -12,7 +13,7 @@ import type { MethodOptions } from "../peft/options.ts";
 import { parameterCount, trainedCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
-import { peftModules } from "./config-values.ts";
+import { lastLayers, peftModules } from "./config-values.ts";
 import { type EncodedSplit, encodeRows } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
 import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
@@ -52,12 +53,13 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
     ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
     targetModules: peftModules(config.targetModules),
     excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
-    layersToTransform: layers,
+    layersToTransform: typeof layers === "string" ? null : layers,
     baseModel: config.model,
   };
   const { prefixLength, infixLength, prefixText: text, prefixProjection: projection } = config;
   return {
     lora,
+    lastLayers: lastLayers(layers),
     loraPlusRatio: config.loraPlusRatio,
     veraInitial: config.veraInitial,
     adaLora: {
@@ -67,6 +69,8 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
       interval: config.rankInterval,
       orthogonality: config.orthogonality,
     },
+    bottleneck: { size: config.adapterSize, drop: config.adapterDrop },
+    feedforwardModules: config.feedforwardModules,
     prefix: { prefixLength, infixLength, text, projection },
   };
 }
@@ -124,7 +128,10 @@ export async function planEvent(
   const packing = packingReport(train.examples, windows.batchSize, windows.seed);
   const trainables = trainablesOf(plan.model.methods);
   const trainableParameters = trainedCount(trainables);
-  const totalParameters = parameterTotal(base.modules) + trainableParameters;
+  // Weights that are trained themselves are the model's own: they are there once.
+  const own = new Set(base.modules.flatMap(moduleWeights).map((w) => w.path));
+  const added = trainables.filter((t) => !own.has(t.name));
+  const totalParameters = parameterTotal(base.modules) + trainedCount(added);
   const perEpoch = stepsPerEpoch(windows);
   const work: Workload = {
     batches: (steps / perEpoch) * packing.batches,

@@ -105,7 +105,8 @@ async function* planning(
   const base = yield* withProgress((onProgress) => openBase(model, { offline, onProgress, signal }));
   signal.throwIfAborted();
   const plan = planRun(config, base, dataset);
-  for (const message of dataWarnings(plan)) yield { type: "warning", message };
+  const notices = plan.model.methods.flatMap((m) => m.notices);
+  for (const message of [...dataWarnings(plan), ...notices]) yield { type: "warning", message };
   return plan;
 }
 

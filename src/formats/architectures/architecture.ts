@@ -15,6 +15,8 @@ export interface Architecture {
   readonly names: Naming;
   /** Translates config.json. What is missing or wrong is collected in `config`. */
   readonly parse: (config: Fields) => ParsedConfig;
+  /** Fields of config.json with which every linear layer but the head has a bias; missing where there are none such. */
+  readonly allBiases?: HfConfig;
   /** null where GGUF files know it under another architecture's name (Mistral is llama there), or not at all. */
   readonly gguf: GgufArchitecture | null;
 }

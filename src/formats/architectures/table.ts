@@ -1,5 +1,5 @@
 import { UnsupportedError } from "../../errors.ts";
-import type { Architecture, GgufArchitecture, Naming } from "./architecture.ts";
+import type { Architecture, GgufArchitecture, HfConfig, Naming } from "./architecture.ts";
 import { gemma3 } from "./gemma3.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama, mistral } from "./llama.ts";
@@ -48,6 +48,12 @@ export function ggufOf(family: string): GgufArchitecture {
     `GGUF files of ${family} models cannot be written or read; known: ` +
       listed(ARCHITECTURES.filter((a) => a.gguf !== null).map((a) => a.family)),
   );
+}
+
+/** Fields of config.json with which a plain model of an architecture (its class in transformers) has a bias in every linear
+ *  layer but the head; null where it has no such fields. */
+export function allBiasesConfig(architecture: string): HfConfig | null {
+  return ARCHITECTURES.find((a) => a.name === architecture)?.allBiases ?? null;
 }
 
 /** Names of a model family. @throws UnsupportedError listing the known ones. */
