@@ -5,7 +5,9 @@ import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
-import { BUCKET_TOKENS, evaluationGraph, gradientGraph, scalarName, updateGraph } from "./graphs.ts";
+import { BUCKET_TOKENS, evaluationGraph, gradientGraph } from "./graphs.ts";
+import { scalarName } from "./update-graphs.ts";
+import { createUpdater, isStretched } from "./updater.ts";
 
 /** Edges per chunk at most: bounds the logits held at once to this many rows of the vocabulary. */
 const MAX_CHUNK_EDGES = 512;
@@ -89,6 +91,8 @@ export interface TrainEngine {
   /** One optimizer update from the micro-batches of a window. `step` counts from 1 and seeds the dropout.
    *  Normalized by the label tokens of the whole window, so accumulation equals the big batch. */
   update(window: readonly PackedBatch[], step: number, learningRate: number): Promise<UpdateResult>;
+  /** The parameters alone. */
+  theta(): Promise<Float32Array>;
   state(): Promise<TrainState>;
   setState(state: TrainState): Promise<void>;
   close(): Promise<void>;
@@ -102,6 +106,11 @@ interface LossScales {
   readonly penalty: number;
 }
 
+/** Where the parameters are many, what one run leaves in a memory pool would be several times as much as them. */
+function keepsMemory(model: AdaptedModel): boolean {
+  return !isStretched(model);
+}
+
 /** Loads the training graphs of a model. */
 export async function createTrainEngine(
   runtime: Runtime,
@@ -110,8 +119,10 @@ export async function createTrainEngine(
   options: EngineOptions,
   chunks: number,
 ): Promise<TrainEngine> {
-  const backward = await runtime.load(gradientGraph(model, options.labelSmoothing, chunks), { folder });
-  const update = await runtime.load(updateGraph(model, options));
+  const arena = keepsMemory(model);
+  const graph = gradientGraph(model, options.labelSmoothing, chunks);
+  const backward = await runtime.load(graph, { folder, arena });
+  const updater = await createUpdater(runtime, model, options);
   const size = parameterCount(trainablesOf(model.methods));
   const takes = (name: string): boolean => backward.graph.inputs.some((i) => i.name === name);
   const [hasNoise, hasPenalty] = [takes("noise"), takes("penaltyScale")];
@@ -122,7 +133,7 @@ export async function createTrainEngine(
     if (hasPenalty) feeds.penaltyScale = scalar(scales.penalty);
     const { loss } = await backward.run(feeds, {
       fetch: ["loss"],
-      carry: { "gradient.next": "gradient" },
+      inPlace: { "gradient.next": "gradient" },
     });
     return (loss as Tensor).data[0] as number;
   };
@@ -134,36 +145,30 @@ export async function createTrainEngine(
       let loss = 0;
       for (const [i, batch] of window.entries())
         loss += await accumulate(batch, scales, `noise ${step}.${i}`);
-      const scalars = {
+      const { gradNorm, isKept } = await updater.apply({
         learningRate: scalar(learningRate),
         correction1: scalar(1 - options.beta1 ** step),
         correction2: scalar(1 - options.beta2 ** step),
-        loss: scalar(loss),
-        ...methodScalars(model, step, options.steps ?? step),
-      };
-      const result = await update.run(scalars, {
-        fetch: ["gradNorm", "finite"],
-        carry: { "theta.next": "theta", "m.next": "m", "v.next": "v", "gradient.next": "gradient" },
-        carryIf: "finite",
+        loss,
+        others: methodScalars(model, step, options.steps ?? step),
       });
-      const isGood = result.finite?.data[0] === 1;
-      if (!isGood) await runtime.put({ gradient: zeros(size) });
-      return { loss, gradNorm: Number(result.gradNorm?.data[0]), isFinite: isGood };
+      if (!isKept) await runtime.put({ gradient: zeros(size) });
+      return { loss, gradNorm, isFinite: isKept };
     },
+    theta: async () => (await runtime.get(["theta"])).theta.data as Float32Array,
+    // One at a time: each is copied on its way.
     state: async () => {
-      const { theta, m, v } = await runtime.get(["theta", "m", "v"]);
-      return { theta: theta.data, m: m.data, v: v.data } as TrainState;
+      const read = async (name: string): Promise<Float32Array> =>
+        (await runtime.get([name]))[name]?.data as Float32Array;
+      return { theta: await read("theta"), m: await read("m"), v: await read("v") };
     },
-    setState: ({ theta, m, v }) =>
-      runtime.put({
-        theta: floats(theta, [size]),
-        m: floats(m, [size]),
-        v: floats(v, [size]),
-        gradient: zeros(size),
-      }),
+    setState: async (state) => {
+      for (const [name, data] of Object.entries(state)) await runtime.put({ [name]: floats(data, [size]) });
+      await runtime.put({ gradient: zeros(size) });
+    },
     close: async () => {
       await backward.close();
-      await update.close();
+      await updater.close();
     },
   };
 }
@@ -211,7 +216,8 @@ export async function createEvaluationEngine(
   maxEdges: number,
 ): Promise<EvaluationEngine> {
   const chunks = chunkCount(maxEdges);
-  const session: Session = await runtime.load(evaluationGraph(model, chunks), { folder });
+  const arena = keepsMemory(model);
+  const session: Session = await runtime.load(evaluationGraph(model, chunks), { folder, arena });
   return {
     evaluate: async (examples, { signal, onBatch } = {}) => {
       let [loss, correct, labels] = [0, 0, 0];
