@@ -16,7 +16,7 @@ function findRow(names: Naming, side: Side, module: string): { row: NameRow; ind
 
 function translate(names: Naming, from: Side, to: Side, module: string): string | null {
   const found = findRow(names, from, module);
-  return found ? found.row[to].replace("{i}", found.index) : null;
+  return found?.row[to]?.replace("{i}", found.index) ?? null;
 }
 
 /** Splits `….weight` or `….bias` into module and suffix; null for other names. */

@@ -62,7 +62,8 @@ export interface NameRow {
   readonly ours: string;
   /** Module path in transformers, as PEFT sees it. */
   readonly hf: string;
-  readonly gguf: string;
+  /** null where GGUF files have no such module. */
+  readonly gguf: string | null;
   /** Stored as Conv1D in transformers: [in, out] instead of [out, in]. */
   readonly transposed?: true;
   /** What is added to the weight in GGUF files. */

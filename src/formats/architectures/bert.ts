@@ -15,8 +15,8 @@ export const bert: Architecture = {
     ignored: /^cls\.|(^|\.)embeddings\.position_ids$/,
     rows: [
       ...bertRows("bert."),
-      { ours: "pooler", hf: "bert.pooler.dense", gguf: "cls" },
-      { ours: "classifier", hf: "classifier", gguf: "cls.output" },
+      { ours: "pooler", hf: "bert.pooler.dense", gguf: null },
+      { ours: "classifier", hf: "classifier", gguf: "cls" },
     ],
   },
   parse: bertParser(() => 0),
