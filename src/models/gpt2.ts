@@ -3,7 +3,7 @@ import { add, layerNorm, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { activation, headModule, linearModule } from "./layers.ts";
+import { activation, headModule, linearModule, vocabularyLogits } from "./layers.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
   const d = c.hiddenSize;
@@ -51,4 +51,5 @@ export const gpt2: Family = {
     }
     return norm("final_norm", x);
   },
+  logits: vocabularyLogits,
 };

@@ -2,6 +2,7 @@ import type { ModelConfig, RopeConfig } from "../formats/model-source.ts";
 import { rotaryFrequencies } from "../formats/rope.ts";
 import { gelu, geluTanh, type RotaryTables, relu, rotaryConstants, silu } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
+import type { ForwardContext } from "./context.ts";
 import type { ModuleSpec } from "./family.ts";
 
 /** A linear module. */
@@ -20,6 +21,16 @@ export function headModule(config: ModelConfig): ModuleSpec {
     isOutput: true,
     ...(config.tiedEmbeddings ? { tiedTo: "embed" } : {}),
   };
+}
+
+/** Logits over the vocabulary, of a decoder. */
+export function vocabularyLogits(ctx: ForwardContext, hidden: Value): Value {
+  return ctx.linear("head", hidden);
+}
+
+/** A linear module of a head that checkpoints may lack. */
+export function headLinear(path: string, inSize: number, outSize: number): ModuleSpec & { kind: "linear" } {
+  return { kind: "linear", path, inSize, outSize, bias: true, mayBeNew: true };
 }
 
 const ACTIVATIONS: Readonly<Record<ModelConfig["activation"], (x: Value) => Value>> = {

@@ -60,5 +60,5 @@ export function forwardAdapted(
 ): Value {
   const offset = model.methods.reduce((n, m) => n + m.positionOffset, 0);
   const positions = offset === 0 ? tokens.positions : add(tokens.positions, int64s([offset]));
-  return model.family.forward(model.config, ctx, { ids: tokens.ids, positions }, tableLength + offset);
+  return model.family.forward(model.config, ctx, { ...tokens, positions }, tableLength + offset);
 }

@@ -33,7 +33,7 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
   const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
   const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
-  return { logits: ctx.linear("head", foldRows(hidden)) };
+  return { logits: model.family.logits(ctx, foldRows(hidden)) };
 }
 
 async function logitsOf(
