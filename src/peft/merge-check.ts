@@ -4,8 +4,8 @@ import { batchAttention } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats, ints, longs } from "../tensor/tensor.ts";
+import type { Adaptation } from "./active.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "./adapted-model.ts";
-import type { OpenedAdapter } from "./adapter.ts";
 import { parameterCount, viewsOf } from "./parameters.ts";
 
 /** What the logits are compared on. */
@@ -38,7 +38,7 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
 
 async function logitsOf(
   base: BaseModel,
-  adapter: OpenedAdapter | null,
+  adapter: Adaptation | null,
   ids: Int32Array,
   runtime: Runtime,
 ): Promise<Float32Array> {
@@ -69,7 +69,7 @@ async function logitsOf(
 /** Runs a short text through base and adapter, and through the merged model. NaN anywhere gives NaN. */
 export async function compareLogits(
   base: BaseModel,
-  adapter: OpenedAdapter,
+  adapter: Adaptation,
   merged: BaseModel,
   runtime: Runtime,
 ): Promise<LogitComparison> {

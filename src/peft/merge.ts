@@ -12,7 +12,8 @@ import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../m
 import { familyOf } from "../models/families.ts";
 import { moduleWeights, type WeightSpec } from "../models/family.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
-import { type OpenedAdapter, openAdapter } from "./adapter.ts";
+import { type Adaptation, createComposer } from "./active.ts";
+import { type AdapterChoice, openChosen } from "./adapter-choice.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { compareLogits } from "./merge-check.ts";
 
@@ -61,11 +62,9 @@ const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
 };
 
 /** What to merge, and where to. */
-export interface MergeOptions extends OpenBaseOptions {
+export interface MergeOptions extends OpenBaseOptions, AdapterChoice {
   /** Alias, folder, .gguf file or Hub id. */
   readonly model: string;
-  /** Adapter of PEFT or mlx-lm: folder or Hub id; or a .gguf file. */
-  readonly adapter: string;
   /** New folder, which must not hold anything yet; a new file that ends in .gguf for that format. */
   readonly output: string;
   /** Default "folder". */
@@ -106,7 +105,7 @@ function checkOutput({
   );
 }
 
-/** Writes base and adapter as one plain model, so that inference costs nothing extra (LoRA §4.1): a Hugging Face folder
+/** Writes base and adapter (of several their weighted sum) as one plain model, so that inference costs nothing extra (LoRA §4.1): a Hugging Face folder
  *  (config, tokenizer and safetensors) that any program for such models loads, or a GGUF file. A quantized base is
  *  dequantized first. What was written is opened again and its logits compared.
  *  @throws UnsupportedError for a quantized folder, and for models that GGUF has no place for; InputError if the adapter does
@@ -117,14 +116,16 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   const output = resolve(options.output);
   await format.check(output);
   const base = await openBase(options.model, options);
-  const adapter = await openAdapter(options.adapter, base, options);
+  const { opened, factors } = await openChosen(options, base, options);
+  const adapter = createComposer(base).compose(opened, factors);
+  if (adapter === null) throw new UnsupportedError("there is no adapter to merge");
   const runtime = openRuntime();
   const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
     await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
     const original = { base, adapter, runtime };
     const maxLogitDifference = await checkWritten(original, output, facts.tolerance, options);
-    const { warnings } = adapter;
+    const warnings = [...opened.values()].flatMap((a) => a.warnings);
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {
     await merged.close();
@@ -160,7 +161,7 @@ function weightsOf(config: ModelConfig): readonly WeightSpec[] {
 
 interface Original {
   readonly base: BaseModel;
-  readonly adapter: OpenedAdapter;
+  readonly adapter: Adaptation;
   readonly runtime: Runtime;
 }
 
