@@ -38,7 +38,7 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
 
 async function logitsOf(
   base: BaseModel,
-  adapter: OpenedAdapter | null,
+  adapter: Pick<OpenedAdapter, "methods" | "theta"> | null,
   ids: Int32Array,
   runtime: Runtime,
 ): Promise<Float32Array> {
@@ -66,10 +66,10 @@ async function logitsOf(
   }
 }
 
-/** Runs a short text through base and adapter, and through the merged model. NaN anywhere gives NaN. */
+/** Runs a short text through base and adapter (null: the base alone), and through the merged model. NaN anywhere gives NaN. */
 export async function compareLogits(
   base: BaseModel,
-  adapter: OpenedAdapter,
+  adapter: Pick<OpenedAdapter, "methods" | "theta"> | null,
   merged: BaseModel,
   runtime: Runtime,
 ): Promise<LogitComparison> {
