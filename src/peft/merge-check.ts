@@ -66,10 +66,10 @@ async function logitsOf(
   }
 }
 
-/** Runs a short text through base and adapter, and through the merged model. NaN anywhere gives NaN. */
+/** Runs a short text through base and adapter (null: the base alone), and through the merged model. NaN anywhere gives NaN. */
 export async function compareLogits(
   base: BaseModel,
-  adapter: Adaptation,
+  adapter: Adaptation | null,
   merged: BaseModel,
   runtime: Runtime,
 ): Promise<LogitComparison> {
