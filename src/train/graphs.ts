@@ -11,7 +11,15 @@ import {
   topIsLabel,
   total,
 } from "../graph/ops/index.ts";
-import { apply, constant, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
+import {
+  apply,
+  constant,
+  type Dim,
+  input,
+  leaveModules,
+  scalarConstant,
+  type Value,
+} from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { type AdamWOptions, adamw } from "../optim/adamw.ts";
 import { clipByNorm, globalNorm } from "../optim/clip.ts";
@@ -102,6 +110,7 @@ export function gradientGraph(
   const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
   const [g] = gradients(objective, [graph.theta]);
   const sum = flat("gradient", model);
+  leaveModules();
   return { loss, "gradient.next": g ? add(sum, g) : sum };
 }
 
