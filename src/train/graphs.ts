@@ -1,6 +1,6 @@
 import { gradients } from "../graph/gradients.ts";
 import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total } from "../graph/ops/index.ts";
-import { apply, type Dim, input, type Value } from "../graph/value.ts";
+import { apply, type Dim, input, leaveModules, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import type { MethodInputs } from "../peft/method.ts";
@@ -88,6 +88,7 @@ export function gradientGraph(
   const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
   const [g] = gradients(objective, [graph.theta]);
   const sum = flat("gradient", model);
+  leaveModules();
   return { loss, "gradient.next": g ? add(sum, g) : sum };
 }
 
