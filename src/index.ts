@@ -45,6 +45,7 @@ export {
   type MergeResult,
   mergeAdapter,
 } from "./peft/merge.ts";
+export { METHOD_NAMES } from "./peft/methods.ts";
 export type { Device } from "./runtime/device.ts";
 export type { Message } from "./text/messages.ts";
 export { type TrainConfig, type TrainOptions, trainConfig, trainConfigSchema } from "./train/config.ts";
@@ -56,5 +57,7 @@ export {
 } from "./train/evaluate.ts";
 export type * from "./train/events.ts";
 export { type InspectedTensor, type Inspection, inspect } from "./train/inspect.ts";
+export { type MethodCost, methodCosts } from "./train/method-costs.ts";
 export { readMetrics } from "./train/metrics-log.ts";
+export { type RunSummary, readSummary } from "./train/summary.ts";
 export { type TrainRunOptions, train } from "./train/trainer.ts";

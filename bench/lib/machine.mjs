@@ -9,7 +9,7 @@ from importlib.metadata import version
 names = ["torch", "transformers", "peft", "trl"]
 print(json.dumps({"python": platform.python_version(), **{name: version(name) for name in names}}))`;
 
-/** What the numbers were measured on and with; `others`: versions of other programs than lowrank and the Python peers. */
+/** What the numbers were measured on and with; `peers` null where no Python takes part, `others`: versions of more programs. */
 export async function describeMachine(peers, others = {}) {
   const own = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
   const runtime = createRequire(import.meta.url)("onnxruntime-node/package.json");

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { sizeOf } from "../tensor/tensor.ts";
 import { groupTensors, type InspectedTensor, type Inspection, inspect } from "../train/inspect.ts";
+import { type MethodCost, methodCosts } from "../train/method-costs.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatBytes, formatCount, formatInteger } from "./display/format.ts";
 import { labelled, printable, table } from "./display/text.ts";
@@ -10,6 +11,10 @@ export function build(command: Command, cli: Cli): void {
   command
     .argument("<path>", "a model folder, .gguf or .safetensors file, adapter or run folder")
     .option("--tensors", "list every tensor instead of one line per kind")
+    .option(
+      "--methods",
+      "what every method would cost on this model: parameters, bytes in memory and on disk",
+    )
     .option("--json", "print as JSON")
     .addHelpText(
       "after",
@@ -17,6 +22,7 @@ export function build(command: Command, cli: Cli): void {
         "lowrank inspect model.gguf",
         "lowrank inspect runs/shell-recipes-1",
         "lowrank inspect adapter --tensors",
+        "lowrank inspect smollm2-135m --methods",
       ]),
     )
     .action((path: string) => action(path, command.opts(), cli));
@@ -24,12 +30,27 @@ export function build(command: Command, cli: Cli): void {
 
 interface InspectFlags {
   readonly tensors?: boolean;
+  readonly methods?: boolean;
   readonly json?: boolean;
 }
 
 async function action(path: string, flags: InspectFlags, cli: Cli): Promise<void> {
+  if (flags.methods) return cli.out.write(costText(await methodCosts(path), flags));
   const inspection = await inspect(path);
   cli.out.write(flags.json ? jsonOf(inspection, flags) : textOf(inspection, flags, cli.out.columns()));
+}
+
+/** A line for each method, with the options that training has by default. */
+function costText(costs: readonly MethodCost[], flags: InspectFlags): string {
+  if (flags.json) return `${JSON.stringify(costs, null, 2)}\n`;
+  const rows = costs.map(({ method, trainableParameters, resources: r }) => [
+    method,
+    formatInteger(trainableParameters),
+    ...[r.frozenBytes, r.trainableBytes, r.gradientBytes, r.optimizerBytes].map(formatBytes),
+    ...[r.adapterBytes, r.checkpointBytes].map(formatBytes),
+  ]);
+  const head = ["Method", "Trained", "Frozen", "Weights", "Gradient", "Optimizer", "Adapter", "Checkpoint"];
+  return `${table([head, ...rows], [1, 2, 3, 4, 5, 6, 7]).join("\n")}\n`;
 }
 
 function totals(tensors: readonly InspectedTensor[]): {

@@ -6,7 +6,7 @@ import { readBytesIfThere, storing, writeFileAtomic } from "./disk.ts";
 import { exists, hashFile } from "./download.ts";
 import { parseJsonObject } from "./json.ts";
 import { openSafetensors } from "./safetensors.ts";
-import { writeSafetensors } from "./safetensors-write.ts";
+import { safetensorsBytes, writeSafetensors } from "./safetensors-write.ts";
 import { temporaryPath } from "./temporary.ts";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
@@ -66,6 +66,14 @@ async function readTensors(path: string): Promise<Map<string, FloatTensor>> {
   }
 }
 
+const WEIGHTS_OPTIONS = { metadata: { format: "pt" } };
+
+/** Bytes of the two files that `writeAdapterFolder` writes. */
+export function adapterFolderBytes(config: string, tensors: ReadonlyMap<string, FloatTensor>): number {
+  const inputs = [...tensors].map(([name, { shape }]) => ({ name, shape }));
+  return Buffer.byteLength(config) + safetensorsBytes(inputs, WEIGHTS_OPTIONS);
+}
+
 /** Writes an adapter's two files. Both are complete under temporary names before the first gets its own. Other files in the
  *  folder stay. @throws LowrankError ("storage"), FormatError if the disk fails */
 export async function writeAdapterFolder(
@@ -78,7 +86,7 @@ export async function writeAdapterFolder(
   const inputs = [...tensors].map(([name, tensor]) => ({ name, ...tensor }));
   await storing(path, async () => {
     try {
-      await writeSafetensors(newWeights, inputs, { metadata: { format: "pt" } });
+      await writeSafetensors(newWeights, inputs, WEIGHTS_OPTIONS);
       await writeFileAtomic(newConfig, config);
       await rename(newWeights, weights);
       await rename(newConfig, configPath);

@@ -43,7 +43,10 @@ function checkNames(path: string, tensors: readonly SafetensorsInput[]): void {
 }
 
 /** Length and JSON, padded with spaces to 8 bytes so that the data is aligned. */
-function encodeHeader(tensors: readonly SafetensorsInput[], options: WriteSafetensorsOptions): Uint8Array {
+function encodeHeader(
+  tensors: readonly Omit<SafetensorsInput, "data">[],
+  options: WriteSafetensorsOptions,
+): Uint8Array {
   const dtype = options.dtype ?? "F32";
   const fields: string[] = options.metadata ? [`"__metadata__":${JSON.stringify(options.metadata)}`] : [];
   let begin = 0;
@@ -75,6 +78,16 @@ async function encodeTensor(tensor: SafetensorsInput, dtype: FloatDType): Promis
       ]);
   }
   return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+}
+
+/** Bytes of the file that `writeSafetensors` makes of tensors. */
+export function safetensorsBytes(
+  tensors: Iterable<Omit<SafetensorsInput, "data">>,
+  options: WriteSafetensorsOptions = {},
+): number {
+  const list = [...tensors];
+  const elements = list.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  return encodeHeader(list, options).length + elements * DTYPE_BYTES[options.dtype ?? "F32"];
 }
 
 /** Writes a safetensors file: to a temporary file, synced, then renamed, so that `path` is never half-written. Tensors

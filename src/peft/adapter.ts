@@ -3,6 +3,7 @@ import { FormatError, InputError, type Problem } from "../errors.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
+  adapterFolderBytes,
   readAdapterConfig,
   readAdapterWeights,
   writeAdapterFolder,
@@ -16,7 +17,7 @@ import type { FloatTensor } from "../tensor/tensor.ts";
 import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
 import type { ModelShape } from "./model-shape.ts";
-import { flatten, unflatten } from "./parameters.ts";
+import { flatten, parameterCount, unflatten } from "./parameters.ts";
 
 /** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
 const COMBINATION = "lowrank_methods";
@@ -48,22 +49,47 @@ export async function writeMethods(
   theta: Float32Array,
   baseModel: string | null,
 ): Promise<void> {
+  for (const { name, config, tensors } of adapterParts(methods, theta, baseModel))
+    await writeAdapterFolder(join(folder, name), config, tensors);
+}
+
+/** Bytes of the files that `writeMethods` writes. */
+export function adapterBytes(methods: readonly Method[], baseModel: string | null): number {
+  // Only shapes count; zeros that nobody touches take no memory.
+  const theta = new Float32Array(parameterCount(methods.flatMap((m) => m.trainables)));
+  return adapterParts(methods, theta, baseModel).reduce(
+    (sum, { config, tensors }) => sum + adapterFolderBytes(config, tensors),
+    0,
+  );
+}
+
+/** Two files: those of one method, or of a combination's. */
+interface AdapterPart {
+  /** Subfolder; "" for the folder itself. */
+  readonly name: string;
+  readonly config: string;
+  readonly tensors: ReadonlyMap<string, FloatTensor>;
+}
+
+function adapterParts(
+  methods: readonly Method[],
+  theta: Float32Array,
+  baseModel: string | null,
+): AdapterPart[] {
   const values = unflatten(
     theta,
     methods.flatMap((m) => m.trainables),
   );
   const json = (config: Readonly<Record<string, unknown>>): string => `${JSON.stringify(config, null, 2)}\n`;
   const single = methods.length === 1;
-  for (const m of methods)
-    await writeAdapterFolder(
-      single ? folder : join(folder, m.name),
-      json(m.files.config(baseModel)),
-      m.files.write(values),
-    );
-  if (single) return;
-  const parts = methods.map((m) => m.name);
-  const config = { base_model_name_or_path: baseModel, [COMBINATION]: parts };
-  await writeAdapterFolder(folder, json(config), new Map());
+  const parts = methods.map((m) => ({
+    name: single ? "" : m.name,
+    config: json(m.files.config(baseModel)),
+    tensors: m.files.write(values),
+  }));
+  if (single) return parts;
+  const config = { base_model_name_or_path: baseModel, [COMBINATION]: methods.map((m) => m.name) };
+  return [...parts, { name: "", config: json(config), tensors: new Map() }];
 }
 
 /** Finds an adapter (a folder in PEFT's, our or mlx-lm's format, a run folder, a .gguf file, a Hub id), reads it and fits it

@@ -6,7 +6,7 @@ import { FormatError, LowrankError } from "../errors.ts";
 import { storing, syncFolder, writeFileAtomic } from "../formats/disk.ts";
 import { hashFile } from "../formats/download.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
-import { writeSafetensors } from "../formats/safetensors-write.ts";
+import { safetensorsBytes, writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TrainState } from "./engine.ts";
 import type { RunIdentity } from "./identity.ts";
 
@@ -98,13 +98,20 @@ function temporaryPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
 }
 
+function vectorsOf(
+  size: number,
+): { readonly name: "theta" | "m" | "v"; readonly shape: readonly number[] }[] {
+  return (["theta", "m", "v"] as const).map((name) => ({ name, shape: [size] }));
+}
+
+/** Bytes of the file with parameters and moments, of which there are `size` each. */
+export function optimizerFileBytes(size: number): number {
+  return safetensorsBytes(vectorsOf(size));
+}
+
 /** The files of a checkpoint beside the adapter's. */
 async function fill(folder: string, { progression, state, identity }: CheckpointContent): Promise<void> {
-  const vectors = (["theta", "m", "v"] as const).map((name) => ({
-    name,
-    shape: [state[name].length],
-    data: state[name],
-  }));
+  const vectors = vectorsOf(state.theta.length).map((v) => ({ ...v, data: state[v.name] }));
   await writeSafetensors(join(folder, OPTIMIZER_FILE), vectors);
   const sums: Record<string, string> = {};
   for (const name of await filesBelow(folder)) sums[name] = await hashFile(join(folder, name));

@@ -14,6 +14,34 @@ export type TrainEvent =
   | StoppedEvent
   | DoneEvent;
 
+/** What a method costs, as the LoRA paper counts it (§4.2): bytes. All but `working` and `memory` are exact. */
+export interface ResourcePlan {
+  /** Frozen weights, float32, memory-mapped. */
+  readonly frozenBytes: number;
+  /** Trained parameters. */
+  readonly trainableBytes: number;
+  readonly gradientBytes: number;
+  /** Both moments of AdamW. */
+  readonly optimizerBytes: number;
+  /** Estimated: activations, copies of weights in the layout that products read fastest, temporaries, the process. */
+  readonly workingBytes: number;
+  /** Estimated peak of resident memory: all of the above. */
+  readonly memoryBytes: number;
+  /** The adapter's files. */
+  readonly adapterBytes: number;
+  /** A checkpoint: an adapter, the parameters once more, and the moments. */
+  readonly checkpointBytes: number;
+}
+
+/** What a run cost. */
+export interface MeasuredResources {
+  /** Largest resident memory of the process so far; of a resumed run, of its last part. */
+  readonly peakMemoryBytes: number;
+  readonly adapterBytes: number;
+  /** The newest checkpoint. */
+  readonly checkpointBytes: number;
+}
+
 /** Everything known before the first step. */
 export interface PlanEvent {
   readonly type: "plan";
@@ -41,7 +69,7 @@ export interface PlanEvent {
   readonly truncated: number;
   /** Examples left out because they do not fit maxLength. */
   readonly dropped: number;
-  readonly estimatedMemoryBytes: number;
+  readonly resources: ResourcePlan;
   /** Seconds the run will take; null where nothing was measured yet. */
   readonly estimatedSeconds: number | null;
   /** Where the run is written. */
@@ -167,5 +195,6 @@ export interface DoneEvent {
   /** Held-out loss (test, else validation) in nats per label token; null without held-out examples. */
   readonly lossBefore: number | null;
   readonly lossAfter: number | null;
+  readonly measured: MeasuredResources;
   readonly reportPath: string;
 }

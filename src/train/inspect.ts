@@ -7,6 +7,8 @@ import { openSafetensors } from "../formats/safetensors.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { CONFIG_FILE } from "./config-file.ts";
 import { METRICS_FILE, type MetricsEvent, readMetrics } from "./metrics-log.ts";
+import { resourceRows } from "./resources.ts";
+import { readSummary } from "./summary.ts";
 
 /** A tensor in a file. */
 export interface InspectedTensor {
@@ -143,6 +145,7 @@ async function inspectRun(path: string, names: readonly string[]): Promise<Inspe
   const facts = [
     ...RUN_OPTIONS.flatMap((key) => fact(key, config[key])),
     ...(names.includes(METRICS_FILE) ? metricsFacts(await readMetrics(path)) : []),
+    ...(await costFacts(path)),
     ...fact("checkpoints", checkpoints.length > 0 ? checkpoints.sort() : undefined),
     ...fact("adapter", adapter ? adapter.path : "not written yet"),
   ];
@@ -160,6 +163,21 @@ const RUN_OPTIONS = [
   "batchSize",
   "seed",
 ];
+
+/** What a finished run was to cost, and what it did (LoRA §4.2). */
+async function costFacts(path: string): Promise<Fact[]> {
+  const summary = await readSummary(path);
+  if (summary === null) return [];
+  const { plan, done } = summary;
+  return resourceRows(plan.resources, done.measured).flatMap(({ what, plannedBytes, measuredBytes }) => {
+    const measured = measuredBytes === null ? "" : `, measured ${mebibytes(measuredBytes)}`;
+    return fact(what.toLowerCase(), `${mebibytes(plannedBytes)}${measured}`);
+  });
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toLocaleString("en-US", { maximumSignificantDigits: 4 })} MiB`;
+}
 
 function metricsFacts(metrics: readonly MetricsEvent[]): Fact[] {
   const steps = metrics.filter((event) => event.type === "step");

@@ -3,6 +3,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
+import { publicModelName } from "../formats/resolve.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
 import { moduleWeights } from "../models/family.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
@@ -10,14 +11,15 @@ import { type AdaptedModel, positionRoom, trainablesOf } from "../peft/adapted-m
 import type { Method } from "../peft/method.ts";
 import { createMethods } from "../peft/methods.ts";
 import type { MethodOptions } from "../peft/options.ts";
-import { parameterCount, trainedCount } from "../peft/parameters.ts";
+import { trainedCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
 import { lastLayers, peftModules } from "./config-values.ts";
 import { type EncodedSplit, encodeRows } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
 import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
-import type { PlanEvent } from "./events.ts";
+import type { PlanEvent, ResourcePlan } from "./events.ts";
+import { stateResources } from "./resources.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
 /** Everything that a run is before its first step. */
@@ -117,6 +119,15 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
   };
 }
 
+/** What a run will take: bytes of its state and files, and the memory that it works in. */
+function planResources(base: BaseModel, methods: readonly Method[], work: Workload): ResourcePlan {
+  const state = stateResources(base, methods, publicModelName(base.source.name));
+  const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;
+  const memoryBytes = Math.round(estimateMemoryBytes(base, methods, frozenBytes, work));
+  const workingBytes = memoryBytes - frozenBytes - trainableBytes - gradientBytes - optimizerBytes;
+  return { ...state, workingBytes, memoryBytes };
+}
+
 /** The plan as it is shown, with memory and time estimated on this machine. */
 export async function planEvent(
   config: TrainConfig,
@@ -137,7 +148,6 @@ export async function planEvent(
     batches: (steps / perEpoch) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,
     labelsPerBatch: train.report.labelTokens / packing.batches,
-    stateParameters: parameterCount(trainables),
   };
   return {
     type: "plan",
@@ -159,7 +169,7 @@ export async function planEvent(
     stepsPerEpoch: perEpoch,
     truncated: train.report.truncated,
     dropped: train.report.dropped,
-    estimatedMemoryBytes: estimateMemoryBytes(base, work),
+    resources: planResources(base, plan.model.methods, work),
     estimatedSeconds: await estimateSeconds(runtime, base, work),
     runFolder,
   };

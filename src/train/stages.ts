@@ -1,8 +1,10 @@
 import { storing } from "../formats/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
-import type { EvaluationEvent, PlanEvent, StoppedEvent, TrainEvent } from "./events.ts";
+import { checkpointPath } from "./checkpoint.ts";
+import type { DoneEvent, EvaluationEvent, PlanEvent, StoppedEvent, TrainEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
 import { writeReport } from "./report/report.ts";
+import { measuredResources } from "./resources.ts";
 import {
   adapterFolder,
   checkMovement,
@@ -16,6 +18,7 @@ import {
   takeSamples,
   takeStep,
 } from "./run.ts";
+import { saveSummary } from "./summary.ts";
 
 /** Checkpoints of a run where `checkpointEvery` is not given. */
 const CHECKPOINTS_PER_RUN = 5;
@@ -125,10 +128,13 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   await exportAdapter(run, kept.theta, adapterPath);
   const { step, elapsedMs, lossBefore } = run.progression;
   const bestStep = kept.warning === null ? run.progression.bestStep : null;
-  const outcome = { steps: step, elapsedMs, adapterPath, bestStep, lossBefore, lossAfter };
   const { folder, config } = run;
+  const measured = await measuredResources(adapterPath, checkpointPath(folder, run.savedStep));
+  const outcome = { steps: step, elapsedMs, adapterPath, bestStep, lossBefore, lossAfter, measured };
   const reportPath = await storing(folder, () => writeReport(folder, { config, plan: planned, outcome }));
-  yield { type: "done", ...outcome, reportPath };
+  const done: DoneEvent = { type: "done", ...outcome, reportPath };
+  await storing(folder, () => saveSummary(folder, { plan: planned, done }));
+  yield done;
 }
 
 async function* interrupted(run: Run): AsyncGenerator<TrainEvent> {

@@ -23,7 +23,16 @@ export const PLAN: PlanEvent = {
   stepsPerEpoch: 164,
   truncated: 2,
   dropped: 0,
-  estimatedMemoryBytes: 1.9e9,
+  resources: {
+    frozenBytes: 538_060_032,
+    trainableBytes: 1_843_200,
+    gradientBytes: 1_843_200,
+    optimizerBytes: 3_686_400,
+    workingBytes: 1_354_567_168,
+    memoryBytes: 1.9e9,
+    adapterBytes: 1_852_720,
+    checkpointBytes: 7_382_512,
+  },
   estimatedSeconds: 262,
   runFolder: "runs/shell-recipes-1",
 };
@@ -104,5 +113,6 @@ export const DONE: DoneEvent = {
   bestStep: 164,
   lossBefore: 3.763,
   lossAfter: 2.017,
+  measured: { peakMemoryBytes: 2.1e9, adapterBytes: 1_852_720, checkpointBytes: 7_384_000 },
   reportPath: "runs/shell-recipes-1/report.html",
 };

@@ -4,6 +4,7 @@ import type {
   PlanEvent,
   PreviewEvent,
   PreviewSpan,
+  ResourcePlan,
   Sample,
   StepEvent,
 } from "../../train/events.ts";
@@ -45,12 +46,27 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
         `times fewer), ${formatInteger(labels)} with a loss, per epoch`,
     ],
     ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
-    ["Memory", `about ${formatBytes(plan.estimatedMemoryBytes)}`],
+    ["Memory", memoryText(plan.resources)],
+    ["Files", filesText(plan.resources)],
   ];
   if (plan.estimatedSeconds !== null)
     rows.push(["Time", `about ${formatDuration(plan.estimatedSeconds * 1000)}`]);
   if (plan.runFolder !== "") rows.push(["Run folder", plan.runFolder]);
   return labelled(rows, columns);
+}
+
+function memoryText(plan: ResourcePlan): string {
+  const parts = [
+    `${formatBytes(plan.frozenBytes)} frozen weights`,
+    `${formatBytes(plan.trainableBytes)} trained`,
+    `${formatBytes(plan.gradientBytes)} gradient`,
+    `${formatBytes(plan.optimizerBytes)} optimizer`,
+  ];
+  return `about ${formatBytes(plan.memoryBytes)} at its peak: ${parts.join(", ")}, the rest to work in`;
+}
+
+function filesText(plan: ResourcePlan): string {
+  return `${formatBytes(plan.adapterBytes)} adapter, ${formatBytes(plan.checkpointBytes)} each checkpoint`;
 }
 
 /** The decoded examples: what the loss ignores is dim; without colours, what it counts stands in «…». */
@@ -164,6 +180,12 @@ export function summaryLines(done: DoneEvent, split: string, samplePrompt: strin
   rows.push(["Trained", `${formatInteger(done.steps)} steps in ${formatDuration(done.elapsedMs)}`]);
   if (done.bestStep !== null && done.bestStep !== done.steps)
     rows.push(["Kept", `the adapter of step ${done.bestStep}`]);
+  const { adapterBytes, checkpointBytes, peakMemoryBytes } = done.measured;
+  rows.push([
+    "Cost",
+    `${formatBytes(peakMemoryBytes)} memory at its peak, ${formatBytes(adapterBytes)} adapter, ` +
+      `${formatBytes(checkpointBytes)} checkpoint`,
+  ]);
   rows.push(["Adapter", done.adapterPath], ["Report", done.reportPath]);
   const isShort = samplePrompt !== null && samplePrompt.length <= 100 && !/\p{Cc}/u.test(samplePrompt);
   const prompt = shellQuote(isShort ? samplePrompt : "your prompt");

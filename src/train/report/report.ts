@@ -3,6 +3,7 @@ import { writeFileAtomic } from "../../formats/disk.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
+import { resourceRows } from "../resources.ts";
 import { describeSettings, type SettingHelp } from "../settings.ts";
 import { lossChart } from "./chart.ts";
 import { definitions, grid, type Html, html, page, trusted } from "./html.ts";
@@ -43,6 +44,7 @@ export function reportPage(data: ReportData, metrics: readonly MetricsEvent[], s
       : html``,
     samples.length > 0 ? html`<h2>Samples</h2><div class="card">${sampleTable(samples)}</div>` : html``,
     html`<h2>Plan</h2><div class="card">${planTable(data)}</div>`,
+    html`<h2>Memory and storage</h2><div class="card">${resourceTable(data)}</div>`,
     html`<h2>Options</h2><div class="card">${optionTable(config)}</div>`,
   ]);
 }
@@ -100,6 +102,20 @@ function planTable({ plan, outcome }: ReportData): Html {
     ["Kept", outcome.bestStep === null ? "the last adapter" : `the adapter of step ${outcome.bestStep}`],
     ["Adapter", html`<code>${outcome.adapterPath}</code>`],
   ]);
+}
+
+/** What the method costs (LoRA §4.2), as planned and as measured. */
+function resourceTable({ plan: { resources }, outcome: { measured } }: ReportData): Html {
+  const rows = resourceRows(resources, measured).map(({ what, plannedBytes, measuredBytes }) => [
+    what,
+    mebibytes(plannedBytes),
+    measuredBytes === null ? "" : mebibytes(measuredBytes),
+  ]);
+  return grid(["", "Planned, MiB", "Measured, MiB"], rows);
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toLocaleString("en-US", { maximumSignificantDigits: 4 });
 }
 
 /** Every option; those that are not at their default stand out. */

@@ -1,0 +1,87 @@
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../formats/adapter-folder.ts";
+import { moduleWeights } from "../models/family.ts";
+import { adapterBytes } from "../peft/adapter.ts";
+import type { Method } from "../peft/method.ts";
+import type { ModelShape } from "../peft/model-shape.ts";
+import { parameterCount, trainedCount } from "../peft/parameters.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { optimizerFileBytes } from "./checkpoint.ts";
+import type { MeasuredResources, ResourcePlan } from "./events.ts";
+
+/** The part of a plan's resources that follows from model and methods alone. */
+export type StateResources = Omit<ResourcePlan, "workingBytes" | "memoryBytes">;
+
+/** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files. */
+export function stateResources(
+  { modules }: Pick<ModelShape, "modules">,
+  methods: readonly Method[],
+  baseModel: string | null,
+): StateResources {
+  const trainables = methods.flatMap((m) => m.trainables);
+  const own = new Set(trainables.map((t) => t.name));
+  const frozen = modules.flatMap(moduleWeights).filter((w) => !own.has(w.path));
+  const [size, trained] = [parameterCount(trainables), trainedCount(trainables)];
+  const adapter = adapterBytes(methods, baseModel);
+  return {
+    // What is kept with the parameters and not trained (VeRA's projections) is frozen as well.
+    frozenBytes: 4 * (frozen.reduce((n, w) => n + sizeOf(w.shape), 0) + size - trained),
+    trainableBytes: 4 * trained,
+    gradientBytes: 4 * size,
+    optimizerBytes: 8 * size,
+    adapterBytes: adapter,
+    checkpointBytes: adapter + optimizerFileBytes(size),
+  };
+}
+
+/** A line of the account of a run. */
+export interface ResourceRow {
+  readonly what: string;
+  readonly plannedBytes: number;
+  /** null where nothing measures it by itself. */
+  readonly measuredBytes: number | null;
+}
+
+/** The account of a run, for people: the parts of its memory, their sum, and its files. */
+export function resourceRows(plan: ResourcePlan, measured: MeasuredResources | null): readonly ResourceRow[] {
+  const row = (what: string, plannedBytes: number, measuredBytes: number | null = null): ResourceRow => {
+    return { what, plannedBytes, measuredBytes };
+  };
+  return [
+    row("Frozen weights", plan.frozenBytes),
+    row("Trained weights", plan.trainableBytes),
+    row("Gradient", plan.gradientBytes),
+    row("Optimizer state", plan.optimizerBytes),
+    row("Activations and workspace (estimate)", plan.workingBytes),
+    row("Peak memory (estimate)", plan.memoryBytes, measured?.peakMemoryBytes ?? null),
+    row("Adapter on disk", plan.adapterBytes, measured?.adapterBytes ?? null),
+    row("Checkpoint on disk", plan.checkpointBytes, measured?.checkpointBytes ?? null),
+  ];
+}
+
+/** What a run has cost by now. Of the adapter, the files that load it count. */
+export async function measuredResources(
+  adapterPath: string,
+  checkpointPath: string | null,
+): Promise<MeasuredResources> {
+  const isAdapter = (name: string): boolean => name === ADAPTER_CONFIG || name === ADAPTER_WEIGHTS;
+  return {
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    adapterBytes: await bytesBelow(adapterPath, isAdapter),
+    checkpointBytes: checkpointPath === null ? 0 : await bytesBelow(checkpointPath),
+  };
+}
+
+/** Bytes of the files in a folder and in the folders in it; 0 where there is none. */
+export async function bytesBelow(
+  folder: string,
+  accepts: (name: string) => boolean = () => true,
+): Promise<number> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const sizes = entries.map(async (e) => {
+    if (e.isDirectory()) return bytesBelow(join(folder, e.name), accepts);
+    return accepts(e.name) ? (await stat(join(folder, e.name))).size : 0;
+  });
+  return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
+}
