@@ -57,4 +57,11 @@ export {
 export type * from "./train/events.ts";
 export { type InspectedTensor, type Inspection, inspect } from "./train/inspect.ts";
 export { readMetrics } from "./train/metrics-log.ts";
+export {
+  measureSwap,
+  type SwapEvent,
+  type SwapOptions,
+  type SwapReport,
+  type Timings,
+} from "./train/swap.ts";
 export { type TrainRunOptions, train } from "./train/trainer.ts";

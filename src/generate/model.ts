@@ -50,6 +50,8 @@ export interface ActiveAdapter {
   readonly methods: readonly string[];
   /** adapter_config.json as it stands. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Values that it holds. */
+  readonly parameters: number;
   /** Things in its files that were passed over. */
   readonly warnings: readonly string[];
 }
@@ -109,8 +111,8 @@ interface LoadedDecoder {
   readonly file: string | null;
 }
 
-function describe({ path, methods, config, warnings }: OpenedAdapter): ActiveAdapter {
-  return { path, methods: methods.map((m) => m.name), config, warnings };
+function describe({ path, methods, config, warnings, theta }: OpenedAdapter): ActiveAdapter {
+  return { path, methods: methods.map((m) => m.name), config, parameters: theta.length, warnings };
 }
 
 /** What decides the graph of an adaptation: those that agree in it share one. */
