@@ -74,3 +74,21 @@ test("chat switches adapters by name, weighs them, and says what is wrong", asyn
     ].join(""),
   );
 }, 60_000);
+
+test("inspect --swap measures switching", async () => {
+  const { stdout, exitCode } = await runCli([
+    "inspect",
+    "--swap",
+    fixturePath("models/llama"),
+    "--count",
+    "2",
+  ]);
+  expect(exitCode).toBe(0);
+  expect(stdout).toMatch(/^Adapters +2 adapters, random LoRA on q and v$/m);
+  expect(stdout).toMatch(/^Swap +[\d.]+ m?s \(/m);
+  expect(stdout).toMatch(/^Storage, merged +177\.\d KiB: 2 merged models$/m);
+  const given = ["--adapter", at("a"), "--adapter", `two=${at("b")}`, "--json"];
+  const json = await runCli(["inspect", "--swap", fixturePath("models/llama"), ...given]);
+  expect(JSON.parse(json.stdout)).toMatchObject({ adapters: 2, isRandom: false });
+  expect((await runCli(["inspect"])).stderr).toBe("error: missing: the path of what to inspect\n");
+}, 60_000);
