@@ -20,7 +20,7 @@ export async function inspectSwap(model: string | null, flags: SwapFlags, cli: C
   let live: LiveLine | null = null;
   try {
     const choice = { model, adapter: flags.adapter, anyBase: false, device: "cpu", threads: null } as const;
-    const request = await resolveModel({ ...choice, offline: false }, onProgress);
+    const { weights: _all, ...request } = await resolveModel({ ...choice, offline: false }, onProgress);
     const measureSwap = await importMeasureSwap();
     const counts = { count: Number(flags.count), rank: Number(flags.rank) };
     for await (const event of measureSwap({ ...request, ...counts })) {
