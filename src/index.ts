@@ -60,4 +60,11 @@ export { type InspectedTensor, type Inspection, inspect } from "./train/inspect.
 export { type MethodCost, methodCosts } from "./train/method-costs.ts";
 export { readMetrics } from "./train/metrics-log.ts";
 export { type RunSummary, readSummary } from "./train/summary.ts";
+export {
+  measureSwap,
+  type SwapEvent,
+  type SwapOptions,
+  type SwapReport,
+  type Timings,
+} from "./train/swap.ts";
 export { type TrainRunOptions, train } from "./train/trainer.ts";

@@ -1,10 +1,12 @@
 import { createInterface, type Interface } from "node:readline/promises";
 import type { Command } from "commander";
 import { z } from "zod";
+import { LowrankError } from "../errors.ts";
 import type { LoadedModel } from "../generate/model.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
 import type { Message } from "../text/messages.ts";
 import { type Setting, setting } from "../train/settings.ts";
+import { splitFactor } from "./adapter-names.ts";
 import { type Cli, examples } from "./command.ts";
 import { stream } from "./generate.ts";
 import { samplingOf, samplingSettings } from "./generate-settings.ts";
@@ -22,14 +24,20 @@ const schema = z.strictObject({
   ...samplingSettings,
 });
 
-const HELP = "/reset forgets the conversation, /exit (or Ctrl-D) ends; Ctrl-C stops an answer";
+const HELP =
+  "/reset forgets the conversation, /adapter lists the adapters, /adapter NAME or NAME=FACTOR,… uses others (none: the base " +
+  "alone), /exit (or Ctrl-D) ends; Ctrl-C stops an answer";
 
 /** `lowrank chat`: a conversation, one line per turn. */
 export function build(command: Command, cli: Cli): void {
   addSettings(command, schema)
     .addHelpText(
       "after",
-      examples(["lowrank chat", "lowrank chat --adapter runs/shell-recipes-1 --temperature 0.7"]),
+      examples([
+        "lowrank chat",
+        "lowrank chat --adapter runs/shell-recipes-1 --temperature 0.7",
+        "lowrank chat --adapter shell=runs/shell-recipes-1 --adapter notes=runs/notes-1",
+      ]),
     )
     .action(() => action(command, cli));
 }
@@ -61,10 +69,28 @@ export async function converse(
     if (said === "/exit" || said === "/quit") break;
     if (said === "/reset") messages = [...system];
     if (said === "/help") cli.out.write(`${HELP}\n`);
-    if (said === "" || /^\/(reset|help)$/.test(said)) continue;
+    const adapters = /^\/adapter(?:\s+(.*))?$/.exec(said);
+    if (adapters) cli.out.write(await switchAdapters(model, adapters[1] ?? ""));
+    if (said === "" || adapters || /^\/(reset|help)$/.test(said)) continue;
     messages = await answer(model, [...messages, { role: "user", content: line }], sampling, lines, cli);
   }
   lines.close();
+}
+
+/** Uses other adapters, where some are named. What is loaded and in use, or what is wrong. */
+async function switchAdapters(model: LoadedModel, names: string): Promise<string> {
+  try {
+    if (names === "none") await model.set([]);
+    else if (names !== "") await model.weights(Object.fromEntries(names.split(",").map(splitFactor)));
+  } catch (error) {
+    if (!(error instanceof LowrankError)) throw error;
+    return `${error.message}\n`;
+  }
+  const lines = Object.keys(model.adapters).map((name) => {
+    const factor = model.active[name];
+    return `${factor === undefined ? " " : "*"} ${name}${factor === undefined || factor === 1 ? "" : `=${factor}`}`;
+  });
+  return `${lines.length > 0 ? lines.join("\n") : "no adapter is loaded"}\n`;
 }
 
 /** Lines until the input ends; the prompt stands before each. */

@@ -14,8 +14,9 @@ const schema = z.strictObject({
     {},
     {
       group: HOW,
-      value: "folder=factor,…",
-      description: "adapters (folders, run folders or Hub ids) and the factor of each",
+      value: "path=factor,…",
+      description:
+        "adapters (folders of PEFT or mlx-lm, run folders, .gguf files or Hub ids) and the factor of each",
       expects: "adapters and factors such as a=0.7,b=0.3",
     },
   ) as Setting<Readonly<Record<string, number>>>,
@@ -41,6 +42,12 @@ const schema = z.strictObject({
     value: "n",
     description: "seed of dare's random pruning",
   }) as Setting<number>,
+  model: setting(z.string().min(1).nullable(), null, {
+    group: HOW,
+    value: "model",
+    description: "base model that the adapters are for",
+    defaultText: "the one that they name",
+  }) as Setting<string | null>,
   offline: setting(z.boolean(), false, {
     group: HOW,
     description: "use the cache only, never the network",
@@ -59,6 +66,7 @@ export function build(command: Command, cli: Cli): void {
       "after",
       examples([
         "lowrank combine --adapters runs/a-1=0.7,runs/b-1=0.3 --output both",
+        "lowrank combine --adapters runs/a-1=0.7,b.gguf=0.3 --model ./base --output both",
         "lowrank combine --adapters a=1,b=1 --kind ties --density 0.3 --output both",
       ]),
     )
@@ -66,7 +74,7 @@ export function build(command: Command, cli: Cli): void {
 }
 
 async function action(command: Command, cli: Cli): Promise<void> {
-  const { adapters, output, kind, density, rank, seed, offline } = settingsOf(command, schema);
+  const { adapters, output, kind, density, rank, seed, model, offline } = settingsOf(command, schema);
   const missing = [
     Object.keys(adapters).length === 0 ? "--adapters" : "",
     output === null ? "--output" : "",
@@ -79,7 +87,10 @@ async function action(command: Command, cli: Cli): Promise<void> {
     ...(density === null ? {} : { density }),
     ...(rank === null ? {} : { rank }),
   };
-  const result = await combineFolders(adapters, output, options, { offline });
+  const result = await combineFolders(adapters, output, options, {
+    offline,
+    ...(model === null ? {} : { model }),
+  });
   cli.out.write(
     `combined ${Object.keys(adapters).length} adapters over ${result.modules} modules, rank ${result.rank}: ${output}\n`,
   );

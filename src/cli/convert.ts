@@ -5,15 +5,15 @@ import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importConvert } from "./library.ts";
-import { modelSettings, progressTo, warn } from "./model-settings.ts";
+import { modelSettings, oneAdapter, progressTo, warn } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const OUTPUT = "Output";
-const { model, adapter, offline } = modelSettings;
+const { model, offline } = modelSettings;
 
 const schema = z.strictObject({
   model,
-  adapter,
+  adapter: oneAdapter,
   offline,
   to: setting(z.enum(["peft", "mlx", "gguf"]).nullable(), null, {
     group: OUTPUT,

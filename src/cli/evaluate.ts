@@ -70,7 +70,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const interrupts = watchInterrupts(() => undefined);
   const show = eventDisplay(cli);
   try {
-    const { model: _model, adapter: _adapter, ...options } = choice;
+    const { adapter: _named, ...options } = choice;
     const request = {
       ...options,
       ...(await resolveModel(choice, (p) => show.show({ type: "progress", ...p }))),

@@ -5,16 +5,30 @@ import { type MethodCost, methodCosts } from "../train/method-costs.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatBytes, formatCount, formatInteger } from "./display/format.ts";
 import { labelled, printable, table } from "./display/text.ts";
+import { UsageError } from "./errors.ts";
+import { inspectSwap, type SwapFlags } from "./inspect-swap.ts";
 
 /** `lowrank inspect`: what something on disk is, with shapes and sizes. */
 export function build(command: Command, cli: Cli): void {
   command
-    .argument("<path>", "a model folder, .gguf or .safetensors file, adapter or run folder")
+    .argument(
+      "[path]",
+      "a model folder, .gguf or .safetensors file, adapter or run folder; with --swap a model",
+    )
     .option("--tensors", "list every tensor instead of one line per kind")
     .option(
       "--methods",
       "what every method would cost on this model: parameters, bytes in memory and on disk",
     )
+    .option("--swap", "measure switching between adapters on a model: time, memory, storage")
+    .option(
+      "--adapter <path>",
+      "with --swap: an adapter; may be repeated",
+      (text, all: string[]) => [...all, text],
+      [],
+    )
+    .option("--count <n>", "with --swap: random adapters to make where none is given", "100")
+    .option("--rank <n>", "with --swap: their rank", "8")
     .option("--json", "print as JSON")
     .addHelpText(
       "after",
@@ -23,18 +37,22 @@ export function build(command: Command, cli: Cli): void {
         "lowrank inspect runs/shell-recipes-1",
         "lowrank inspect adapter --tensors",
         "lowrank inspect smollm2-135m --methods",
+        "lowrank inspect --swap smollm2-135m",
       ]),
     )
-    .action((path: string) => action(path, command.opts(), cli));
+    .action((path: string | undefined) => action(path, command.opts(), cli));
 }
 
-interface InspectFlags {
+interface InspectFlags extends SwapFlags {
+  readonly swap?: boolean;
   readonly tensors?: boolean;
   readonly methods?: boolean;
   readonly json?: boolean;
 }
 
-async function action(path: string, flags: InspectFlags, cli: Cli): Promise<void> {
+async function action(path: string | undefined, flags: InspectFlags, cli: Cli): Promise<void> {
+  if (flags.swap) return inspectSwap(path ?? null, flags, cli);
+  if (path === undefined) throw new UsageError("missing: the path of what to inspect");
   if (flags.methods) return cli.out.write(costText(await methodCosts(path), flags));
   const inspection = await inspect(path);
   cli.out.write(flags.json ? jsonOf(inspection, flags) : textOf(inspection, flags, cli.out.columns()));
@@ -65,14 +83,18 @@ function totals(tensors: readonly InspectedTensor[]): {
   };
 }
 
-function jsonOf({ tensors, facts, ...what }: Inspection, flags: InspectFlags): string {
+function jsonOf({ tensors, facts, ...what }: Inspection, flags: Pick<InspectFlags, "tensors">): string {
   const listed = flags.tensors ? { tensors } : { groups: groupTensors(tensors) };
   const all = { ...what, facts: Object.fromEntries(facts), totals: totals(tensors), ...listed };
   return `${JSON.stringify(all, null, 2)}\n`;
 }
 
 /** Facts, then a table of tensors with its total. */
-export function textOf(inspection: Inspection, flags: InspectFlags, columns: number): string {
+export function textOf(
+  inspection: Inspection,
+  flags: Pick<InspectFlags, "tensors">,
+  columns: number,
+): string {
   const { path, kind, format, facts, tensors } = inspection;
   const what: [string, string] = [kind.replace(/^./, (ch) => ch.toUpperCase()), `${path} (${format})`];
   const lines = labelled([what, ...facts.map(([k, v]) => [k, printable(v)] as [string, string])], columns);

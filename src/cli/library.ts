@@ -11,6 +11,11 @@ export async function importLoadModel(): Promise<typeof import("../generate/mode
   return (await import("../generate/model.ts")).loadModel;
 }
 
+/** Task switching. */
+export async function importMeasureSwap(): Promise<typeof import("../train/swap.ts").measureSwap> {
+  return (await import("../train/swap.ts")).measureSwap;
+}
+
 /** Evaluation. */
 export async function importEvaluate(): Promise<typeof import("../train/evaluate.ts").evaluate> {
   return (await import("../train/evaluate.ts")).evaluate;

@@ -9,11 +9,12 @@ import { modelSettings, progressTo, resolveModel, warn } from "./model-settings.
 import { addSettings, settingsOf } from "./options.ts";
 
 const OUTPUT = "Output";
-const { model, adapter, offline } = modelSettings;
+const { model, adapter, anyBase, offline } = modelSettings;
 
 const schema = z.strictObject({
   model,
   adapter,
+  anyBase,
   offline,
   output: setting(z.string().min(1).nullable(), null, {
     group: OUTPUT,
@@ -39,7 +40,7 @@ export function build(command: Command, cli: Cli): void {
       "after",
       examples([
         "lowrank merge --adapter runs/shell-recipes-1 --output merged",
-        "lowrank merge --adapter a --output m --dtype bfloat16",
+        "lowrank merge --adapter a=0.7 --adapter b=0.3 --output m --dtype bfloat16",
         "lowrank merge --adapter a --output m.gguf --format gguf --dtype q8_0",
       ]),
     )
@@ -49,17 +50,18 @@ export function build(command: Command, cli: Cli): void {
 async function action(command: Command, cli: Cli): Promise<void> {
   const choice = settingsOf(command, schema);
   const { output, format, dtype } = choice;
-  const missing = [choice.adapter === null ? "--adapter" : "", output === null ? "--output" : ""].filter(
-    Boolean,
-  );
-  if (choice.adapter === null || output === null) throw new UsageError(`missing: ${missing.join(" and ")}`);
+  const missing = [choice.adapter.length === 0 ? "--adapter" : "", output === null ? "--output" : ""];
+  if (output === null || missing[0] !== "")
+    throw new UsageError(`missing: ${missing.filter(Boolean).join(" and ")}`);
   const progress = progressTo(cli);
   try {
-    const source = await resolveModel({ ...choice, device: "cpu", threads: null }, progress.onProgress);
+    const { model, adapters, weights } = await resolveModel(
+      { ...choice, device: "cpu", threads: null },
+      progress.onProgress,
+    );
     const merge = await importMerge();
     const result = await merge({
-      model: source.model,
-      adapter: source.adapter ?? choice.adapter,
+      ...{ model, adapters, weights, anyBase: choice.anyBase },
       output,
       format,
       dtype,

@@ -1,10 +1,12 @@
 import { z } from "zod";
+import { exists } from "../formats/download.ts";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
 import type { OnProgress } from "../formats/model-source.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
 import { trainSettings } from "../train/config.ts";
 import { type Setting, setting } from "../train/settings.ts";
+import { namedAdapters } from "./adapter-names.ts";
 import type { Cli } from "./command.ts";
 import { type ProgressDisplay, progressDisplay } from "./display/progress.ts";
 import { importLoadModel } from "./library.ts";
@@ -19,12 +21,18 @@ export const modelSettings = {
     description: "an alias, a Hugging Face folder, a .gguf file or a Hub id",
     defaultText: "the adapter's base, else smollm2-135m",
   }) as Setting<string | null>,
-  adapter: setting(z.string().min(1).nullable(), null, {
+  adapter: setting(z.array(z.string().min(1)), [], {
     group: GROUP,
-    value: "path",
-    description: "adapter to use: its folder (PEFT, mlx-lm), the run folder that holds it, or a .gguf file",
-    knownAs: ["lora", "adapterPath"],
-  }) as Setting<string | null>,
+    value: "[name=]path[=factor]",
+    description:
+      "adapter to use: its folder (PEFT, mlx-lm), the run folder that holds it, a .gguf file or a Hub id; may be repeated, for " +
+      "the (weighted) sum of several",
+    knownAs: ["lora", "adapterPath", "adapters"],
+  }) as Setting<readonly string[]>,
+  anyBase: setting(z.boolean(), false, {
+    group: GROUP,
+    description: "use adapters also where they name another base model than this",
+  }) as Setting<boolean>,
   device: trainSettings.device as typeof trainSettings.device,
   threads: trainSettings.threads as typeof trainSettings.threads,
   offline: trainSettings.offline as typeof trainSettings.offline,
@@ -33,29 +41,43 @@ export const modelSettings = {
 /** What the user said about the model, checked. */
 export type ModelChoice = { readonly [K in keyof typeof modelSettings]: z.output<(typeof modelSettings)[K]> };
 
+/** The same for a command that takes one adapter. */
+export const oneAdapter = setting(z.string().min(1).nullable(), null, {
+  group: GROUP,
+  value: "path",
+  description: "adapter: its folder (PEFT, mlx-lm), the run folder that holds it, a .gguf file or a Hub id",
+  knownAs: ["lora", "adapterPath"],
+}) as Setting<string | null>;
+
 /** A model to load, as the library takes it. */
 export interface ModelRequest {
   readonly model: string;
-  readonly adapter?: string;
+  readonly adapters: Readonly<Record<string, string>>;
+  readonly weights: Readonly<Record<string, number>>;
+  readonly anyBase: boolean;
   readonly device: ModelChoice["device"];
   readonly threads: number | null;
   readonly offline: boolean;
 }
 
-/** The model to load: the adapter found in its run folder, in the cache or on the Hub; the base model taken from it where
- *  none is named. */
+/** The model to load: the adapters found in their run folders, in the cache or on the Hub; the base model taken from the first
+ *  that names one where none is named. @throws UsageError for two adapters of one name */
 export async function resolveModel(choice: ModelChoice, onProgress: OnProgress): Promise<ModelRequest> {
-  const { offline } = choice;
-  const adapter =
-    choice.adapter === null ? null : await resolveAdapter(choice.adapter, { offline, onProgress });
-  const model = choice.model ?? (adapter === null ? null : await baseOf(adapter)) ?? "smollm2-135m";
-  return {
-    model,
-    device: choice.device,
-    threads: choice.threads,
-    offline,
-    ...(adapter === null ? {} : { adapter }),
-  };
+  const { offline, device, threads, anyBase } = choice;
+  const named = await namedAdapters(choice.adapter, (text) => exists(text));
+  const adapters: Record<string, string> = {};
+  for (const { name, path } of named) adapters[name] = await resolveAdapter(path, { offline, onProgress });
+  const model = choice.model ?? (await firstBase(Object.values(adapters))) ?? "smollm2-135m";
+  const weights = Object.fromEntries(named.map((a) => [a.name, a.factor]));
+  return { model, adapters, weights, anyBase, device, threads, offline };
+}
+
+async function firstBase(adapters: readonly string[]): Promise<string | null> {
+  for (const adapter of adapters) {
+    const base = await baseOf(adapter);
+    if (base !== null) return base;
+  }
+  return null;
 }
 
 async function baseOf(adapter: string): Promise<string | null> {
@@ -74,7 +96,10 @@ export async function loadChosen(choice: ModelChoice, cli: Cli, signal?: AbortSi
     const loadModel = await importLoadModel();
     const model = await loadModel({ ...request, onProgress, ...(signal ? { signal } : {}) });
     close();
-    warn(cli, model.adapter?.warnings ?? []);
+    warn(
+      cli,
+      Object.values(model.adapters).flatMap((adapter) => adapter.warnings),
+    );
     return model;
   } finally {
     close();

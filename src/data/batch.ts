@@ -6,6 +6,8 @@ export interface Example {
   readonly isLabel: Uint8Array;
   /** Index of this example in its data set. */
   readonly index: number;
+  /** Where the first answer begins, if labels begin before it (loss on everything); else the first label says it. */
+  readonly answerStart?: number;
 }
 
 /** A packed trie of examples (design: "The batch"): R rows × T tokens in depth-first order. */

@@ -25,6 +25,8 @@ export interface EncodedRow {
   readonly completionLength: number;
   /** False where the template rewrites content, so that labels were found by comparing text (see encodeChat). */
   readonly isExact: boolean;
+  /** As in `Example`. */
+  readonly answerStart?: number;
 }
 
 /** Tokens and labels of a row: a conversation by the chat template (without one: prompt, completion, EOS), plain text
@@ -47,7 +49,14 @@ export function encodeRow(row: Row, codec: TextCodec, lossOn: LossOn, report: Re
     row.kind === "conversation" && row.messages.at(-1)?.role === "assistant" ? ids.length : answered;
   isLabel.fill(1, answered, length);
   const completionLength = row.kind === "text" ? 0 : length - 1 - isAssistant.lastIndexOf(0, answered - 1);
-  return { ids: ids.slice(0, length), isLabel: isLabel.slice(0, length), completionLength, isExact };
+  const answer = lossOn === "all" && row.kind === "conversation" ? isAssistant.indexOf(1) : 0;
+  return {
+    ids: ids.slice(0, length),
+    isLabel: isLabel.slice(0, length),
+    completionLength,
+    isExact,
+    ...(answer > 0 ? { answerStart: answer } : {}),
+  };
 }
 
 function encodeText(row: PlainText, codec: TextCodec, report: Report): EncodedChat | null {

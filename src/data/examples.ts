@@ -51,7 +51,7 @@ export interface EncodedDataset {
   readonly report: DatasetReport;
 }
 
-type Piece = Pick<Example, "ids" | "isLabel">;
+type Piece = Pick<Example, "ids" | "isLabel" | "answerStart">;
 type Counts = { -readonly [key in keyof DatasetReport]: number };
 
 /** Encodes rows and makes them fit.
@@ -151,7 +151,8 @@ function cutLeft(row: EncodedRow, maxLength: number, codec: TextCodec): Piece {
     isLabel[1] = 0; // its predecessor is gone
   }
   isLabel[0] = 0;
-  return { ids, isLabel };
+  if (row.answerStart === undefined) return { ids, isLabel };
+  return { ids, isLabel, answerStart: Math.max(1, row.answerStart - start) };
 }
 
 /** Windows that overlap by one token, so that every token but the first is a label exactly once. */

@@ -58,6 +58,11 @@ async function formatOf(path: string): Promise<ForeignFormat | null> {
   return null;
 }
 
+/** Whether an adapter is stored in another format than PEFT's (or ours). @throws NotFoundError if it is no adapter */
+export async function isForeignAdapter(path: string): Promise<boolean> {
+  return (await formatOf(path)) !== null;
+}
+
 /** An mlx-lm folder or a GGUF file, as PEFT would have written it; null for a folder in PEFT's format (or ours).
  *  @throws NotFoundError if it is no adapter; as the formats' readers. */
 export async function readForeignAdapter(path: string, model: ModelConfig): Promise<PeftFiles | null> {

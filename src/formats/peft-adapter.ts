@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
+import type { FloatTensor } from "../tensor/tensor.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
@@ -7,6 +8,7 @@ import {
   readAdapterWeights,
   writeAdapterFolder,
 } from "./adapter-folder.ts";
+import type { PeftFiles } from "./lora-factors.ts";
 import { type LoraConfig, peftConfigText, readPeftConfig } from "./peft-config.ts";
 import { checkTensors, type ModuleTensors, placeTensors, tensorKeys } from "./peft-keys.ts";
 import { savedConfig } from "./peft-save.ts";
@@ -45,14 +47,27 @@ export interface AdapterOptions {
 export async function readAdapter(dir: string, options: AdapterOptions = {}): Promise<AdapterFile> {
   const path = options.name === undefined ? dir : join(dir, adapterName(options.name));
   const { config, raw, warnings } = readPeftConfig(await readAdapterConfig(path), join(path, ADAPTER_CONFIG));
-  const folder = await readAdapterWeights(path);
-  const weights = join(path, ADAPTER_WEIGHTS);
-  const tensors = new Map<string, ModuleTensors>();
-  for (const { module, slot, key } of placeTensors(weights, [...folder.tensors.keys()], config))
-    tensors.set(module, { ...tensors.get(module), [slot]: folder.tensors.get(key) });
-  checkTensors(weights, tensors, config);
-  const { sizeBytes, sha256 } = folder;
-  return { path, config, raw, warnings, tensors, sizeBytes, sha256 };
+  const { tensors, sizeBytes, sha256 } = await readAdapterWeights(path);
+  const modules = modulesOf(tensors, config, join(path, ADAPTER_WEIGHTS));
+  return { path, config, raw, warnings, tensors: modules, sizeBytes, sha256 };
+}
+
+/** An adapter that is in memory as PEFT's files. `where` names it in errors. @throws as `readAdapter` */
+export function adapterOfFiles({ config: raw, tensors }: PeftFiles, where: string): AdapterContent {
+  const { config } = readPeftConfig(raw, where);
+  return { config, tensors: modulesOf(tensors, config, where) };
+}
+
+function modulesOf(
+  tensors: ReadonlyMap<string, FloatTensor>,
+  config: LoraConfig,
+  where: string,
+): Map<string, ModuleTensors> {
+  const modules = new Map<string, ModuleTensors>();
+  for (const { module, slot, key } of placeTensors(where, [...tensors.keys()], config))
+    modules.set(module, { ...modules.get(module), [slot]: tensors.get(key) });
+  checkTensors(where, modules, config);
+  return modules;
 }
 
 function adapterName(name: string): string {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { InputError, LowrankError, UnsupportedError } from "../errors.ts";
+import { InputError, LowrankError, type Problem, UnsupportedError } from "../errors.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import { type Adaptation, createComposer } from "../peft/active.ts";
 import { positionRoom } from "../peft/adapted-model.ts";
@@ -13,7 +13,7 @@ import {
 } from "../peft/adapter-choice.ts";
 import { mergedWeights } from "../peft/delta.ts";
 import type { Method } from "../peft/method.ts";
-import { type VirtualLayout, virtualLayout } from "../peft/virtual-tokens.ts";
+import { type VirtualLayout, virtualCount, virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -50,6 +50,8 @@ export interface ActiveAdapter {
   readonly methods: readonly string[];
   /** adapter_config.json as it stands. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Values that it holds. */
+  readonly parameters: number;
   /** Things in its files that were passed over. */
   readonly warnings: readonly string[];
 }
@@ -71,6 +73,9 @@ export interface LoadedModel {
   generateText(request: GenerateRequest): Promise<GenerateResult>;
   /** Logits [T][V] after each token of a sequence. @throws InputError for ids that are none, or too many */
   logits(ids: readonly number[]): Promise<Float32Array[]>;
+  /** Logits [R][V] for the token after each of R sequences, by one forward pass over all of them side by side.
+   *  @throws InputError for ids that are none, or sequences that are empty or too long */
+  nextLogits(sequences: readonly (readonly number[])[]): Promise<Float32Array[]>;
   /** Loads a further adapter under a name, without using it; it stays in memory, so that using it reads nothing from disk.
    *  @throws NotFoundError, InputError if it is not there, does not fit, or the name is taken */
   load(name: string, adapter: string): Promise<void>;
@@ -109,8 +114,8 @@ interface LoadedDecoder {
   readonly file: string | null;
 }
 
-function describe({ path, methods, config, warnings }: OpenedAdapter): ActiveAdapter {
-  return { path, methods: methods.map((m) => m.name), config, warnings };
+function describe({ path, methods, config, warnings, theta }: OpenedAdapter): ActiveAdapter {
+  return { path, methods: methods.map((m) => m.name), config, parameters: theta.length, warnings };
 }
 
 /** What decides the graph of an adaptation: those that agree in it share one. */
@@ -149,14 +154,27 @@ function contextLength(options: LoadModelOptions, base: BaseModel): number {
   ]);
 }
 
-function checkIds(ids: readonly number[], vocabSize: number, positionCount: number): void {
+function idProblems(
+  where: string,
+  ids: readonly number[],
+  vocabSize: number,
+  positionCount: number,
+): Problem[] {
   const problems = ids.flatMap((id, i) =>
     Number.isInteger(id) && id >= 0 && id < vocabSize
       ? []
-      : [{ where: `ids[${i}]`, message: `expected a whole number from 0 to ${vocabSize - 1}, got ${id}` }],
+      : [
+          {
+            where: `${where}[${i}]`,
+            message: `expected a whole number from 0 to ${vocabSize - 1}, got ${id}`,
+          },
+        ],
   );
-  if (ids.length < 1 || ids.length > positionCount)
-    problems.push({ where: "ids", message: `expected 1 to ${positionCount} tokens, got ${ids.length}` });
+  if (ids.length >= 1 && ids.length <= positionCount) return problems;
+  return [...problems, { where, message: `expected 1 to ${positionCount} tokens, got ${ids.length}` }];
+}
+
+function checkIds(problems: readonly Problem[]): void {
   if (problems.length > 0) throw new InputError("the sequence cannot be scored", problems);
 }
 
@@ -291,9 +309,21 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
     logits: (ids) =>
       exclusive(async () => {
         const { prefix } = virtual();
-        checkIds(ids, base.config.vocabSize, roomFor(methodsInUse()) - prefix.length);
+        checkIds(idProblems("ids", ids, base.config.vocabSize, roomFor(methodsInUse()) - prefix.length));
         const logits = await active().decoder.score([...prefix, ...ids]);
         return logits.slice(prefix.length);
+      }),
+    nextLogits: (sequences) =>
+      whileOpen(() => {
+        const layout = virtual();
+        const room = roomFor(methodsInUse()) - virtualCount(layout);
+        checkIds([
+          ...(sequences.length === 0
+            ? [{ where: "sequences", message: "expected at least one, got none" }]
+            : []),
+          ...sequences.flatMap((ids, r) => idProblems(`sequences[${r}]`, ids, base.config.vocabSize, room)),
+        ]);
+        return active().decoder.start(sequences.map((ids) => virtualPrompt(ids, layout)));
       }),
     load: (name, adapter) =>
       whileOpen(async () => {

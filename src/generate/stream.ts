@@ -4,7 +4,7 @@ import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual
 import type { Message } from "../text/messages.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import type { Decoder } from "./decoder.ts";
-import { promptIds, rawIds } from "./prompt.ts";
+import { chatPrompt, type EncodedPrompt, rawPrompt } from "./prompt.ts";
 import { createSampler, type Sampler, type SamplingOptions } from "./sampling.ts";
 import { createStopWatch, type StopWatch } from "./stops.ts";
 
@@ -50,7 +50,7 @@ function collecting<T>(problems: Problem[], make: () => T): T | null {
   }
 }
 
-function idsOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): number[] | null {
+function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): EncodedPrompt | null {
   const { messages, prompt, raw = false } = request;
   const wrong = (where: string, message: string): null => {
     problems.push({ where, message });
@@ -60,8 +60,8 @@ function idsOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): 
     return wrong("messages, prompt", "expected one of the two");
   if (raw && messages) return wrong("raw", "continues a prompt; messages need the chat template");
   if (messages?.length === 0) return wrong("messages", "is empty: there is nothing to answer");
-  if (prompt !== undefined && raw) return rawIds(base, prompt);
-  return promptIds(base, messages ?? [{ role: "user", content: prompt as string }]);
+  if (prompt !== undefined && raw) return rawPrompt(base, prompt);
+  return chatPrompt(base, messages ?? [{ role: "user", content: prompt as string }]);
 }
 
 function lengthProblems(promptTokens: number, contextLength: number): Problem[] {
@@ -72,7 +72,7 @@ function lengthProblems(promptTokens: number, contextLength: number): Problem[] 
 }
 
 interface Prepared {
-  readonly prompt: readonly number[];
+  readonly prompt: EncodedPrompt;
   readonly sampler: Sampler;
   readonly watch: StopWatch;
   readonly limit: number;
@@ -90,8 +90,8 @@ function prepare(base: BaseModel, request: GenerateRequest, contextLength: numbe
     seed,
   } = request;
   const problems: Problem[] = [];
-  const prompt = collecting(problems, () => idsOf(base, request, problems));
-  if (prompt) problems.push(...lengthProblems(prompt.length, contextLength));
+  const prompt = collecting(problems, () => promptOf(base, request, problems));
+  if (prompt) problems.push(...lengthProblems(prompt.ids.length, contextLength));
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
     problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
   const given = Object.entries({ topK, topP, minP, repetitionPenalty, seed }).filter(
@@ -103,7 +103,7 @@ function prepare(base: BaseModel, request: GenerateRequest, contextLength: numbe
   );
   if (problems.length > 0 || !prompt || !sampler || !watch)
     throw new InputError("the request cannot be generated from", problems);
-  return { prompt, sampler, watch, limit: Math.min(maxTokens, contextLength - prompt.length) };
+  return { prompt, sampler, watch, limit: Math.min(maxTokens, contextLength - prompt.ids.length) };
 }
 
 /** Continues a prompt token by token: greedy unless a temperature is given. Ends at an end token, a stop text, `maxTokens`, a
@@ -119,7 +119,7 @@ export async function* generateWith(
   const { signal } = request;
   const { prompt, sampler, watch, limit } = prepare(base, request, contextLength - virtualCount(virtual));
   const text = createStreamDecoder(base.tokenizer);
-  const history = [...prompt];
+  const history = [...prompt.ids];
   const ids: number[] = [];
   let whole = "";
   let finishReason: GenerateResult["finishReason"] = "length";
@@ -131,7 +131,9 @@ export async function* generateWith(
     }
     const last = ids.at(-1);
     const [logits] =
-      last === undefined ? await decoder.start([virtualPrompt(prompt, virtual)]) : await decoder.next([last]);
+      last === undefined
+        ? await decoder.start([virtualPrompt(prompt.ids, virtual, prompt.answerStart)])
+        : await decoder.next([last]);
     const id = sampler.next(logits as Float32Array, history);
     if (watch.isStopId(id)) {
       finishReason = "end";
@@ -151,7 +153,7 @@ export async function* generateWith(
     text: whole,
     ids,
     finishReason: watch.stopped === null ? finishReason : "stop",
-    promptTokens: prompt.length,
+    promptTokens: prompt.ids.length,
     elapsedMs: performance.now() - started,
   };
 }

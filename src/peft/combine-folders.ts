@@ -1,7 +1,16 @@
 import { InputError } from "../errors.ts";
-import { readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
+import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
+import { type AdapterContent, adapterOfFiles, readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
 import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
+import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
 import { type CombineOptions, combineAdapters } from "./combine.ts";
+
+/** How to find the adapters, and the base that they are for. */
+export interface CombineAccess extends OpenBaseOptions {
+  /** The base model: what the result names, whatever the adapters name; default: the one that they all name. Of adapters in
+   *  formats other than PEFT's the shape of the base must be known, of which only the configuration is read. */
+  readonly model?: string;
+}
 
 /** What was written. */
 export interface CombinedFolder {
@@ -10,30 +19,56 @@ export interface CombinedFolder {
   readonly modules: number;
 }
 
-/** Combines LoRA adapters on disk (folders, run folders or Hub ids, with factors) into one adapter folder.
+/** Combines LoRA adapters on disk (folders of PEFT or mlx-lm, run folders, .gguf files or Hub ids, with factors) into one
+ *  adapter folder.
  *  @throws InputError if they are for different bases or cannot be combined; what reading and writing throw */
 export async function combineFolders(
   adapters: Readonly<Record<string, number>>,
   output: string,
   options: CombineOptions,
-  access: { readonly offline?: boolean } = {},
+  access: CombineAccess = {},
 ): Promise<CombinedFolder> {
   const parts = await Promise.all(
-    Object.entries(adapters).map(async ([name, weight]) => {
-      const folder = await resolveAdapter(name, { offline: access.offline ?? false });
-      return { adapter: await readAdapter(folder), weight, name };
-    }),
+    Object.entries(adapters).map(async ([name, weight]) => ({
+      adapter: await readAny(name, access),
+      weight,
+      name,
+    })),
   );
+  if (access.model === undefined) checkBases(parts);
+  const combined = combineAdapters(parts, options);
+  const baseModel = access.model === undefined ? {} : { baseModel: publicModelName(access.model) };
+  await writeAdapter(output, { ...combined, config: { ...combined.config, ...baseModel } });
+  return { rank: combined.config.rank, modules: combined.tensors.size };
+}
+
+/** An adapter in any format, as PEFT would have written it. */
+async function readAny(name: string, access: CombineAccess): Promise<AdapterContent> {
+  const { offline = false, cacheFolder: cacheDir } = access;
+  const path = await resolveAdapter(name, { offline, cacheDir });
+  if (!(await isForeignAdapter(path))) return readAdapter(path);
+  const base = access.model ?? (await baseModelOfAdapter(path));
+  if (base === null)
+    throw new InputError("the adapters cannot be combined", [
+      { where: name, message: "names no base model: give the one that it is for" },
+    ]);
+  const source = await openSource(base, access);
+  try {
+    const files = await readForeignAdapter(path, source.config);
+    return files === null ? await readAdapter(path) : adapterOfFiles(files, path);
+  } finally {
+    await source.close();
+  }
+}
+
+/** @throws InputError if the adapters name different bases */
+function checkBases(parts: readonly { readonly adapter: AdapterContent; readonly name: string }[]): void {
   const baseOf = (base: string | null): string | null => (base === null ? null : publicModelName(base));
   const bases = new Map(parts.map((p) => [baseOf(p.adapter.config.baseModel), p.name]));
-  if (bases.size > 1) {
-    const problems = [...bases].map(([base, name]) => ({
-      where: name,
-      message: `is for ${base ?? "no named base"}`,
-    }));
-    throw new InputError("the adapters are for different base models", problems);
-  }
-  const combined = combineAdapters(parts, options);
-  await writeAdapter(output, combined);
-  return { rank: combined.config.rank, modules: combined.tensors.size };
+  if (bases.size < 2) return;
+  const problems = [...bases].map(([base, name]) => ({
+    where: name,
+    message: `is for ${base ?? "no named base"}`,
+  }));
+  throw new InputError("the adapters are for different base models", problems);
 }

@@ -28,25 +28,27 @@ export function virtualCount(layout: VirtualLayout): number {
   return layout.prefix.length + layout.infix.length;
 }
 
-/** A prompt with its virtual tokens. */
-export function virtualPrompt(ids: readonly number[], layout: VirtualLayout): readonly number[] {
-  return virtualCount(layout) === 0 ? ids : [...layout.prefix, ...ids, ...layout.infix];
+/** A prompt with its virtual tokens: the infix in front of the first answer, which in a conversation is one that was given
+ *  already; at `answerStart`, by default the end. So an answer has the tokens before it that it had in training. */
+export function virtualPrompt(
+  ids: readonly number[],
+  layout: VirtualLayout,
+  answerStart: number = ids.length,
+): readonly number[] {
+  if (virtualCount(layout) === 0) return ids;
+  return [...layout.prefix, ...ids.slice(0, answerStart), ...layout.infix, ...ids.slice(answerStart)];
 }
 
-/** An example with its virtual tokens: the infix in front of the first label. They are nodes of the trie like any other, so
- *  examples share a prefix, and packing stays exact. */
+/** An example with its virtual tokens: the infix once, in front of the first answer (of plain text, after the first token).
+ *  They are nodes of the trie like any other, so examples share a prefix, and packing stays exact. */
 export function virtualExample(example: Example, layout: VirtualLayout): Example {
   if (virtualCount(layout) === 0) return example;
-  const first = Math.max(1, example.isLabel.indexOf(1));
-  const ids = Int32Array.from([
-    ...layout.prefix,
-    ...example.ids.subarray(0, first),
-    ...layout.infix,
-    ...example.ids.subarray(first),
-  ]);
+  const first = example.answerStart ?? Math.max(1, example.isLabel.indexOf(1));
+  const ids = Int32Array.from(virtualPrompt(Array.from(example.ids), layout, first));
   const isLabel = new Uint8Array(ids.length);
+  isLabel.set(example.isLabel.subarray(0, first), layout.prefix.length);
   isLabel.set(example.isLabel.subarray(first), first + virtualCount(layout));
-  return { ...example, ids, isLabel };
+  return { ids, isLabel, index: example.index };
 }
 
 /** An example without virtual tokens, as it can be decoded. */

@@ -126,12 +126,13 @@ export const trainSettings = {
     description: "use only the first n training examples",
     knownAs: ["maxSamples", "maxExamples", "maxTrainSamples"],
   }) as Setting<number | null>,
-  maxLength: setting(z.number().int().min(2), 512, {
+  maxLength: setting(z.number().int().min(2).nullable(), null, {
     group: DATA,
     value: "tokens",
     description: "longest example in tokens",
+    defaultText: "512, or what the model has room for",
     knownAs: ["maxSeqLength", "sequenceLen", "cutoffLen", "blockSize", "contextLength"],
-  }) as Setting<number>,
+  }) as Setting<number | null>,
   truncation: setting(z.enum(["left", "drop", "error"]), "left", {
     group: DATA,
     description: "longer examples: cut the prompt from the left, drop the example, or stop",

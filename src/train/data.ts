@@ -3,6 +3,7 @@ import { type EncodedDataset, encodeDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
+import { positionRoom } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
 import { virtualCount, virtualExample, virtualLayout } from "../peft/virtual-tokens.ts";
 
@@ -18,7 +19,8 @@ export interface DataChoice {
   readonly textField: string | null;
   readonly textUnit: "file" | "paragraph" | "line";
   readonly limit: number | null;
-  readonly maxLength: number;
+  /** null: 512, or what the model has room for. */
+  readonly maxLength: number | null;
   readonly truncation: "left" | "drop" | "error";
   readonly lossOn: "completions" | "all";
 }
@@ -68,12 +70,31 @@ export function readData(
 /** A split as examples; null where the split is empty. */
 export type EncodedSplit = EncodedDataset | null;
 
+const DEFAULT_MAX_LENGTH = 512;
+
+/** Longest example in tokens: what was asked for, else 512 or as many positions as a model with its methods has.
+ *  @throws InputError if more is asked for than it has */
+export function lengthLimit(
+  { maxLength }: Pick<DataChoice, "maxLength">,
+  { config, source }: BaseModel,
+  methods: readonly Method[],
+): number {
+  const room = positionRoom(config, methods);
+  if (maxLength === null) return Math.min(DEFAULT_MAX_LENGTH, room);
+  if (maxLength <= room) return maxLength;
+  const message = `expected at most ${room}, the positions ${source.name} has for it, got ${maxLength}`;
+  throw new InputError("the examples do not fit the model", [{ where: "maxLength", message }]);
+}
+
+/** How rows become examples. */
+export type EncodeChoice = Pick<DataChoice, "lossOn" | "truncation"> & { readonly maxLength: number };
+
 /** Encodes the rows of one split for a model, with the virtual tokens of its methods, which count as length.
  *  @throws InputError */
 export function encodeRows(
   rows: Dataset["train"],
   base: BaseModel,
-  choice: DataChoice,
+  choice: EncodeChoice,
   methods: readonly Method[],
 ): EncodedSplit {
   if (rows.length === 0) return null;

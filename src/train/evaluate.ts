@@ -10,7 +10,7 @@ import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
-import { type DataChoice, encodeRows, readData } from "./data.ts";
+import { type DataChoice, encodeRows, lengthLimit, readData } from "./data.ts";
 import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "./engine.ts";
 import type { ProgressEvent, Sample, WarningEvent } from "./events.ts";
 import { maxRowTokens } from "./plan.ts";
@@ -103,7 +103,7 @@ interface Subject {
 }
 
 function subjectOf(
-  choice: Choice,
+  choice: Choice & { readonly maxLength: number },
   base: BaseModel,
   adapter: Adaptation | null,
   data: EncodedDataset,
@@ -129,9 +129,9 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   });
   const adapter = createComposer(base).compose(chosen.opened, chosen.factors);
   const methods = adapter?.methods ?? [];
-  const maxLength = Math.min(choice.maxLength, positionRoom(base.config, methods));
+  const maxLength = lengthLimit(choice, base, methods);
   const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods) as EncodedDataset;
-  const subject = subjectOf(choice, base, adapter, encoded);
+  const subject = subjectOf({ ...choice, maxLength }, base, adapter, encoded);
   for (const { warnings } of chosen.opened.values())
     for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);
@@ -139,7 +139,9 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });
     const started = performance.now();
     const scores = yield* score(choice, subject, encoded, runtime, options.signal);
-    const answers = choice.generate ? yield* answersTo(choice, subject, rows, runtime, options.signal) : {};
+    const answers = choice.generate
+      ? yield* answersTo({ ...choice, maxLength }, subject, rows, runtime, options.signal)
+      : {};
     const examples = encoded.examples.length;
     const perplexity = Math.exp(scores.loss);
     const elapsedMs = performance.now() - started;
@@ -188,7 +190,7 @@ async function* score(
 type AnswerScores = Required<Pick<EvaluationSummary, "exactMatch" | "bleu" | "rouge1" | "rougeL">>;
 
 async function* answersTo(
-  { maxLength, maxTokens, batchSize }: Choice,
+  { maxLength, maxTokens, batchSize }: Choice & { readonly maxLength: number },
   { base, model }: Subject,
   rows: Rows["rows"],
   runtime: Runtime,

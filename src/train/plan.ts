@@ -7,7 +7,7 @@ import { publicModelName } from "../formats/resolve.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
 import { moduleWeights } from "../models/family.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
-import { type AdaptedModel, positionRoom, trainablesOf } from "../peft/adapted-model.ts";
+import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
 import { createMethods } from "../peft/methods.ts";
 import type { MethodOptions } from "../peft/options.ts";
@@ -15,7 +15,7 @@ import { trainedCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
 import { lastLayers, peftModules } from "./config-values.ts";
-import { type EncodedSplit, encodeRows } from "./data.ts";
+import { type EncodedSplit, encodeRows, lengthLimit } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
 import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
 import type { PlanEvent, ResourcePlan } from "./events.ts";
@@ -77,22 +77,16 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
   };
 }
 
-function checkLength(config: TrainConfig, base: BaseModel, methods: readonly Method[]): void {
-  const room = positionRoom(base.config, methods);
-  if (config.maxLength <= room) return;
-  const message = `expected at most ${room}, the positions ${config.model} has for it, got ${config.maxLength}`;
-  throw new InputError("the training options do not fit the model", [{ where: "maxLength", message }]);
-}
-
 /** Encodes the data for a model and works out the run. @throws InputError */
 export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset): RunPlan {
   const methods = createMethods(config.method, methodOptionsOf(config), base);
-  checkLength(config, base, methods);
-  const train = encodeRows(dataset.train, base, config, methods);
+  const maxLength = lengthLimit(config, base, methods);
+  const encode = { ...config, maxLength };
+  const train = encodeRows(dataset.train, base, encode, methods);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = encodeRows(dataset.validation, base, config, methods);
-  const test = encodeRows(dataset.test, base, config, methods);
+  const validation = encodeRows(dataset.validation, base, encode, methods);
+  const test = encodeRows(dataset.test, base, encode, methods);
   const { batchSize, accumulation, epochs, maxSteps, seed } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
@@ -106,7 +100,7 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
       modules: base.modules,
       frozen: base.frozen,
       methods,
-      positionCount: config.maxLength,
+      positionCount: maxLength,
       rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
     },
     train,

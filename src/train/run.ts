@@ -236,7 +236,7 @@ export async function takeSamples(
     plan.base,
     plan.model.methods,
     rows.slice(0, 4 * config.samples),
-    config.maxLength,
+    plan.model.positionCount,
   ).slice(0, config.samples);
   if (prompts.length === 0) return null;
   const samples = await answer(runtime, plan.model, plan.base, prompts, {

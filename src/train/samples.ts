@@ -1,7 +1,7 @@
 import type { DatasetRow } from "../data/examples.ts";
 import { continueAll, textOf } from "../generate/continuation.ts";
 import { createDecoder } from "../generate/decoder.ts";
-import { promptIds } from "../generate/prompt.ts";
+import { chatPrompt } from "../generate/prompt.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
@@ -28,7 +28,8 @@ export function promptsOf(
   return rows.flatMap(({ row }) => {
     if (row.kind !== "conversation" || row.messages.at(-1)?.role !== "assistant") return [];
     const before = row.messages.slice(0, -1);
-    const ids = virtualPrompt(promptIds(base, before), layout);
+    const prompt = chatPrompt(base, before);
+    const ids = virtualPrompt(prompt.ids, layout, prompt.answerStart);
     if (ids.length === 0 || ids.length >= maxLength) return [];
     return [{ text: before.at(-1)?.content ?? "", ids, reference: row.messages.at(-1)?.content ?? "" }];
   });

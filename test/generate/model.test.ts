@@ -338,6 +338,23 @@ describe("logits", () => {
   });
 });
 
+describe("nextLogits", () => {
+  test("of several sequences are those of each alone; everything wrong is told at once", async () => {
+    const model = await load("llama", { adapter: adapterPath("llama"), contextLength: 6 });
+    const sequences = [[5, 6, 7, 8, 9], [3], [100, 4, 4]];
+    const together = await model.nextLogits(sequences);
+    expect(together).toHaveLength(3);
+    for (const [r, ids] of sequences.entries()) {
+      const alone = (await model.logits(ids)).at(-1) as Float32Array;
+      // Padding changes the order of sums; seen: 2e-6.
+      expect(maxDifference([together[r] as Float32Array], alone)).toBeLessThan(2e-5);
+    }
+    const error = (await errorOf(model.nextLogits([[1, 128], [], [1, 2, 3, 4, 5, 6, 7]]))) as InputError;
+    expect(error.problems.map((p) => p.where)).toEqual(["sequences[0][1]", "sequences[1]", "sequences[2]"]);
+    expect((await errorOf(model.nextLogits([]))).message).toContain("expected at least one, got none");
+  });
+});
+
 describe("close", () => {
   test("waits for what is under way; later calls fail, a second close does not", async () => {
     const model = await load("llama", { adapter: adapterPath("llama") });
@@ -350,6 +367,13 @@ describe("close", () => {
     const later: Promise<unknown>[] = [
       model.generateText({ prompt: "a" }),
       model.logits([1]),
+      model.nextLogits([[1]]),
+      model.load("a", adapterPath("llama")),
+      model.unload("a"),
+      model.set("default"),
+      model.weights({}),
+      model.disable(),
+      model.enable(),
       model.swap(null),
       model.merge(),
       model.unmerge(),

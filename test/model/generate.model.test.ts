@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type LoadedModel, loadModel } from "../../src/generate/model.ts";
-import { promptIds } from "../../src/generate/prompt.ts";
+import { chatPrompt } from "../../src/generate/prompt.ts";
 import { distFile, runNode } from "../cli/run-cli.ts";
 import { ADAPTER, type Answer, answers, hasFixtureWeights, MODEL } from "./smollm2.ts";
 
@@ -20,7 +20,7 @@ async function expectAnswer({ messages, ids, ended }: Answer): Promise<void> {
 
 test("prompts have transformers' ids", () => {
   for (const { messages, prompt } of [...answers.base, ...answers.adapter])
-    expect(promptIds(model.base, messages)).toEqual(prompt);
+    expect(chatPrompt(model.base, messages).ids).toEqual(prompt);
 });
 
 test("greedy answers are transformers', token for token, on 20 prompts", async ({ skip }) => {

@@ -9,6 +9,7 @@ import { readMlxAdapter } from "../../src/formats/mlx-adapter.ts";
 import type { LoraConfig } from "../../src/formats/peft-config.ts";
 import { type BaseModel, openBase } from "../../src/models/base-model.ts";
 import { openAdapter } from "../../src/peft/adapter.ts";
+import { combineFolders } from "../../src/peft/combine-folders.ts";
 import { type AdapterFormat, type ConvertOptions, convertAdapter } from "../../src/peft/convert.ts";
 import type { Lora } from "../../src/peft/lora.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
@@ -346,4 +347,27 @@ test("the factor alone counts where a GGUF adapter has alpha 0", async () => {
   await writeFile(join(folder, "zero.gguf"), bytes);
   const { factors } = await readGgufAdapter(join(folder, "zero.gguf"), base.config);
   expect(new Set(factors.map((f) => f.scaling))).toEqual(new Set([1]));
+});
+
+test("adapters of three formats are combined into one", async () => {
+  const base = await baseOf("llama");
+  const parts = { [peftPath("llama")]: 0.5, mlx: 0.75, gguf: -0.25 };
+  const at: Record<string, string> = {
+    mlx: fixturePath("interchange/mlx-llama"),
+    gguf: fixturePath("interchange/gguf-llama.gguf"),
+  };
+  const adapters = Object.fromEntries(Object.entries(parts).map(([name, f]) => [at[name] ?? name, f]));
+  const output = join(folder, "combined");
+  const access = { cacheFolder, offline: true };
+  const nameless = await errorOf(combineFolders({ [at.gguf as string]: 1 }, output, { kind: "cat" }, access));
+  expect(nameless.message).toContain("names no base model: give the one that it is for");
+  const model = modelPath("llama");
+  const { rank } = await combineFolders(adapters, output, { kind: "cat" }, { ...access, model });
+  expect(rank).toBe(12);
+  // The same adapter three times: half of it, three quarters, less a quarter. Rounding of two sums of float32 products.
+  const [got, want] = [await updatesOf(output, base), await updatesOf(peftPath("llama"), base)];
+  expect([...got.keys()].sort()).toEqual([...want.keys()].sort());
+  for (const [path, { data }] of want)
+    for (const [i, x] of data.entries())
+      expect(Math.abs((got.get(path)?.data[i] as number) - x)).toBeLessThan(1e-5);
 });

@@ -158,7 +158,7 @@ describe("which rows", () => {
       await resultOf({
         limit: 3,
         batchSize: 8,
-        maxLength: 512,
+        maxLength: 256,
         lossOn: "completions",
         truncation: "left",
       }).then(({ elapsedMs: _, ...rest }) => rest),
