@@ -42,6 +42,20 @@ export function publicModelName(name: string): string {
   return knownModel(name)?.hubId ?? name;
 }
 
+/** Hub id of a model that the Hub knows by that name; null for paths. */
+export async function hubModelId(name: string): Promise<string | null> {
+  const known = knownModel(name);
+  if (known !== undefined) return known.hubId;
+  if (isPathLike(name) || (await exists(localPath(name)))) return null;
+  const id = parseHubId(name);
+  return id === null || id.file !== null ? null : id.name;
+}
+
+/** Licence of a model, where it is known. */
+export function licenceOf(name: string): string | null {
+  return knownModel(name)?.licence ?? null;
+}
+
 /** Folder of a PEFT adapter: a local path, the run folder that holds it as `adapter/`, or a Hub id from the cache or the
  *  Hub. @throws as `resolveModel`. */
 export async function resolveAdapter(name: string, options: ResolveOptions = {}): Promise<string> {

@@ -1,6 +1,8 @@
 import { InputError } from "../errors.ts";
+import { cardTable } from "../formats/model-card.ts";
 import { readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
 import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
+import { shownName, writeAdapterCard } from "./adapter-card.ts";
 import { type CombineOptions, combineAdapters } from "./combine.ts";
 
 /** What was written. */
@@ -35,5 +37,15 @@ export async function combineFolders(
   }
   const combined = combineAdapters(parts, options);
   await writeAdapter(output, combined);
-  return { rank: combined.config.rank, modules: combined.tensors.size };
+  const { rank, baseModel } = combined.config;
+  const names = await Promise.all(parts.map((p) => shownName(p.name)));
+  await writeAdapterCard(output, {
+    title: names.join(" + "),
+    summary: `LoRA of rank ${rank}, combined by lowrank (${options.kind}).`,
+    baseModel,
+    methods: ["lora"],
+    library: "peft",
+    sections: [`## Parts\n\n${cardTable(parts.map((p, i) => [names[i] as string, String(p.weight)]))}`],
+  });
+  return { rank, modules: combined.tensors.size };
 }

@@ -10,6 +10,7 @@ import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
 import { type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { openAdapter } from "./adapter.ts";
+import { type MergedCard, writeMergedCard } from "./adapter-card.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { type Unmerged, verifyMerged } from "./merge-verify.ts";
 
@@ -37,6 +38,8 @@ const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
 interface FormatFacts {
   readonly check: (output: string) => Promise<void>;
   readonly write: (output: string, source: ModelSource, facts: DTypeFacts, how: WriteHow) => Promise<void>;
+  /** Writes the card, where the format has a place for one. */
+  readonly describe: (output: string, card: MergedCard) => Promise<void>;
 }
 
 type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal">;
@@ -46,10 +49,12 @@ const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
     check: requireFreeFolder,
     write: (output, source, { safetensors }, how) =>
       writeModelFolder(output, source, { ...how, dtype: safetensors as FloatDType }),
+    describe: writeMergedCard,
   },
   gguf: {
     check: requireNewGguf,
     write: (output, source, { gguf }, how) => writeModelGguf(output, source, { ...how, type: gguf }),
+    describe: async () => {},
   },
 };
 
@@ -118,6 +123,13 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
     await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
     const original = { base, adapter, merged, runtime };
     const maxLogitDifference = await checkWritten(original, output, facts, options);
+    await format.describe(output, {
+      model: options.model,
+      adapter: options.adapter,
+      methods: adapter.methods.map((m) => m.name),
+      changedWeights: merged.paths.length,
+      dtype: options.dtype ?? "float32",
+    });
     const { warnings } = adapter;
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {

@@ -1,5 +1,6 @@
 import { storing } from "../formats/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { writeRunCard } from "./card.ts";
 import type { EvaluationEvent, PlanEvent, StoppedEvent, TrainEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
 import { writeReport } from "./report/report.ts";
@@ -126,7 +127,8 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   const { step, elapsedMs, lossBefore } = run.progression;
   const bestStep = kept.warning === null ? run.progression.bestStep : null;
   const outcome = { steps: step, elapsedMs, adapterPath, bestStep, lossBefore, lossAfter };
-  const { folder, config } = run;
+  const { folder, config, plan } = run;
+  await writeRunCard(adapterPath, { config, plan, planned, outcome });
   const reportPath = await storing(folder, () => writeReport(folder, { config, plan: planned, outcome }));
   yield { type: "done", ...outcome, reportPath };
 }
