@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import { FormatError } from "../errors.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
+  COMBINATION,
+  combinationParts,
   readAdapterConfig,
   readAdapterWeights,
   writeAdapterFolder,
@@ -16,9 +17,6 @@ import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
 import type { ModelShape } from "./model-shape.ts";
 import { flatten, unflatten } from "./parameters.ts";
-
-/** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
-const COMBINATION = "lowrank_methods";
 
 /** An adapter on disk, fitted to a base model. */
 export interface OpenedAdapter {
@@ -89,15 +87,7 @@ export async function openAdapter(
 }
 
 function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {
-  const parts = config[COMBINATION];
-  if (parts === undefined) return [path];
-  if (
-    Array.isArray(parts) &&
-    parts.length > 0 &&
-    parts.every((p) => typeof p === "string" && /^[\w-]+$/.test(p))
-  )
-    return parts.map((p: string) => join(path, p));
-  throw new FormatError(join(path, ADAPTER_CONFIG), `${COMBINATION}: expected a list of method names`);
+  return combinationParts(config, path)?.map((part) => join(path, part)) ?? [path];
 }
 
 interface Part {
