@@ -13,6 +13,7 @@ export {
   TrainingError,
   UnsupportedError,
 } from "./errors.ts";
+export { type PushOptions, type PushResult, pushFolder } from "./formats/hub-push.ts";
 export type { ModelConfig, OnProgress, Progress } from "./formats/model-source.ts";
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft-adapter.ts";
 export type { LoraConfig } from "./formats/peft-config.ts";

@@ -13,5 +13,10 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./convert.ts"),
   },
   { name: "combine", summary: "make one adapter of several", load: () => import("./combine.ts") },
+  {
+    name: "push",
+    summary: "upload an adapter or a merged model to the Hub",
+    load: () => import("./push.ts"),
+  },
   { name: "inspect", summary: "say what a model, adapter or run is", load: () => import("./inspect.ts") },
 ];

@@ -30,3 +30,8 @@ export async function importMerge(): Promise<typeof import("../peft/merge.ts").m
 export async function importConvert(): Promise<typeof import("../peft/convert.ts").convertAdapter> {
   return (await import("../peft/convert.ts")).convertAdapter;
 }
+
+/** Uploads. */
+export async function importPush(): Promise<typeof import("../formats/hub-push.ts").pushFolder> {
+  return (await import("../formats/hub-push.ts")).pushFolder;
+}

@@ -34,6 +34,8 @@ export interface DatasetOptions extends FieldMapping, ReadOptions {
 /** A data set read and parsed. */
 export interface Dataset {
   readonly name: string;
+  /** Of its training rows' sources, those that are on the Hub. */
+  readonly hubIds: readonly string[];
   /** Name of the data format. */
   readonly format: string;
   readonly train: readonly DatasetRow[];
@@ -66,7 +68,8 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   problems.throwIfAny("The data cannot be used");
   const split = validation.length > 0 ? { train, validation } : splitRows(train, options);
   const format = reader.format()?.name ?? "";
-  return { name: files.name, format, ...split, test, duplicates: findDuplicates(split, test) };
+  const { name, hubIds } = files;
+  return { name, hubIds, format, ...split, test, duplicates: findDuplicates(split, test) };
 }
 
 function checkOptions({ validation, validationFraction = 0, limit }: DatasetOptions): void {
@@ -86,7 +89,9 @@ function checkOptions({ validation, validationFraction = 0, limit }: DatasetOpti
 const asList = (source: string | readonly string[]): readonly string[] =>
   typeof source === "string" ? [source] : source;
 
-async function resolveSplits(options: DatasetOptions): Promise<SourceFiles> {
+async function resolveSplits(
+  options: DatasetOptions,
+): Promise<SourceFiles & { readonly hubIds: readonly string[] }> {
   const fetchDataset = options.fetchDataset ?? hubFetcher(options);
   const resolve = (source: string | readonly string[]): Promise<SourceFiles[]> =>
     Promise.all(asList(source).map((one) => resolveSource(one, fetchDataset)));
@@ -98,6 +103,7 @@ async function resolveSplits(options: DatasetOptions): Promise<SourceFiles> {
   return {
     ...sources[0],
     name: sources.map((source) => source.name).join("+"),
+    hubIds: sources.flatMap((source) => source.hubId ?? []),
     train: sources.flatMap((source) => source.train),
     validation: validation ? everyFile(validation) : sources.flatMap((source) => source.validation),
     test: test ? everyFile(test) : sources.flatMap((source) => source.test),

@@ -10,6 +10,8 @@ import { dataExtensions } from "./records.ts";
 export interface SourceFiles {
   /** For run names and model cards. */
   readonly name: string;
+  /** On the Hub, without the revision; absent for files and bundled data. */
+  readonly hubId?: string;
   readonly train: readonly string[];
   readonly validation: readonly string[];
   readonly test: readonly string[];
@@ -81,7 +83,8 @@ function hubFiles({ folder, files }: HubDataset, name: string): SourceFiles {
   const train = of("train");
   const splits = [...new Set(files.map((file) => file.split))].join(", ");
   if (train.length === 0) throw new NotFoundError(`${name} has no split for training; it has: ${splits}`);
-  return { name, train, validation: of("validation"), test: of("test") };
+  const hubId = name.replace(/@.*$/, "");
+  return { name, hubId, train, validation: of("validation"), test: of("test") };
 }
 
 function isDataFile(path: string): boolean {

@@ -1,6 +1,6 @@
 import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { NotFoundError } from "../errors.ts";
+import { FormatError, NotFoundError } from "../errors.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import { readBytesIfThere, storing, writeFileAtomic } from "./disk.ts";
 import { exists, hashFile } from "./download.ts";
@@ -11,6 +11,26 @@ import { temporaryPath } from "./temporary.ts";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
+
+/** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
+export const COMBINATION = "lowrank_methods";
+
+/** Names of the parts of an adapter_config.json's combination, each a subfolder; null for an adapter of one method.
+ *  @throws FormatError for a list that is none */
+export function combinationParts(
+  config: Readonly<Record<string, unknown>>,
+  path: string,
+): readonly string[] | null {
+  const parts: unknown = config[COMBINATION];
+  if (parts === undefined) return null;
+  if (
+    Array.isArray(parts) &&
+    parts.length > 0 &&
+    parts.every((p): p is string => typeof p === "string" && /^[\w-]+$/.test(p))
+  )
+    return parts;
+  throw new FormatError(join(path, ADAPTER_CONFIG), `${COMBINATION}: expected a list of method names`);
+}
 
 /** adapter_model.safetensors, read. */
 export interface AdapterWeights {

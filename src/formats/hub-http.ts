@@ -29,9 +29,9 @@ export function hubUrlOf(access: HubAccess): string {
 }
 
 /** `fetch` for one repository: adds the token (for the Hub alone), waits a limited time, and turns every failure
- *  into an error that says what to do.
+ *  into an error that says what to do, but for the statuses in `answers`.
  *  @throws NetworkError, NotFoundError, LowrankError ("access"). */
-export function hubFetch(id: string, access: HubAccess): typeof fetch {
+export function hubFetch(id: string, access: HubAccess, answers: readonly number[] = []): typeof fetch {
   const hubUrl = hubUrlOf(access);
   const token = access.token ?? (process.env.HF_TOKEN || undefined);
   return async (input, init) => {
@@ -40,14 +40,15 @@ export function hubFetch(id: string, access: HubAccess): typeof fetch {
     if (token !== undefined && url.origin === new URL(hubUrl).origin)
       headers.set("authorization", `Bearer ${token}`);
     const response = await answer(url, { ...init, headers }, access);
-    if (!response.ok) throw await httpError(response, id, hubUrl, token !== undefined);
+    if (!response.ok && !answers.includes(response.status))
+      throw await httpError(response, id, hubUrl, token !== undefined);
     return response;
   };
 }
 
 /** `hubFetch` for small answers: read whole, so that one that stalls half-way fails as others do. */
-export function hubApiFetch(id: string, access: HubAccess): typeof fetch {
-  const get = hubFetch(id, access);
+export function hubApiFetch(id: string, access: HubAccess, answers: readonly number[] = []): typeof fetch {
+  const get = hubFetch(id, access, answers);
   return async (input, init) => {
     const response = await get(input, init);
     const chunks: Uint8Array[] = [];

@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { NetworkError, UnsupportedError } from "../errors.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts, readAdapterConfig } from "./adapter-folder.ts";
 import { exists } from "./download.ts";
 import { hubUrlOf } from "./hub-http.ts";
 import {
@@ -12,6 +13,7 @@ import {
   openRemote,
   type RemoteSnapshot,
 } from "./hub-repo.ts";
+import { isMlxConfig, MLX_WEIGHTS } from "./mlx-adapter.ts";
 
 /** A model on the Hub as the user writes it: `org/name`, `org/name@revision`, `org/name/file.gguf[@revision]`. */
 export interface HubId {
@@ -66,20 +68,37 @@ export async function fetchModel(id: HubId, options: HubOptions = {}): Promise<s
   return id.file === null ? remote.folder : join(remote.folder, id.file);
 }
 
-/** Folder of a PEFT adapter, fetched from the Hub where the cache lacks it. @throws as `fetchModel`. */
+/** Folder of an adapter (PEFT's, mlx-lm's or ours) or the named .gguf file, fetched from the Hub where the cache lacks it.
+ *  @throws as `fetchModel`; NotFoundError saying which file the repository lacks */
 export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise<string> {
+  if (id.file !== null) return fetchModel(id, options);
   const repo = repoOf(id, options);
   const cached = await cachedSnapshot(repo, options);
-  const present = cached === null ? [] : await Promise.all(ADAPTER_FILES.map((f) => exists(join(cached, f))));
-  if (cached !== null && present.every(Boolean)) return cached;
-  if (isOffline(options)) throw offlineError(repo, ADAPTER_FILES.join(", "), options);
+  const missing = cached === null ? [ADAPTER_CONFIG, ADAPTER_WEIGHTS] : await missingOfAdapter(cached);
+  if (cached !== null && missing.length === 0) return cached;
+  if (isOffline(options)) throw offlineError(repo, missing.join(", "), options);
   const remote = await openRemote(repo, options);
-  await remote.fetch(ADAPTER_FILES);
+  await remote.fetch([ADAPTER_CONFIG]);
+  await remote.fetch(await filesOfAdapter(remote.folder));
   await remote.finish();
   return remote.folder;
 }
 
-const ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"];
+/** Files that the configuration of an adapter's folder calls for: its weights, or the files of a combination's parts. */
+async function filesOfAdapter(folder: string): Promise<string[]> {
+  const config = await readAdapterConfig(folder);
+  const parts = combinationParts(config, folder);
+  if (parts !== null) return parts.flatMap((p) => [`${p}/${ADAPTER_CONFIG}`, `${p}/${ADAPTER_WEIGHTS}`]);
+  return [isMlxConfig(config) ? MLX_WEIGHTS : ADAPTER_WEIGHTS];
+}
+
+/** What a snapshot lacks of a whole adapter. */
+async function missingOfAdapter(folder: string): Promise<string[]> {
+  if (!(await exists(join(folder, ADAPTER_CONFIG)))) return [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+  const needed = await filesOfAdapter(folder);
+  const present = await Promise.all(needed.map((name) => exists(join(folder, name))));
+  return needed.filter((_, i) => !present[i]);
+}
 
 async function wanted(id: HubId, repo: HubRepo, options: HubOptions): Promise<string> {
   if (id.file !== null) return id.file;

@@ -16,6 +16,8 @@ export interface KnownModel {
   readonly alias: string;
   readonly description: string;
   readonly hubId: string;
+  /** As the Hub names it. */
+  readonly licence: string;
   /** Where else the model ships, for when the Hub cannot be reached. */
   readonly packaged: PackagedFile | null;
 }
@@ -35,6 +37,7 @@ export const KNOWN_MODELS: readonly KnownModel[] = [
     alias: "smollm2-135m",
     description: "SmolLM2-135M-Instruct, Apache-2.0",
     hubId: "HuggingFaceTB/SmolLM2-135M-Instruct",
+    licence: "apache-2.0",
     packaged: smollm2Package,
   },
 ];

@@ -57,20 +57,33 @@ const UNSUPPORTED: readonly (readonly [RegExp, string])[] = [
 /** Embeddings that PEFT saves whole when their size was changed, without being asked. */
 const EMBEDDINGS = /(^|\.)(embed_tokens|lm_head|wte)$/;
 
-/** Finds each key's module and meaning.
- *  @throws InputError listing every key without one; UnsupportedError. */
-export function placeTensors(where: string, keys: readonly string[], config: LoraConfig): PlacedTensor[] {
+/** Each key's module and meaning, and the keys that have none. */
+export interface Placement {
+  readonly placed: readonly PlacedTensor[];
+  readonly problems: readonly Problem[];
+}
+
+/** Finds each key's module and meaning. @throws UnsupportedError for tensors of variants that are not implemented */
+export function placementOf(where: string, keys: readonly string[], config: LoraConfig): Placement {
   const variants = UNSUPPORTED.filter(([pattern]) => keys.some((key) => pattern.test(key)));
   if (variants.length > 0)
     throw new UnsupportedError(`${where}: not supported yet: ${variants.map(([, name]) => name).join(", ")}`);
-  const placed = keys.map((key) => ({ key, place: placeOf(key, config) }));
-  const unmatched = placed.filter(({ place }) => place === null).map(({ key }) => key);
-  if (unmatched.length > 0)
-    throw new InputError(
-      `${where}: tensors that belong to nothing in the adapter configuration`,
-      unmatched.map((key) => ({ where: key, message: keyProblem(key) })),
-    );
-  return placed.map(({ place }) => place as PlacedTensor);
+  const places = keys.map((key) => ({ key, place: placeOf(key, config) }));
+  return {
+    placed: places.flatMap(({ place }) => place ?? []),
+    problems: places.flatMap(({ key, place }) => (place ? [] : [{ where: key, message: keyProblem(key) }])),
+  };
+}
+
+/** The same where every key must have a meaning. @throws InputError listing every key without one; UnsupportedError. */
+export function placeTensors(
+  where: string,
+  keys: readonly string[],
+  config: LoraConfig,
+): readonly PlacedTensor[] {
+  const { placed, problems } = placementOf(where, keys, config);
+  if (problems.length === 0) return placed;
+  throw new InputError(`${where}: tensors that belong to nothing in the adapter configuration`, problems);
 }
 
 function keyProblem(key: string): string {
@@ -115,13 +128,9 @@ export function isAdapted(slots: ModuleTensors): boolean {
   return slots.loraA !== undefined || slots.loraEmbeddingA !== undefined;
 }
 
-/** @throws InputError with every tensor that does not fit: a factor without the other, ranks that differ from the
- *  configuration's, shapes, NaN or infinity; and if no module is adapted or saved. */
-export function checkTensors(
-  where: string,
-  tensors: ReadonlyMap<string, ModuleTensors>,
-  config: LoraConfig,
-): void {
+/** Every tensor that does not fit: a factor without the other, ranks that differ from the configuration's, shapes, NaN or
+ *  infinity; and if no module is adapted or saved. */
+export function tensorProblems(tensors: ReadonlyMap<string, ModuleTensors>, config: LoraConfig): Problem[] {
   const problems = [...tensors].flatMap(([module, slots]) => [
     ...pairProblems(module, slots.loraA, slots.loraB, "lora_A", "lora_B", config),
     ...pairProblems(
@@ -137,6 +146,16 @@ export function checkTensors(
   ]);
   if (![...tensors.values()].some((slots) => isAdapted(slots) || slots.savedWeight !== undefined))
     problems.push({ where: "tensors", message: "no module has LoRA factors" });
+  return problems;
+}
+
+/** @throws InputError with every tensor that does not fit (`tensorProblems`). */
+export function checkTensors(
+  where: string,
+  tensors: ReadonlyMap<string, ModuleTensors>,
+  config: LoraConfig,
+): void {
+  const problems = tensorProblems(tensors, config);
   if (problems.length > 0) throw new InputError(`${where}: the tensors do not fit the adapter`, problems);
 }
 

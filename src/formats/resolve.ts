@@ -42,13 +42,32 @@ export function publicModelName(name: string): string {
   return knownModel(name)?.hubId ?? name;
 }
 
-/** Folder of a PEFT adapter: a local path, the run folder that holds it as `adapter/`, or a Hub id from the cache or the
- *  Hub. @throws as `resolveModel`. */
-export async function resolveAdapter(name: string, options: ResolveOptions = {}): Promise<string> {
-  const path = localPath(name);
+/** Hub id of a model that the Hub knows by that name; null for paths. */
+export async function hubModelId(name: string): Promise<string | null> {
+  const known = knownModel(name);
+  if (known !== undefined) return known.hubId;
+  if (isPathLike(name) || (await exists(localPath(name)))) return null;
+  const id = parseHubId(name);
+  return id === null || id.file !== null ? null : id.name;
+}
+
+/** Licence of a model, where it is known. */
+export function licenceOf(name: string): string | null {
+  return knownModel(name)?.licence ?? null;
+}
+
+/** A run folder's adapter; any other path as it is. */
+export async function adapterInRun(path: string): Promise<string> {
   const inside = join(path, "adapter");
   const isRun = !(await exists(join(path, ADAPTER_CONFIG))) && (await exists(join(inside, ADAPTER_CONFIG)));
-  if (name !== "" && (await exists(path))) return isRun ? inside : path;
+  return isRun ? inside : path;
+}
+
+/** Folder of an adapter, or its .gguf file: a local path, the run folder that holds it as `adapter/`, or a Hub id from the
+ *  cache or the Hub. @throws as `resolveModel`. */
+export async function resolveAdapter(name: string, options: ResolveOptions = {}): Promise<string> {
+  const path = localPath(name);
+  if (name !== "" && (await exists(path))) return adapterInRun(path);
   const id = isPathLike(name) ? null : parseHubId(name);
   if (id === null) throw new NotFoundError(`adapter "${name}": no such folder, and not a Hub id (org/name)`);
   return fetchAdapter(id, withHubCache(options));

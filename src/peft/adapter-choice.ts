@@ -25,7 +25,7 @@ export interface ChosenAdapters {
 }
 
 /** Paths by name. @throws InputError if two have one name */
-function pathsOf({ adapter, adapters = {} }: AdapterChoice): ReadonlyMap<string, string> {
+export function pathsOf({ adapter, adapters = {} }: AdapterChoice): ReadonlyMap<string, string> {
   const named = Object.entries(adapters);
   if (adapter !== undefined && DEFAULT_ADAPTER in adapters)
     throw new InputError("the adapters cannot be loaded", [

@@ -1,9 +1,11 @@
 import { join } from "node:path";
-import { FormatError, InputError, type Problem } from "../errors.ts";
+import { InputError, type Problem } from "../errors.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
   adapterFolderBytes,
+  COMBINATION,
+  combinationParts,
   readAdapterConfig,
   readAdapterWeights,
   writeAdapterFolder,
@@ -18,9 +20,6 @@ import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
 import type { ModelShape } from "./model-shape.ts";
 import { flatten, parameterCount, unflatten } from "./parameters.ts";
-
-/** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
-const COMBINATION = "lowrank_methods";
 
 /** An adapter on disk, fitted to a base model. */
 export interface OpenedAdapter {
@@ -167,15 +166,7 @@ async function reading<T>(read: () => Promise<T>, known: readonly Problem[], pat
 }
 
 function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {
-  const parts = config[COMBINATION];
-  if (parts === undefined) return [path];
-  if (
-    Array.isArray(parts) &&
-    parts.length > 0 &&
-    parts.every((p) => typeof p === "string" && /^[\w-]+$/.test(p))
-  )
-    return parts.map((p: string) => join(path, p));
-  throw new FormatError(join(path, ADAPTER_CONFIG), `${COMBINATION}: expected a list of method names`);
+  return combinationParts(config, path)?.map((part) => join(path, part)) ?? [path];
 }
 
 interface Part {

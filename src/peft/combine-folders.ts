@@ -1,8 +1,10 @@
 import { InputError } from "../errors.ts";
 import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
+import { cardTable } from "../formats/model-card.ts";
 import { type AdapterContent, adapterOfFiles, readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
 import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
 import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
+import { shownName, writeAdapterCard } from "./adapter-card.ts";
 import { type CombineOptions, combineAdapters } from "./combine.ts";
 
 /** How to find the adapters, and the base that they are for. */
@@ -37,9 +39,19 @@ export async function combineFolders(
   );
   if (access.model === undefined) checkBases(parts);
   const combined = combineAdapters(parts, options);
-  const baseModel = access.model === undefined ? {} : { baseModel: publicModelName(access.model) };
-  await writeAdapter(output, { ...combined, config: { ...combined.config, ...baseModel } });
-  return { rank: combined.config.rank, modules: combined.tensors.size };
+  const { rank } = combined.config;
+  const baseModel = access.model === undefined ? combined.config.baseModel : publicModelName(access.model);
+  await writeAdapter(output, { ...combined, config: { ...combined.config, baseModel } });
+  const names = await Promise.all(parts.map((p) => shownName(p.name)));
+  await writeAdapterCard(output, {
+    title: names.join(" + "),
+    summary: `LoRA of rank ${rank}, combined by lowrank (${options.kind}).`,
+    baseModel,
+    methods: ["lora"],
+    library: "peft",
+    sections: [`## Parts\n\n${cardTable(parts.map((p, i) => [names[i] as string, String(p.weight)]))}`],
+  });
+  return { rank, modules: combined.tensors.size };
 }
 
 /** An adapter in any format, as PEFT would have written it. */

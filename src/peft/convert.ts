@@ -11,6 +11,7 @@ import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import { shownName, writeAdapterCard } from "./adapter-card.ts";
 import { isPlainLora, type Lora } from "./lora.ts";
 import type { Method } from "./method.ts";
 import type { ModelShape } from "./model-shape.ts";
@@ -41,6 +42,8 @@ export interface ConvertResult {
 }
 
 interface Target {
+  /** Program whose format it is, for the folder's card; null: a file has none. */
+  readonly library: "peft" | "mlx" | null;
   readonly check: (output: string) => Promise<void>;
   readonly write: (output: string, lora: Lora, opened: OpenedAdapter, to: WriteContext) => Promise<void>;
 }
@@ -53,15 +56,18 @@ interface WriteContext {
 /** One line per format. */
 const TARGETS: Readonly<Record<AdapterFormat, Target>> = {
   peft: {
+    library: "peft",
     check: requireFreeFolder,
     write: (output, lora, { theta }, { baseModel }) => writeMethods(output, [lora], theta, baseModel),
   },
   mlx: {
+    library: "mlx",
     check: requireFreeFolder,
     write: (output, lora, { theta }, { shape, baseModel }) =>
       writeMlxAdapter(output, factorsOf(lora, theta, "mlx-lm"), shape.config, baseModel),
   },
   gguf: {
+    library: null,
     check: requireNewGguf,
     write: (output, lora, { theta }, { shape, baseModel }) =>
       writeGgufAdapter(output, factorsOf(lora, theta, "llama.cpp"), shape.config, baseModel),
@@ -142,11 +148,15 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
   const shape = await shapeOf(model, options);
   const opened = await openAdapter(options.adapter, shape, options);
   const lora = loraOf(opened.methods);
-  await target.write(output, lora, opened, { shape, baseModel: publicModelName(model) });
-  return {
-    output: options.output,
-    modules: lora.plan.modules.length,
-    rank: Math.max(0, ...lora.plan.modules.map((m) => m.rank)),
-    warnings: opened.warnings,
-  };
+  const baseModel = publicModelName(model);
+  await target.write(output, lora, opened, { shape, baseModel });
+  const modules = lora.plan.modules.length;
+  const rank = Math.max(0, ...lora.plan.modules.map((m) => m.rank));
+  if (target.library !== null) {
+    const name = await shownName(options.adapter);
+    const summary = `LoRA of ${modules} modules, rank ${rank}, converted from ${name} by lowrank.`;
+    const { library } = target;
+    await writeAdapterCard(output, { title: name, summary, baseModel, methods: ["lora"], library });
+  }
+  return { output: options.output, modules, rank, warnings: opened.warnings };
 }

@@ -1,7 +1,13 @@
 import { InputError, type Problem } from "../errors.ts";
 import { hfModuleName, isTransposed } from "../formats/names.ts";
 import { type LoraConfig, peftConfigText } from "../formats/peft-config.ts";
-import { checkTensors, type ModuleTensors, placeTensors, tensorKeys } from "../formats/peft-keys.ts";
+import {
+  checkTensors,
+  type ModuleTensors,
+  placementOf,
+  tensorKeys,
+  tensorProblems,
+} from "../formats/peft-keys.ts";
 import { savedConfig } from "../formats/peft-save.ts";
 import { transposed } from "../formats/transpose.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
@@ -75,35 +81,50 @@ export function loraFiles(
   };
 }
 
+/** Every tensor in its place. @throws InputError listing every key without a meaning and every tensor that is missing, in
+ *  excess, or does not fit adapter or model */
 function readValues(
   config: LoraConfig,
   places: readonly Place[],
   tensors: ReadonlyMap<string, FloatTensor>,
   where: string,
 ): Map<string, FloatTensor> {
+  const { placed, problems: unplaced } = placementOf(where, [...tensors.keys()], config);
   const modules = new Map<string, ModuleTensors>();
-  for (const { module, slot, key } of placeTensors(where, [...tensors.keys()], config))
+  for (const { module, slot, key } of placed)
     modules.set(module, { ...modules.get(module), [slot]: tensors.get(key) as FloatTensor });
-  checkTensors(where, modules, config);
+  const misfits = tensorProblems(modules, config);
+  const isKnown = (module: string): boolean =>
+    misfits.some((p) => p.where === module || p.where.startsWith(`${module}.`));
+  const { values, problems } = fitted(places, modules, isKnown);
+  const all = [...unplaced, ...misfits, ...problems];
+  if (all.length > 0) throw new InputError(`${where}: the adapter does not fit the model`, all);
+  return values;
+}
+
+/** The values of the places, and what does not fit there; `isKnown`: modules of which something worse is said already. */
+function fitted(
+  places: readonly Place[],
+  modules: ReadonlyMap<string, ModuleTensors>,
+  isKnown: (module: string) => boolean,
+): { readonly values: Map<string, FloatTensor>; readonly problems: Problem[] } {
   const values = new Map<string, FloatTensor>();
   const problems: Problem[] = [];
+  const problem = (module: string, slot: string, message: string): void => {
+    if (!isKnown(module)) problems.push({ where: `${module} (${slot})`, message });
+  };
   const wanted = new Set(places.map((p) => `${p.module} ${p.slot}`));
   for (const { trainable, module, slot, isTurned } of places) {
     const stored = modules.get(module)?.[slot];
     const tensor = stored && isTurned ? transposed(stored) : stored;
-    const name = `${module} (${slot})`;
-    if (!tensor) problems.push({ where: name, message: "is not in the adapter" });
+    if (!tensor) problem(module, slot, "is not in the adapter");
     else if (`${tensor.shape}` === `${trainable.shape}`) values.set(trainable.name, tensor);
-    else {
-      const message = `expected shape [${trainable.shape}] for this model, got [${tensor.shape}]`;
-      problems.push({ where: name, message });
-    }
+    else problem(module, slot, `expected shape [${trainable.shape}] for this model, got [${tensor.shape}]`);
   }
   // PEFT saves a copy of the base's weight under an adapted embedding or head.
   for (const [module, slots] of modules)
     for (const slot of Object.keys(slots))
       if (slot !== "baseWeight" && !wanted.has(`${module} ${slot}`))
-        problems.push({ where: `${module} (${slot})`, message: "has no place in this model" });
-  if (problems.length > 0) throw new InputError(`${where}: the adapter does not fit the model`, problems);
-  return values;
+        problem(module, slot, "has no place in this model");
+  return { values, problems };
 }

@@ -13,7 +13,8 @@ import { familyOf } from "../models/families.ts";
 import { moduleWeights, type WeightSpec } from "../models/family.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { createComposer } from "./active.ts";
-import { type AdapterChoice, openChosen } from "./adapter-choice.ts";
+import { type MergedCard, writeMergedCard } from "./adapter-card.ts";
+import { type AdapterChoice, openChosen, pathsOf } from "./adapter-choice.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { type Unmerged, verifyMerged } from "./merge-verify.ts";
 
@@ -41,6 +42,8 @@ const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
 interface FormatFacts {
   readonly check: (output: string) => Promise<void>;
   readonly write: (output: string, source: ModelSource, facts: DTypeFacts, how: WriteHow) => Promise<void>;
+  /** Writes the card, where the format has a place for one. */
+  readonly describe: (output: string, card: MergedCard) => Promise<void>;
 }
 
 type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal">;
@@ -50,10 +53,12 @@ const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
     check: requireFreeFolder,
     write: (output, source, { safetensors }, how) =>
       writeModelFolder(output, source, { ...how, dtype: safetensors as FloatDType }),
+    describe: writeMergedCard,
   },
   gguf: {
     check: requireNewGguf,
     write: (output, source, { gguf }, how) => writeModelGguf(output, source, { ...how, type: gguf }),
+    describe: async () => {},
   },
 };
 
@@ -114,6 +119,7 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   await format.check(output);
   const base = await openBase(options.model, options);
   const { opened, factors } = await openChosen(options, base, options);
+  const paths = pathsOf(options);
   const adapter = createComposer(base).compose(opened, factors);
   if (adapter === null) throw new UnsupportedError("there is no adapter to merge");
   const runtime = openRuntime();
@@ -122,6 +128,13 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
     await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
     const original = { base, adapter, merged, runtime };
     const maxLogitDifference = await checkWritten(original, output, facts, options);
+    await format.describe(output, {
+      model: options.model,
+      adapters: [...factors.keys()].map((name) => paths.get(name) as string),
+      methods: adapter.methods.map((m) => m.name),
+      changedWeights: merged.paths.length,
+      dtype: options.dtype ?? "float32",
+    });
     const warnings = [...opened.values()].flatMap((a) => a.warnings);
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {

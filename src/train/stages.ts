@@ -1,5 +1,6 @@
 import { storing } from "../formats/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { writeRunCard } from "./card.ts";
 import { checkpointPath } from "./checkpoint.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, StoppedEvent, TrainEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
@@ -128,7 +129,13 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   await exportAdapter(run, kept.theta, adapterPath);
   const { step, elapsedMs, lossBefore } = run.progression;
   const bestStep = kept.warning === null ? run.progression.bestStep : null;
-  const { folder, config } = run;
+  const { folder, config, plan } = run;
+  await writeRunCard(adapterPath, {
+    config,
+    plan,
+    planned,
+    outcome: { steps: step, bestStep, lossBefore, lossAfter },
+  });
   const measured = await measuredResources(adapterPath, checkpointPath(folder, run.savedStep));
   const outcome = { steps: step, elapsedMs, adapterPath, bestStep, lossBefore, lossAfter, measured };
   const reportPath = await storing(folder, () => writeReport(folder, { config, plan: planned, outcome }));

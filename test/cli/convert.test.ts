@@ -40,7 +40,9 @@ test("an adapter to GGUF, used and merged from there, and back to PEFT", async (
   expect(merged.stdout).toMatch(/^merged 14 weights; the model is in m\.gguf\n/);
   const back = await run("convert", "--adapter", "a.gguf", "--model", MODEL, "--to", "peft", "--output", "p");
   expect(back.exitCode).toBe(0);
-  expect(await readdir(join(folder, "p"))).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+  expect(await readdir(join(folder, "p"))).toEqual([
+    ...["README.md", "adapter_config.json", "adapter_model.safetensors"],
+  ]);
   const shown = await run("inspect", "a.gguf");
   expect(shown.stdout).toContain("GGUF adapter, version 3");
 });

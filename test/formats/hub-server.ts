@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { type FakeCommit, receive } from "./hub-uploads.ts";
 
 /** A file of a fake repository; `lfs` files are announced with their sha256. */
 export interface FakeFile {
@@ -8,7 +9,7 @@ export interface FakeFile {
   readonly lfs?: boolean;
 }
 
-/** The Hub's few routes that fetching uses, on the loopback. Faults are set by the tests. */
+/** The Hub's few routes that fetching and uploading use, on the loopback. Faults are set by the tests. */
 export interface FakeHub {
   readonly url: string;
   /** "model:org/name" or "dataset:org/name" → path → file. */
@@ -28,8 +29,16 @@ export interface FakeHub {
   silent: boolean;
   /** Begin answers of the API, and never end them. */
   stall: boolean;
-  /** Token that is needed. */
+  /** Token that is needed; writing always needs it. */
   token: string | null;
+  /** What was written. */
+  readonly commits: FakeCommit[];
+  /** "org/name" → as asked for when it was made. */
+  readonly visibility: Map<string, string>;
+  /** "org/name@branch" of branches that were made. */
+  readonly branches: Set<string>;
+  /** Paths of writing requests that are answered with 500. */
+  failOn: RegExp | null;
   close(): Promise<void>;
 }
 
@@ -59,6 +68,9 @@ export async function startHub(): Promise<FakeHub> {
     repos: new Map(),
     downloads: [],
     requests: [],
+    commits: [],
+    visibility: new Map(),
+    branches: new Set(),
     ...{
       breakAfter: null,
       ignoreRanges: false,
@@ -67,6 +79,7 @@ export async function startHub(): Promise<FakeHub> {
       silent: false,
       stall: false,
       token: null,
+      failOn: null,
     },
     close: () => {
       server.closeAllConnections();
@@ -87,6 +100,10 @@ function serve(hub: FakeHub, request: IncomingMessage, response: ServerResponse)
   const url = new URL(request.url ?? "/", hub.url);
   hub.requests.push(url.pathname);
   if (hub.silent) return;
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    void receive(hub, request, response);
+    return;
+  }
   if (hub.stall) {
     response.writeHead(200, { "content-type": "application/json" }).write("{");
     return;

@@ -285,6 +285,43 @@ describe("fetchModel", () => {
     expect(await fetchAdapter(id, { ...adapter, offline: true })).toBe(folder);
   });
 
+  it("fetches adapters of mlx-lm, combinations and .gguf files", async () => {
+    const mlx = {
+      "adapter_config.json": text('{"lora_parameters": {"scale": 2}}'),
+      "adapters.safetensors": weights,
+    };
+    hub.repos.set("model:org/tiny", { ...mlx, "0000100_adapters.safetensors": weights });
+    const folder = await fetchAdapter(id, options);
+    expect((await readdir(folder)).sort()).toEqual(Object.keys(mlx).sort());
+    expect(await fetchAdapter(id, { ...options, offline: true })).toBe(folder);
+
+    const part = { "lora/adapter_config.json": text("{}"), "lora/adapter_model.safetensors": weights };
+    const whole = { "adapter_config.json": text('{"lowrank_methods": ["lora"]}'), ...part };
+    hub.repos.set("model:org/both", { ...whole, "other/adapter_config.json": text("{}") });
+    const both: HubId = { ...id, name: "org/both" };
+    const combination = await fetchAdapter(both, options);
+    expect((await readdir(combination, { recursive: true })).sort()).toEqual(
+      [...Object.keys(whole), "lora"].sort(),
+    );
+    await rm(join(combination, "lora/adapter_model.safetensors"));
+    const error = await failure(fetchAdapter(both, { ...options, offline: true }));
+    expect(error.message).toContain("would fetch lora/adapter_model.safetensors from");
+
+    hub.repos.set("model:org/files", { "a/x.gguf": text("GGUF") });
+    const file: HubId = { name: "org/files", revision: null, file: "a/x.gguf" };
+    expect(await readFile(await fetchAdapter(file, options), "utf8")).toBe("GGUF");
+  });
+
+  it("says what a repository that is no adapter lacks", async () => {
+    expect((await failure(fetchAdapter(id, options))).message).toBe(
+      "org/tiny has no file adapter_config.json",
+    );
+    hub.repos.set("model:org/tiny", { "adapter_config.json": text("{}") });
+    expect((await failure(fetchAdapter(id, options))).message).toBe(
+      "org/tiny has no file adapter_model.safetensors",
+    );
+  });
+
   it("is offline by HF_HUB_OFFLINE", async () => {
     vi.stubEnv("HF_HUB_OFFLINE", "1");
     const error = await failure(fetchModel(id, { hubUrl: hub.url, hubCacheDir: cache }));

@@ -17,6 +17,7 @@ const { values: options } = parseArgs({
     model: { type: "string", default: "smollm2-135m" },
     adapter: { type: "string" },
     tokens: { type: "string", default: "24" },
+    threads: { type: "string", default: "2" },
     types: { type: "string", default: "F32,F16,Q8_0,Q4_0" },
     variants: { type: "string", default: "base,lora,merged,dequantized" },
   },
@@ -53,7 +54,7 @@ async function theirs({ llama }, modelPath, lora, prompts, endIds) {
   const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
   const context = await model.createContext({
     contextSize: 512,
-    threads: 2,
+    threads: Number(options.threads),
     flashAttention: false,
     experimentalKvCacheKeyType: "F32", // half precision, the default, alone would change close choices
     experimentalKvCacheValueType: "F32",
@@ -192,11 +193,13 @@ async function checkAll(peer, folder, rows) {
       if (!QUANTIZED.includes(type) && variants.has(name)) {
         const what = name === "lora" ? `base ${type} + LoRA` : `base ${type}`;
         await checkFile(peer, folder, rows, what, { file: base, mustAgree: true, ...part });
+        await save(peer, rows, changed);
       }
     await rm(base, { force: true });
-    if (variants.has("merged")) await checkMerged(peer, folder, rows, type, adapted, variants);
+    if (!variants.has("merged")) continue;
+    await checkMerged(peer, folder, rows, type, adapted, variants);
+    await save(peer, rows, changed);
   }
-  return changed;
 }
 
 function report({ machine, rows, changed }) {
@@ -233,20 +236,36 @@ with the same quantized weights written as F32 the two agree.
 `;
 }
 
-const all = (text) => text.split("/")[0] === text.split("/")[1];
-const folder = await mkdtemp(join(tmpdir(), "lowrank-interop-"));
-const peer = await openPeer(options.peer);
-const rows = [];
-try {
-  const changed = await checkAll(peer, folder, rows);
+const RESULTS = fileURLToPath(new URL("../../bench/results/interchange-llama-cpp", import.meta.url));
+
+/** Writes the table after every row; rows of an earlier run with as many tokens stay, where this one has none of the name. */
+async function save(peer, rows, changed) {
   const own = JSON.parse(
     await readFile(join(options.peer, "node_modules/node-llama-cpp/package.json"), "utf8"),
   );
   const others = { "node-llama-cpp": own.version, "llama.cpp": peer.llama.llamaCppRelease.release };
   const machine = await describeMachine(null, others);
-  const results = fileURLToPath(new URL("../../bench/results/interchange-llama-cpp", import.meta.url));
-  await writeFile(`${results}.json`, `${JSON.stringify({ machine, changed, rows }, null, 2)}\n`);
-  await writeFile(`${results}.md`, report({ machine, rows, changed }));
+  const before = JSON.parse(await readFile(`${RESULTS}.json`, "utf8").catch(() => "{}"));
+  const kept =
+    before.tokens === TOKENS ? before.rows.filter((row) => !rows.some((r) => r.what === row.what)) : [];
+  const order = (row) =>
+    ["base F32", "base F16", "merged F32", "merged F16", "merged Q8_0", "merged Q4_0"].findIndex((start) =>
+      row.what.startsWith(start),
+    );
+  const table = [...kept, ...rows].sort((a, b) => order(a) - order(b));
+  await writeFile(
+    `${RESULTS}.json`,
+    `${JSON.stringify({ machine, tokens: TOKENS, changed, rows: table }, null, 2)}\n`,
+  );
+  await writeFile(`${RESULTS}.md`, report({ machine, rows: table, changed }));
+}
+
+const all = (text) => text.split("/")[0] === text.split("/")[1];
+const folder = await mkdtemp(join(tmpdir(), "lowrank-interop-"));
+const peer = await openPeer(options.peer);
+const rows = [];
+try {
+  await checkAll(peer, folder, rows);
   console.table(rows);
   for (const { what } of rows.filter((r) => r.mustAgree && !(all(r.answers) && all(r.prompts)))) {
     console.error(`${what}: the answers differ`);

@@ -1,0 +1,68 @@
+import { readdir, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { NotFoundError, UnsupportedError } from "../errors.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts, readAdapterConfig } from "./adapter-folder.ts";
+import { exists } from "./download.ts";
+import { MLX_WEIGHTS } from "./mlx-adapter.ts";
+import { adapterInRun } from "./resolve.ts";
+
+/** A file to publish. */
+export interface PublishedFile {
+  /** In the repository, with "/". */
+  readonly path: string;
+  /** On disk. */
+  readonly file: string;
+  readonly folder: string;
+  readonly sizeBytes: number;
+}
+
+/** What belongs to a model or an adapter; other files (logs, checkpoints, half-written ones) stay here. */
+const PUBLISHED =
+  /^(README\.md|LICEN[CS]E(\.\w+)?|NOTICE|.*\.(safetensors|gguf|jinja|model)|(adapter_config|config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|.*\.safetensors\.index)\.json|merges\.txt)$/;
+
+/** Files of an adapter folder (of a run folder its adapter; of a combination those of its parts too) or of a model folder.
+ *  @throws NotFoundError if there is no such folder; UnsupportedError if it is neither */
+export async function publishedFiles(path: string): Promise<PublishedFile[]> {
+  const given = resolve(path);
+  const isModel = await exists(join(given, "config.json"));
+  const folder = isModel ? given : await adapterInRun(given);
+  const info = await stat(folder).catch(() => null);
+  if (info === null) throw new NotFoundError(`${path}: no such folder`);
+  if (!info.isDirectory()) throw notOne(path, "is a file");
+  const parts = await requireAdapterOrModel(folder, path);
+  const lists = await Promise.all(["", ...parts].map((part) => filesIn(folder, part)));
+  return lists.flat();
+}
+
+async function filesIn(folder: string, part: string): Promise<PublishedFile[]> {
+  const inside = join(folder, part);
+  const names = (await readdir(inside)).filter((name) => PUBLISHED.test(name)).sort();
+  const found = await Promise.all(
+    names.map(async (name): Promise<PublishedFile[]> => {
+      const file = join(inside, name);
+      const info = await stat(file);
+      const path = part === "" ? name : `${part}/${name}`;
+      return info.isFile() ? [{ path, file, folder: dirname(file), sizeBytes: info.size }] : [];
+    }),
+  );
+  return found.flat();
+}
+
+function notOne(path: string, why: string): UnsupportedError {
+  return new UnsupportedError(`${path} ${why}, expected the folder of an adapter, a run or a model`);
+}
+
+/** Subfolders that belong to it. @throws UnsupportedError saying what is missing */
+async function requireAdapterOrModel(folder: string, path: string): Promise<string[]> {
+  const names = new Set(await readdir(folder));
+  if (names.has(ADAPTER_CONFIG)) {
+    const parts = combinationParts(await readAdapterConfig(folder), folder);
+    const hasWeights = names.has(ADAPTER_WEIGHTS) || names.has(MLX_WEIGHTS) || parts !== null;
+    if (!hasWeights) throw notOne(path, `has ${ADAPTER_CONFIG} and no weights (${ADAPTER_WEIGHTS})`);
+    for (const part of parts ?? []) await readAdapterConfig(join(folder, part));
+    return [...(parts ?? [])];
+  }
+  const isWhole = names.has("config.json") && [...names].some((name) => name.endsWith(".safetensors"));
+  if (!isWhole) throw notOne(path, `has neither ${ADAPTER_CONFIG} nor config.json with *.safetensors`);
+  return [];
+}

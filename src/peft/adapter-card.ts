@@ -1,0 +1,124 @@
+import { basename, dirname, resolve } from "node:path";
+import { type CardMetadata, writeCard } from "../formats/model-card.ts";
+import { hubModelId, licenceOf } from "../formats/resolve.ts";
+
+/** What a card says of an adapter. */
+export interface AdapterCard {
+  readonly title: string;
+  /** The first paragraph. */
+  readonly summary: string;
+  /** As the adapter's own files name it; null where they name none. */
+  readonly baseModel: string | null;
+  /** Names of its methods. */
+  readonly methods: readonly string[];
+  /** Program whose format its files have. */
+  readonly library: "peft" | "mlx" | "lowrank";
+  /** Hub ids of the training data. */
+  readonly datasets?: readonly string[];
+  /** Markdown between summary and use. */
+  readonly sections?: readonly string[];
+}
+
+const FOLDER = "path/to/this/folder";
+
+function fenced(language: string, lines: readonly string[]): string {
+  return [`\`\`\`${language}`, ...lines, "```"].join("\n");
+}
+
+/** How to use an adapter: by lowrank, and by the program whose format it has. */
+function usage(library: AdapterCard["library"], base: string): string {
+  const python = [
+    "from peft import AutoPeftModelForCausalLM",
+    "",
+    `model = AutoPeftModelForCausalLM.from_pretrained("${FOLDER}")`,
+  ];
+  const others: Readonly<Record<AdapterCard["library"], readonly string[]>> = {
+    peft: ["PEFT, in Python:", fenced("py", python)],
+    mlx: ["mlx-lm:", fenced("sh", [`mlx_lm.generate --model ${base} --adapter-path ${FOLDER} --prompt "…"`])],
+    lowrank: [],
+  };
+  const api = [
+    'import { loadModel } from "lowrank";',
+    "",
+    `const model = await loadModel({ model: "${base}", adapter: "${FOLDER}" });`,
+    'const { text } = await model.generateText({ prompt: "…" });',
+  ];
+  return [
+    "## Use",
+    "A folder or, once it is on the Hub, its id:",
+    fenced("sh", [`npx lowrank generate --adapter ${FOLDER} "…"`]),
+    fenced("ts", api),
+    ...others[library],
+  ].join("\n\n");
+}
+
+/** A name for readers: a Hub id as it is, of a path the last part alone (of a run's adapter the run). */
+export async function shownName(name: string): Promise<string> {
+  const path = resolve(name);
+  return (await hubModelId(name)) ?? basename(basename(path) === "adapter" ? dirname(path) : path);
+}
+
+/** The base's name for readers, a link where it is on the Hub. */
+function baseText(baseModel: string | null, hubId: string | null): string {
+  if (hubId !== null) return `[${hubId}](https://huggingface.co/${hubId})`;
+  return baseModel === null ? "a base model that it does not name" : basename(baseModel);
+}
+
+/** Writes the card of an adapter folder, for people and the Hub; one that someone else wrote stays.
+ *  @throws LowrankError ("storage") if the disk does not take it */
+export async function writeAdapterCard(folder: string, card: AdapterCard): Promise<void> {
+  const { baseModel, methods, library, datasets = [], sections = [] } = card;
+  const hubId = baseModel === null ? null : await hubModelId(baseModel);
+  const metadata: CardMetadata = {
+    baseModel: hubId,
+    baseModelRelation: "adapter",
+    datasets,
+    license: null, // the author's to choose
+    library,
+    tags: methods,
+  };
+  const base = hubId ?? (baseModel === null ? "BASE" : basename(baseModel));
+  const body = [
+    `# ${card.title}`,
+    `${card.summary} Base model: ${baseText(baseModel, hubId)}.`,
+    ...sections,
+    usage(library, base),
+  ];
+  await writeCard(folder, metadata, body.join("\n\n"));
+}
+
+/** What a card says of a merged model. */
+export interface MergedCard {
+  /** As the user named it. */
+  readonly model: string;
+  /** Where they are: folders, files or Hub ids. */
+  readonly adapters: readonly string[];
+  readonly methods: readonly string[];
+  readonly changedWeights: number;
+  readonly dtype: string;
+}
+
+/** Writes the card of a merged Hugging Face folder. @throws LowrankError ("storage") if the disk does not take it */
+export async function writeMergedCard(folder: string, card: MergedCard): Promise<void> {
+  const { model, adapters, methods, changedWeights, dtype } = card;
+  const names = await Promise.all(adapters.map(shownName));
+  const hubId = await hubModelId(model);
+  const metadata: CardMetadata = {
+    baseModel: hubId,
+    baseModelRelation: "finetune",
+    datasets: [],
+    license: licenceOf(model),
+    library: "transformers",
+    tags: methods,
+  };
+  const python = ["from transformers import pipeline", "", `pipeline("text-generation", "${FOLDER}")("…")`];
+  const body = [
+    `# ${await shownName(model)}, merged with ${names.join(" + ")}`,
+    `${baseText(model, hubId)} with an adapter (${methods.join(" + ")}) folded into ${changedWeights} of its weights by lowrank, ` +
+      `as ${dtype}: an ordinary model, which needs no adapter at run time.`,
+    "## Use",
+    fenced("sh", [`npx lowrank generate --model ${FOLDER} "…"`]),
+    fenced("py", python),
+  ];
+  await writeCard(folder, metadata, body.join("\n\n"));
+}
