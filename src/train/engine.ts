@@ -82,6 +82,8 @@ export interface EngineOptions {
   readonly seed: number;
   /** Updates of the whole run, for methods that follow a schedule. */
   readonly steps?: number;
+  /** Path prefix of a profile of the gradient graph, from its first run until `endProfile`; null for none. */
+  readonly profile?: string | null;
 }
 
 /** Runs updates and holds the state that they change. */
@@ -91,6 +93,8 @@ export interface TrainEngine {
   update(window: readonly PackedBatch[], step: number, learningRate: number): Promise<UpdateResult>;
   state(): Promise<TrainState>;
   setState(state: TrainState): Promise<void>;
+  /** Writes the profile and goes on without. */
+  endProfile(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -110,7 +114,9 @@ export async function createTrainEngine(
   options: EngineOptions,
   chunks: number,
 ): Promise<TrainEngine> {
-  const backward = await runtime.load(gradientGraph(model, options.labelSmoothing, chunks), { folder });
+  const profile = options.profile ? { profile: options.profile } : {};
+  const graph = gradientGraph(model, options.labelSmoothing, chunks);
+  const backward = await runtime.load(graph, { folder, ...profile });
   const update = await runtime.load(updateGraph(model, options));
   const size = parameterCount(trainablesOf(model.methods));
   const takes = (name: string): boolean => backward.graph.inputs.some((i) => i.name === name);
@@ -161,6 +167,7 @@ export async function createTrainEngine(
         v: floats(v, [size]),
         gradient: zeros(size),
       }),
+    endProfile: () => backward.endProfile(),
     close: async () => {
       await backward.close();
       await update.close();

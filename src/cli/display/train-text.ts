@@ -4,9 +4,11 @@ import type {
   PlanEvent,
   PreviewEvent,
   PreviewSpan,
+  ProfileEvent,
   Sample,
   StepEvent,
 } from "../../train/events.ts";
+import type { ProfileShare } from "../../train/profile.ts";
 import {
   formatBytes,
   formatCount,
@@ -51,6 +53,33 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
     rows.push(["Time", `about ${formatDuration(plan.estimatedSeconds * 1000)}`]);
   if (plan.runFolder !== "") rows.push(["Run folder", plan.runFolder]);
   return labelled(rows, columns);
+}
+
+/** Modules that a profile shows; the file has them all. */
+const SHOWN_MODULES = 12;
+
+/** Where the time of a training step went: by kind, operator, module and layer. */
+export function profileLines({ profile, path, chartPath }: ProfileEvent, style: Style): string[] {
+  const { passes, passMs, byKind, byOperator, byModule, byLayer } = profile;
+  const table = (heading: string, shares: readonly ProfileShare[]): string[] => [
+    "",
+    `${heading.padEnd(32)} ${["forward", "backward", "share", "nodes"].map((h) => h.padStart(9)).join(" ")}`,
+    ...shares.map(({ name, forwardMs, backwardMs, calls }) => {
+      const share = `${((100 * (forwardMs + backwardMs)) / passMs).toFixed(1)}%`;
+      const numbers = [forwardMs.toFixed(1), backwardMs.toFixed(1), share, calls.toFixed(0)];
+      return `${name.padEnd(32)} ${numbers.map((n) => n.padStart(9)).join(" ")}`;
+    }),
+  ];
+  return [
+    "",
+    `One forward and backward pass: ${passMs.toFixed(1)} ms, mean of ${passes}; in ms:`,
+    ...table("Kind of work", byKind),
+    ...table("Operator", byOperator),
+    ...table("Module, all layers", byModule.slice(0, SHOWN_MODULES)),
+    ...table("Layer", byLayer),
+    style.dim(`profile ${path}, chart ${chartPath}`),
+    "",
+  ];
 }
 
 /** The decoded examples: what the loss ignores is dim; without colours, what it counts stands in «…». */
