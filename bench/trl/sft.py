@@ -12,7 +12,7 @@ import time
 os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -32,6 +32,9 @@ def arguments():
     parser.add_argument("--in-order", action="store_true", help="training rows as they lie in the file")
     parser.add_argument("--no-evaluation", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--encoded", action="store_true", help="rows are {input_ids, completion_mask}, not text")
+    parser.add_argument("--start", help="adapter to start from")
     return parser.parse_args()
 
 
@@ -49,13 +52,30 @@ def conversations(path):
     )
 
 
+def rows_of(path, encoded):
+    if not encoded:
+        return conversations(path)
+    with open(path) as file:
+        return Dataset.from_list([json.loads(line) for line in file])
+
+
+def process_age():
+    """Seconds since this process was started."""
+    with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
+        started = int(stat.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return float(uptime.read().split()[0]) - started
+
+
 class Clock(TrainerCallback):
-    """Seconds of each step, from its first forward to the end of its update."""
+    """Seconds of each step, from its first forward to the end of its update, and of the process before the first."""
 
     def __init__(self):
         self.seconds = []
+        self.first_step = None
 
     def on_step_begin(self, *args, **kwargs):
+        if self.first_step is None and os.path.exists("/proc/self/stat"):
+            self.first_step = process_age()
         self.started = time.perf_counter()
 
     def on_step_end(self, *args, **kwargs):
@@ -65,7 +85,7 @@ class Clock(TrainerCallback):
 def create_trainer(options, clock):
     config = SFTConfig(
         output_dir=options.work,
-        per_device_train_batch_size=8,
+        per_device_train_batch_size=options.batch,
         per_device_eval_batch_size=8,
         num_train_epochs=1,
         max_steps=options.max_steps,
@@ -84,14 +104,17 @@ def create_trainer(options, clock):
         dataloader_pin_memory=False,
         train_sampling_strategy="sequential" if options.in_order else "random",
         seed=options.seed,
+        completion_only_loss=True if options.encoded else None,
     )
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    lora = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     return SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32),
+        model=PeftModel.from_pretrained(model, options.start, is_trainable=True) if options.start else model,
         args=config,
-        train_dataset=conversations(options.train),
-        eval_dataset=conversations(options.test),
+        train_dataset=rows_of(options.train, options.encoded),
+        eval_dataset=rows_of(options.test, options.encoded),
         processing_class=AutoTokenizer.from_pretrained(options.model),
-        peft_config=LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+        peft_config=None if options.start else lora,
         callbacks=[clock],
     )
 
@@ -128,6 +151,8 @@ def main():
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
         "stepSeconds": clock.seconds,
         "trainSeconds": seconds,
+        "firstStepSeconds": clock.first_step,
+        "threads": torch.get_num_threads(),
         "lossBefore": before,
         "lossAfter": after,
         "peakRssBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -8,6 +8,7 @@ import { batchOrder } from "../lib/lowrank.mjs";
 import { describeMachine, machineLine } from "../lib/machine.mjs";
 import { FILES } from "../lib/model.mjs";
 import { findPeers, run, withWorkFolder } from "../lib/peers.mjs";
+import { median } from "../lib/statistics.mjs";
 import { RESULTS, SETTINGS, SFT } from "./settings.mjs";
 
 const LOWRANK_RUN = fileURLToPath(new URL("./lowrank-run.mjs", import.meta.url));
@@ -72,11 +73,6 @@ async function measure(peers, work, rounds, steps) {
     runs.push(await timed("lowrank", seed, () => runLowrank(work, seed, steps)));
   }
   return runs;
-}
-
-function median(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
 }
 
 function summaryOf(runs) {

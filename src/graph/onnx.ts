@@ -93,17 +93,38 @@ function valueInfo(w: BinaryWriter, name: string, value: Value): void {
   );
 }
 
-/** `layers.0.attention.q|forward|v12`: what profiles know a node by. `parseNodeName` reads it back. */
-function nodeName(n: Node, output: string): string {
-  const { path, isBackward } = n.place;
-  return `${path}|${isBackward ? "backward" : "forward"}|${output}`;
+/** What a node's name tells. */
+export interface NodeNameParts extends Place {
+  /** It reads a frozen weight. */
+  readonly readsWeight: boolean;
 }
 
-/** The place that a node's name states, also inside the names that the runtime makes of it when it fuses nodes; null for the
- *  runtime's own nodes. */
-export function parseNodeName(name: string): Place | null {
-  const match = /([\w.]*)\|(forward|backward)\|/.exec(name);
-  return match ? { path: match[1] as string, isBackward: match[2] === "backward" } : null;
+/** A weight, or what is made of weights and constants alone (a weight that is stored in fewer bits). */
+function isFrozen(value: Value): boolean {
+  const { source, inputs } = resolve(value).node;
+  if (source) return source.kind === "weight";
+  const isKnown = (v: Value | null): boolean =>
+    v === null || v.node.source?.kind === "constant" || isFrozen(v);
+  return inputs.length > 0 && inputs.every(isKnown) && inputs.some((v) => v !== null && isFrozen(v));
+}
+
+/** `layers.0.attention.q|forward|weight|v12`: what profiles know a node by. `parseNodeName` reads it back. */
+function nodeName(n: Node, output: string): string {
+  const { path, isBackward } = n.place;
+  const frozen = n.inputs.some((v) => v !== null && isFrozen(v));
+  return `${path}|${isBackward ? "backward" : "forward"}|${frozen ? "weight|" : ""}${output}`;
+}
+
+/** What a node's name states, also inside the names that the runtime makes of it when it fuses nodes; null for the runtime's
+ *  own nodes. */
+export function parseNodeName(name: string): NodeNameParts | null {
+  const match = /([\w.]*)\|(forward|backward)\|(weight\|)?/.exec(name);
+  if (!match) return null;
+  return {
+    path: match[1] as string,
+    isBackward: match[2] === "backward",
+    readsWeight: match[3] !== undefined,
+  };
 }
 
 function node(w: BinaryWriter, n: Node, nameOf: (v: Value) => string): void {

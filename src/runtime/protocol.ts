@@ -35,6 +35,7 @@ export type Request =
     }
   | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
   | { readonly kind: "get"; readonly names: readonly string[] }
+  | { readonly kind: "endProfile"; readonly session: number }
   | { readonly kind: "unload"; readonly session: number };
 
 /** What the worker answers. */

@@ -21,7 +21,8 @@ export interface RuntimeOptions {
 export interface LoadOptions {
   /** Folder that external weights lie in; default: the system's temporary folder. */
   readonly folder?: string;
-  /** Prefix of a profile file written when the session closes. */
+  /** Path prefix of a profile file, written when the session closes or `endProfile` is called: `<prefix>_<time>.json`, in Chrome's
+   *  trace format, one event a line. */
   readonly profile?: string;
   /** Keep private copies of weights in the layout that products read fastest (default). Without: memory-mapped weights are
    *  shared and not copied. */
@@ -52,6 +53,8 @@ export interface Session {
   readonly graph: SerializedGraph;
   /** Runs the graph. Inputs not fed are taken from what was `put` or carried. @throws RuntimeError */
   run(feeds: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<Record<string, Tensor>>;
+  /** Ends a profile that `load` was asked for and writes its file; the session runs on without. */
+  endProfile(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -154,6 +157,9 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
         const { fetch = graph.outputs, carry = {}, carryIf = null, append = {}, inPlace = {} } = options;
         const { part = null } = options;
         return call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf, append, inPlace, part });
+      },
+      endProfile: async () => {
+        await call({ kind: "endProfile", session });
       },
       close: async () => {
         await call({ kind: "unload", session });

@@ -149,6 +149,9 @@ async function handle(request: Request): Promise<Record<string, Tensor>> {
           return t ? [[name, fromOrt(t)]] : [];
         }),
       );
+    case "endProfile":
+      sessions.get(request.session)?.endProfiling();
+      return {};
     case "unload": {
       const session = sessions.get(request.session);
       sessions.delete(request.session);

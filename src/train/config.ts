@@ -463,6 +463,12 @@ export const trainSettings = {
     mayChangeOnResume: true,
     knownAs: ["resumeFromCheckpoint"],
   }) as Setting<string | boolean>,
+  profile: setting(z.boolean(), false, {
+    group: RUN,
+    description:
+      "profile a few steps by operator and by layer (profile.json and profile.svg in the run folder)",
+    mayChangeOnResume: true,
+  }) as Setting<boolean>,
   dryRun: setting(z.boolean(), false, {
     group: RUN,
     description: "print the plan and stop",

@@ -84,6 +84,8 @@ export interface EngineOptions {
   readonly seed: number;
   /** Updates of the whole run, for methods that follow a schedule. */
   readonly steps?: number;
+  /** Path prefix of a profile of the gradient graph, from its first run until `endProfile`; null for none. */
+  readonly profile?: string | null;
 }
 
 /** Runs updates and holds the state that they change. */
@@ -95,6 +97,8 @@ export interface TrainEngine {
   theta(): Promise<Float32Array>;
   state(): Promise<TrainState>;
   setState(state: TrainState): Promise<void>;
+  /** Writes the profile and goes on without. */
+  endProfile(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -120,8 +124,9 @@ export async function createTrainEngine(
   chunks: number,
 ): Promise<TrainEngine> {
   const arena = keepsMemory(model);
+  const profile = options.profile ? { profile: options.profile } : {};
   const graph = gradientGraph(model, options.labelSmoothing, chunks);
-  const backward = await runtime.load(graph, { folder, arena });
+  const backward = await runtime.load(graph, { folder, arena, ...profile });
   const updater = await createUpdater(runtime, model, options);
   const size = parameterCount(trainablesOf(model.methods));
   const takes = (name: string): boolean => backward.graph.inputs.some((i) => i.name === name);
@@ -166,6 +171,7 @@ export async function createTrainEngine(
       for (const [name, data] of Object.entries(state)) await runtime.put({ [name]: floats(data, [size]) });
       await runtime.put({ gradient: zeros(size) });
     },
+    endProfile: () => backward.endProfile(),
     close: async () => {
       await backward.close();
       await updater.close();

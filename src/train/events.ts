@@ -1,3 +1,5 @@
+import type { StepProfile } from "./profile.ts";
+
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
  *  samples (before), then step with evaluation and checkpoint between, evaluation (after), samples (after), and
  *  either done or stopped. Warnings come at any time. Every number's name carries its unit. */
@@ -8,6 +10,7 @@ export type TrainEvent =
   | EvaluationEvent
   | StepEvent
   | CheckpointEvent
+  | ProfileEvent
   | SamplesEvent
   | WarningEvent
   | ResumedEvent
@@ -145,6 +148,16 @@ export interface CheckpointEvent {
   readonly path: string;
   /** It holds the best adapter by validation loss so far. */
   readonly isBest: boolean;
+}
+
+/** Where the time of some training steps went. */
+export interface ProfileEvent {
+  readonly type: "profile";
+  readonly profile: StepProfile;
+  /** profile.json: the same. */
+  readonly path: string;
+  /** profile.svg */
+  readonly chartPath: string;
 }
 
 /** A prompt, what the data says, and what the model says. */

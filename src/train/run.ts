@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
+import { storing } from "../formats/disk.ts";
 import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { trainablesOf } from "../peft/adapted-model.ts";
@@ -29,9 +30,17 @@ import {
   type TrainEngine,
   type TrainState,
 } from "./engine.ts";
-import type { CheckpointEvent, EvaluationEvent, SamplesEvent, StepEvent, WarningEvent } from "./events.ts";
+import type {
+  CheckpointEvent,
+  EvaluationEvent,
+  ProfileEvent,
+  SamplesEvent,
+  StepEvent,
+  WarningEvent,
+} from "./events.ts";
 import { identityOf, type RunIdentity } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
+import { type Profiling, startProfiling } from "./profiling.ts";
 import { answer, promptsOf } from "./samples.ts";
 import { stepsPerEpoch, windowReader } from "./windows.ts";
 
@@ -56,6 +65,8 @@ export interface Run {
   /** Step of the newest checkpoint; −1 for none. */
   savedStep: number;
   recentMs: number[];
+  /** null where none is wanted, or it is done. */
+  profiling: Profiling | null;
 }
 
 /** Loads the graphs and the state to start from: fresh parameters, or a checkpoint's. */
@@ -65,18 +76,20 @@ export async function startRun(
 ): Promise<Run> {
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
+  const profiling = config.profile ? startProfiling(parts.folder) : null;
   const engine = await createTrainEngine(
     runtime,
     plan.model,
     folder,
-    { ...config, steps: plan.steps },
+    { ...config, steps: plan.steps, profile: profiling?.prefix ?? null },
     chunkCount(plan.maxLabels),
   );
   await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows);
-  return { ...parts, engine, identity: identityOf(plan), windowAt, progression, savedStep, recentMs: [] };
+  const identity = identityOf(plan);
+  return { ...parts, engine, identity, windowAt, progression, savedStep, recentMs: [], profiling };
 }
 
 const START: Progression = {
@@ -167,6 +180,16 @@ export function resumeCommand(folder: string): string {
 
 function whatIsKept({ savedStep }: Run): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
+}
+
+/** Ends the profile once it has enough steps, or at the end of the run. */
+export async function settleProfile(run: Run, isEnd: boolean): Promise<ProfileEvent | null> {
+  const { profiling, folder } = run;
+  if (profiling === null) return null;
+  const isEnough = isEnd || profiling.noteStep(run.windowAt(run.progression.step).length);
+  if (!isEnough) return null;
+  run.profiling = null;
+  return storing(folder, () => profiling.finish(run.engine));
 }
 
 /** Checks that the first update with a learning rate changed the factors that start at zero.

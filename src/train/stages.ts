@@ -16,6 +16,7 @@ import {
   type Run,
   restoreBest,
   resumeCommand,
+  settleProfile,
   takeSamples,
   takeStep,
 } from "./run.ts";
@@ -42,6 +43,8 @@ export async function* wholeRun(run: Run, planned: PlanEvent): AsyncGenerator<Tr
   try {
     if (run.progression.step === 0) yield* before(run);
     yield* steps(run);
+    const profiled = await settleProfile(run, true);
+    if (profiled) yield profiled;
     yield* after(run, planned);
   } catch (error) {
     if (!isAbort(error, run.signal)) throw error;
@@ -84,6 +87,8 @@ async function* steps(run: Run): AsyncGenerator<TrainEvent> {
     }
     run.signal.throwIfAborted();
     yield await takeStep(run);
+    const profiled = await settleProfile(run, false);
+    if (profiled) yield profiled;
     const warning = run.progression.step === firstMoving ? await checkMovement(run) : null;
     if (warning) yield warning;
   }
@@ -145,6 +150,8 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
 }
 
 async function* interrupted(run: Run): AsyncGenerator<TrainEvent> {
+  const profiled = await settleProfile(run, true);
+  if (profiled) yield profiled;
   const { step } = run.progression;
   if (step > 0 && run.savedStep !== step) yield await checkpoint(run);
   yield interruptedEvent(step, run.folder);

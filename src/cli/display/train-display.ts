@@ -8,6 +8,7 @@ import {
   liveStepText,
   planLines,
   previewLines,
+  profileLines,
   sampleLines,
   stepLine,
   summaryLines,
@@ -65,6 +66,7 @@ function eventLines(output: Output): LinesOf {
       if (split !== "test") split = evaluation.split;
       return [evaluationLine(evaluation)];
     },
+    profile: (event) => profileLines(event, style),
     checkpoint: ({ path, isBest }) => [style.dim(`checkpoint ${path}${isBest ? " (best)" : ""}`)],
     samples: (event) => {
       if (event.when === "after") return sampleLines(before, event.samples, columns(), style);

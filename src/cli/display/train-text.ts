@@ -4,10 +4,12 @@ import type {
   PlanEvent,
   PreviewEvent,
   PreviewSpan,
+  ProfileEvent,
   ResourcePlan,
   Sample,
   StepEvent,
 } from "../../train/events.ts";
+import type { ProfileShare } from "../../train/profile.ts";
 import {
   formatBytes,
   formatCount,
@@ -67,6 +69,33 @@ function memoryText(plan: ResourcePlan): string {
 
 function filesText(plan: ResourcePlan): string {
   return `${formatBytes(plan.adapterBytes)} adapter, ${formatBytes(plan.checkpointBytes)} each checkpoint`;
+}
+
+/** Modules that a profile shows; the file has them all. */
+const SHOWN_MODULES = 12;
+
+/** Where the time of a training step went: by kind, operator, module and layer. */
+export function profileLines({ profile, path, chartPath }: ProfileEvent, style: Style): string[] {
+  const { passes, passMs, byKind, byOperator, byModule, byLayer } = profile;
+  const table = (heading: string, shares: readonly ProfileShare[]): string[] => [
+    "",
+    `${heading.padEnd(32)} ${["forward", "backward", "share", "nodes"].map((h) => h.padStart(9)).join(" ")}`,
+    ...shares.map(({ name, forwardMs, backwardMs, calls }) => {
+      const share = `${((100 * (forwardMs + backwardMs)) / passMs).toFixed(1)}%`;
+      const numbers = [forwardMs.toFixed(1), backwardMs.toFixed(1), share, calls.toFixed(0)];
+      return `${name.padEnd(32)} ${numbers.map((n) => n.padStart(9)).join(" ")}`;
+    }),
+  ];
+  return [
+    "",
+    `One forward and backward pass: ${passMs.toFixed(1)} ms, mean of ${passes}; in ms:`,
+    ...table("Kind of work", byKind),
+    ...table("Operator", byOperator),
+    ...table("Module, all layers", byModule.slice(0, SHOWN_MODULES)),
+    ...table("Layer", byLayer),
+    style.dim(`profile ${path}, chart ${chartPath}`),
+    "",
+  ];
 }
 
 /** The decoded examples: what the loss ignores is dim; without colours, what it counts stands in «…». */
