@@ -3,7 +3,7 @@ import { add, layerNorm, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { activation, headModule, linearModule } from "./layers.ts";
+import { activation, headModule, linearModule, residual } from "./layers.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
   const d = c.hiddenSize;
@@ -24,7 +24,8 @@ function attentionBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: V
 }
 
 function mlpBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
-  return ctx.linear(`${layer}.mlp.down`, activation(c)(ctx.linear(`${layer}.mlp.up`, x)));
+  const inner = ctx.segment("core", [ctx.linear(`${layer}.mlp.up`, x)], (up) => activation(c)(up as Value));
+  return ctx.linear(`${layer}.mlp.down`, inner);
 }
 
 /** GPT-2 (Radford et al. 2019): learned positions, layer norms before each block, biases everywhere. */
@@ -44,9 +45,10 @@ export const gpt2: Family = {
     let x = add(embedded, ctx.embedding("positions", tokens.positions));
     for (let i = 0; i < c.layerCount; i++) {
       const layer = `layers.${i}`;
-      const attended = attentionBlock(c, ctx, layer, norm(`${layer}.attention_norm`, x));
-      x = add(x, ctx.output(`${layer}.attention`, attended));
-      x = add(x, ctx.output(`${layer}.mlp`, mlpBlock(c, ctx, layer, norm(`${layer}.mlp_norm`, x))));
+      x = residual(ctx, `${layer}.attention`, x, (h) =>
+        attentionBlock(c, ctx, layer, norm(`${layer}.attention_norm`, h)),
+      );
+      x = residual(ctx, `${layer}.mlp`, x, (h) => mlpBlock(c, ctx, layer, norm(`${layer}.mlp_norm`, h)));
       x = ctx.output(layer, x);
     }
     return norm("final_norm", x);

@@ -3,7 +3,7 @@ import { add } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import type { Value } from "../graph/value.ts";
 import { baseContext, type WeightLookup } from "../models/base-context.ts";
-import type { ForwardContext, TokenInputs } from "../models/context.ts";
+import type { ForwardContext, SegmentStrategy, TokenInputs } from "../models/context.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { Method, MethodInputs, Trainable } from "./method.ts";
 
@@ -37,6 +37,7 @@ export function adaptedContext(
   model: Pick<AdaptedModel, "modules" | "frozen" | "methods">,
   inputs: MethodInputs,
   attend: ForwardContext["attention"],
+  segment?: SegmentStrategy,
 ): ForwardContext {
   const lookup: WeightLookup = (path) => {
     for (const m of model.methods) {
@@ -47,7 +48,7 @@ export function adaptedContext(
   };
   const addsTokens = (m: Method): boolean => m.virtualTokens !== null;
   const order = [...model.methods.filter((m) => !addsTokens(m)), ...model.methods.filter(addsTokens)];
-  return order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend));
+  return order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend, segment));
 }
 
 /** Hidden states [R, T, d] of an adapted model. Positions start after those that its methods put in front of every token.
