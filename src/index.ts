@@ -24,6 +24,7 @@ export {
 } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
 export { type BaseModel, type OpenBaseOptions, openBase } from "./models/base-model.ts";
+export type { AdapterChoice } from "./peft/adapter-choice.ts";
 export {
   type CombinationKind,
   type CombineOptions,

@@ -9,8 +9,8 @@ from importlib.metadata import version
 names = ["torch", "transformers", "peft", "trl"]
 print(json.dumps({"python": platform.python_version(), **{name: version(name) for name in names}}))`;
 
-/** What the numbers were measured on and with. */
-export async function describeMachine(peers) {
+/** What the numbers were measured on and with; `others`: versions of other programs than lowrank and the Python peers. */
+export async function describeMachine(peers, others = {}) {
   const own = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
   const runtime = createRequire(import.meta.url)("onnxruntime-node/package.json");
   return {
@@ -22,7 +22,8 @@ export async function describeMachine(peers) {
       lowrank: own.version,
       node: process.versions.node,
       "onnxruntime-node": runtime.version,
-      ...JSON.parse(await run(peers.python, ["-c", VERSIONS])),
+      ...(peers ? JSON.parse(await run(peers.python, ["-c", VERSIONS])) : {}),
+      ...others,
     },
     date: new Date().toISOString().slice(0, 10),
   };

@@ -16,7 +16,26 @@ export interface RopeConfig {
       };
 }
 
-/** What a decoder is, in this project's terms. Translated from `config.json` or GGUF keys by `formats/`. */
+/** What an encoder's head tells apart. */
+export interface Classifier {
+  /** Names of the outputs, in their order; one for a value. */
+  readonly labels: readonly string[];
+  /** A class of several, or a value. */
+  readonly kind: "classes" | "value";
+}
+
+/** What only an encoder has. */
+export interface EncoderConfig {
+  /** Rows of the embedding that tells the sequences of a pair apart. */
+  readonly tokenTypeCount: number;
+  /** Row of the position embedding that the first token takes (RoBERTa: the padding id + 1). */
+  readonly firstPosition: number;
+  /** Standard deviation of the weights of a new head. */
+  readonly initializerRange: number;
+  readonly classifier: Classifier;
+}
+
+/** What a model is, in this project's terms. Translated from `config.json` or GGUF keys by `formats/`. */
 export interface ModelConfig {
   /** Key in the table of model families: "llama" | "qwen2" | "qwen3" | "gpt2" | … (mistral is "llama"). */
   readonly family: string;
@@ -51,6 +70,8 @@ export interface ModelConfig {
   readonly attentionScale?: number;
   /** Factor on the embedding's rows where it is not 1 (Gemma: √hiddenSize). */
   readonly embeddingScale?: number;
+  /** Tokens see those after them too, and a head classifies the sequence. Missing for decoders. */
+  readonly encoder?: EncoderConfig;
 }
 
 /** A weight of a model by this project's path, e.g. `layers.0.attention.q.weight`; `read` dequantizes to float32.

@@ -16,7 +16,7 @@ function findRow(names: Naming, side: Side, module: string): { row: NameRow; ind
 
 function translate(names: Naming, from: Side, to: Side, module: string): string | null {
   const found = findRow(names, from, module);
-  return found ? found.row[to].replace("{i}", found.index) : null;
+  return found?.row[to]?.replace("{i}", found.index) ?? null;
 }
 
 /** Splits `….weight` or `….bias` into module and suffix; null for other names. */
@@ -36,9 +36,12 @@ function known(name: string | null, family: string, path: string): string {
   throw new UnsupportedError(`"${path}" is not a path of a ${family} model`);
 }
 
+/** Heads stand beside the base model. */
+const HEAD = /^(lm_head|classifier)(\.|$)/;
+
 /** With the base model's prefix, which checkpoints of the bare base model leave out. */
 function withPrefix(names: Naming, name: string): string {
-  return name.startsWith(names.basePrefix) || /^lm_head(\.|$)/.test(name) ? name : names.basePrefix + name;
+  return name.startsWith(names.basePrefix) || HEAD.test(name) ? name : names.basePrefix + name;
 }
 
 /** Our module path → the module in transformers, as PEFT names it: `layers.0.attention.q` →
@@ -64,7 +67,8 @@ export function ggufTensorName(family: string, path: string): string {
 export function pathOfHfTensor(family: string, name: string): string | null {
   const names = namesOf(family);
   if (names.ignored.test(name)) return null;
-  return translateTensor(names, "hf", "ours", withPrefix(names, name));
+  const modern = name.replace(/\.gamma$/, ".weight").replace(/\.beta$/, ".bias"); // norms in TensorFlow's words
+  return translateTensor(names, "hf", "ours", withPrefix(names, modern));
 }
 
 /** Module in transformers, with or without the base model's prefix → our module path; null if there is none.

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { InputError, UnsupportedError } from "../errors.ts";
 import { type LoraConfig, MAX_RANK, readPeftConfig } from "./peft-config.ts";
+import { pythonRegExp } from "./python-regex.ts";
 
 /** Keys that choose modules, the same in every PEFT configuration of this kind. */
 const TARGET_KEYS = [
@@ -96,6 +97,32 @@ export interface RelativeFile<T> {
 
 const rank = z.int().min(1).max(MAX_RANK);
 const share = z.number().min(0).lt(1);
+
+/** Modules of IA3 whose input is scaled: ends of names, or a Python regular expression over the whole name. */
+export type FeedforwardModules = string | readonly string[];
+
+/** PEFT's rule, which is not the one for targets: a name ends with an entry, at a dot or not. */
+export function isFeedforward(feedforward: FeedforwardModules, name: string): boolean {
+  if (typeof feedforward === "string") return pythonRegExp(feedforward, true).test(name);
+  return feedforward.some((entry) => name.endsWith(entry));
+}
+
+/** PEFT chooses by the model's type where a key is missing, and writes what it chose. */
+const IA3 = z.object({
+  target_modules: z.union([z.string(), z.array(z.string())]),
+  feedforward_modules: z.union([z.string(), z.array(z.string())]),
+});
+
+/** An IA3 adapter's configuration. */
+export interface Ia3File {
+  readonly feedforward: FeedforwardModules;
+}
+
+/** @throws InputError, UnsupportedError */
+export function readIa3Config(json: Json, where: string): RelativeFile<Ia3File> {
+  const { own, ...rest } = readRelative(json, where, IA3, ["init_ia3_weights"]);
+  return { ...rest, own: { feedforward: own.feedforward_modules } };
+}
 
 /** PEFT's defaults. */
 const VERA = z.object({

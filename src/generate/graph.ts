@@ -55,5 +55,6 @@ export function decodeGraph(model: AdaptedModel): Record<string, Value> {
     cachedAttention(model, positions, maskOf, outputs),
   );
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
-  return { logits: ctx.linear("head", gather(hidden, input("outputNodes", "int32", ["O"]))), ...outputs };
+  const atOutputs = gather(hidden, input("outputNodes", "int32", ["O"]));
+  return { logits: model.family.logits(ctx, atOutputs), ...outputs };
 }

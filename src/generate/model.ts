@@ -2,31 +2,48 @@ import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { InputError, LowrankError, UnsupportedError } from "../errors.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import { type Adaptation, createComposer } from "../peft/active.ts";
 import { positionRoom } from "../peft/adapted-model.ts";
 import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
+import {
+  type AdapterChoice,
+  type ChosenAdapters,
+  DEFAULT_ADAPTER,
+  openChosen,
+} from "../peft/adapter-choice.ts";
 import { mergedWeights } from "../peft/delta.ts";
 import type { Method } from "../peft/method.ts";
 import { type VirtualLayout, virtualLayout } from "../peft/virtual-tokens.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
+import {
+  type AdapterState,
+  adding,
+  type Change,
+  checkFree,
+  removing,
+  replacing,
+  resuming,
+  suspending,
+  using,
+  weighing,
+} from "./adapters.ts";
 import { createDecoder, type Decoder } from "./decoder.ts";
 import { type MergedFile, writeMergedFile } from "./merged-file.ts";
 import { type GeneratedPiece, type GenerateRequest, type GenerateResult, generateWith } from "./stream.ts";
 
 /** How to load a model for use. */
-export interface LoadModelOptions extends OpenBaseOptions {
+export interface LoadModelOptions extends OpenBaseOptions, AdapterChoice {
   /** Alias, folder, .gguf file or Hub id. */
   readonly model: string;
-  /** PEFT adapter: a folder, or a Hub id. */
-  readonly adapter?: string;
   readonly device?: Device;
   readonly threads?: number | null;
   /** Longest text in tokens, prompt included; default: the model's positions, at most 8192. */
   readonly contextLength?: number;
 }
 
-/** An adapter in use. */
+/** An adapter that is loaded. */
 export interface ActiveAdapter {
   readonly path: string;
   /** Names of its methods, "lora". */
@@ -40,8 +57,12 @@ export interface ActiveAdapter {
 /** A model ready to generate. One call at a time: a second waits for the first. */
 export interface LoadedModel {
   readonly base: BaseModel;
-  /** null where the base is used alone. */
+  /** The adapter in use, of several the first; null where the base is used alone. */
   readonly adapter: ActiveAdapter | null;
+  /** Every adapter that is loaded, by name. */
+  readonly adapters: Readonly<Record<string, ActiveAdapter>>;
+  /** Those in use, and the factor of each; none where the base is used alone. */
+  readonly active: Readonly<Record<string, number>>;
   readonly isMerged: boolean;
   /** Streams a continuation; the generator returns a summary. The model is free for the next call when the generator ends:
    *  at its end, with an error, or by `return()`, which leaving a `for await` loop does. */
@@ -50,10 +71,27 @@ export interface LoadedModel {
   generateText(request: GenerateRequest): Promise<GenerateResult>;
   /** Logits [T][V] after each token of a sequence. @throws InputError for ids that are none, or too many */
   logits(ids: readonly number[]): Promise<Float32Array[]>;
-  /** Uses another adapter (null: none) on the same base. Between adapters of one shape only the parameters change. Unmerges.
-   *  @throws NotFoundError, InputError if it is not there or does not fit; the adapter in use stays then */
+  /** Loads a further adapter under a name, without using it; it stays in memory, so that using it reads nothing from disk.
+   *  @throws NotFoundError, InputError if it is not there, does not fit, or the name is taken */
+  load(name: string, adapter: string): Promise<void>;
+  /** Forgets an adapter. Where it was in use, the others are used without it, unmerged. @throws InputError for unknown names */
+  unload(name: string): Promise<void>;
+  /** Uses one or several of the loaded adapters, each at full strength (none: the base alone). Unmerges.
+   *  @throws InputError for unknown names, and adapters that cannot act together; those in use stay then */
+  set(names: string | readonly string[]): Promise<void>;
+  /** As `set`, with a factor for each: W + Σ factor · update. Only low-rank updates have factors other than 1. Adapters of the
+   *  same structure, and other factors, change parameters only: no graph is loaded. @throws as `set` */
+  weights(factors: Readonly<Record<string, number>>): Promise<void>;
+  /** Uses the base alone, until `enable`. Unmerges. */
+  disable(): Promise<void>;
+  /** Uses again, unmerged, what was in use before `disable`. */
+  enable(): Promise<void>;
+  /** Loads an adapter in the place of the one named "default", and uses it alone (null: the base alone). Between adapters of
+   *  one shape only the parameters change. Unmerges.
+   *  @throws NotFoundError, InputError if it is not there or does not fit; what is in use stays then */
   swap(adapter: string | null): Promise<void>;
-  /** Folds the adapter into a copy of the weights that it changes: no added latency. @throws UnsupportedError without one */
+  /** Folds what is in use (of several adapters their weighted sum) into a copy of the weights that it changes: no added
+   *  latency. @throws UnsupportedError without an adapter, and for methods that cannot be merged */
   merge(): Promise<void>;
   /** Uses base and adapter apart again. The base was kept, so it is restored exactly. */
   unmerge(): Promise<void>;
@@ -75,8 +113,8 @@ function describe({ path, methods, config, warnings }: OpenedAdapter): ActiveAda
   return { path, methods: methods.map((m) => m.name), config, warnings };
 }
 
-/** What decides the graph of an adapter: adapters that agree in it share one. */
-function structureOf(adapter: OpenedAdapter | null): string {
+/** What decides the graph of an adaptation: those that agree in it share one. */
+function structureOf(adapter: Adaptation | null): string {
   return adapter === null ? "base" : JSON.stringify(adapter.methods.map((m) => m.structure));
 }
 
@@ -87,11 +125,11 @@ export async function loadModel(options: LoadModelOptions): Promise<LoadedModel>
   checkDevice(device);
   const base = await openBase(options.model, options);
   const positionCount = contextLength(options, base);
-  const first = options.adapter === undefined ? null : await openAdapter(options.adapter, base, options);
+  const chosen = await openChosen(options, base, options);
   const runtime = openRuntime({ device, threads });
   try {
     const model = createLoaded(base, runtime, options, positionCount);
-    await model.use(first, false);
+    await model.start(chosen);
     return model.loaded;
   } catch (error) {
     await runtime.close();
@@ -122,9 +160,11 @@ function checkIds(ids: readonly number[], vocabSize: number, positionCount: numb
   if (problems.length > 0) throw new InputError("the sequence cannot be scored", problems);
 }
 
-function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOptions, positionCount: number) {
+function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptions, positionCount: number) {
   const { signal: _ofLoading, ...access } = options;
-  let current: OpenedAdapter | null = null;
+  const composer = createComposer(base);
+  let state: AdapterState = { opened: new Map(), factors: new Map(), suspended: null };
+  let current: Adaptation | null = null;
   let isMerged = false;
   let isClosed = false;
   let decoders: LoadedDecoder[] = [];
@@ -135,7 +175,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     if (d.file) await rm(d.file, { force: true });
   };
 
-  const load = async (key: string, adapter: OpenedAdapter | null, merged: MergedFile | null) => {
+  const load = async (key: string, adapter: Adaptation | null, merged: MergedFile | null) => {
     const { config, family, modules } = base;
     const frozen = merged?.lookup ?? base.frozen;
     const methods = adapter && !merged ? adapter.methods : [];
@@ -145,7 +185,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     return { key, decoder, file: merged?.path ?? null };
   };
 
-  const loadMerged = async ({ methods, theta }: OpenedAdapter): Promise<LoadedDecoder> => {
+  const loadMerged = async ({ methods, theta }: Adaptation): Promise<LoadedDecoder> => {
     const merged = await writeMergedFile(mergedWeights(methods, theta, base, base.weights, runtime), base);
     try {
       return await load(`merged ${randomUUID()}`, null, merged);
@@ -155,7 +195,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     }
   };
 
-  const use = async (adapter: OpenedAdapter | null, merge: boolean): Promise<void> => {
+  const use = async (adapter: Adaptation | null, merge: boolean): Promise<void> => {
     const key = structureOf(adapter);
     const chosen =
       adapter && merge
@@ -166,6 +206,13 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
     current = adapter;
     isMerged = merge;
     for (const old of decoders.splice(KEPT_DECODERS)) await drop(old);
+  };
+
+  /** Makes a change that is complete only once what is then in use is ready; else nothing has changed. */
+  const change = async (make: Change): Promise<void> => {
+    const next = make(state);
+    if (next.factors !== state.factors) await use(composer.compose(next.opened, next.factors), false);
+    state = next;
   };
 
   /** Waits for what is under way (the key-value cache is one), and holds off what comes next until released. */
@@ -221,7 +268,14 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
   const loaded: LoadedModel = {
     base,
     get adapter() {
-      return current && describe(current);
+      const [first] = state.factors.keys();
+      return first === undefined ? null : describe(state.opened.get(first) as OpenedAdapter);
+    },
+    get adapters() {
+      return Object.fromEntries([...state.opened].map(([name, adapter]) => [name, describe(adapter)]));
+    },
+    get active() {
+      return Object.fromEntries(state.factors);
     },
     get isMerged() {
       return isMerged;
@@ -241,8 +295,21 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
         const logits = await active().decoder.score([...prefix, ...ids]);
         return logits.slice(prefix.length);
       }),
+    load: (name, adapter) =>
+      whileOpen(async () => {
+        checkFree(name, state);
+        await change(adding(name, await openAdapter(adapter, base, access)));
+      }),
+    unload: (name) => whileOpen(() => change(removing(name))),
+    set: (names) => whileOpen(() => change(using(names))),
+    weights: (factors) => whileOpen(() => change(weighing(factors))),
+    disable: () => whileOpen(() => change(suspending)),
+    enable: () => whileOpen(() => change(resuming)),
     swap: (adapter) =>
-      whileOpen(async () => use(adapter === null ? null : await openAdapter(adapter, base, access), false)),
+      whileOpen(async () => {
+        const opened = adapter === null ? null : await openAdapter(adapter, base, access);
+        await change(replacing(DEFAULT_ADAPTER, opened));
+      }),
     merge: () =>
       whileOpen(async () => {
         if (!current) throw new UnsupportedError("there is no adapter to merge: swap one in first");
@@ -260,5 +327,11 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
         }
       }),
   };
-  return { loaded, use };
+  /** Puts the first adapters in use. */
+  const start = async (chosen: ChosenAdapters): Promise<void> => {
+    const first = { ...chosen, suspended: null };
+    await use(composer.compose(first.opened, first.factors), false);
+    state = first;
+  };
+  return { loaded, start };
 }

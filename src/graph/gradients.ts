@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../errors.ts";
 import { add } from "./ops/arithmetic.ts";
 import { ones } from "./ops/shape.ts";
-import type { Node, Value } from "./value.ts";
+import { buildBackward, type Gradient, type Node, type Value } from "./value.ts";
 
 /** Nodes that `outputs` depend on, each after its inputs. `inputsOf` chooses the calculus' view (a composition's stated
  *  inputs) or the serializer's (the nodes inside it). Iterative: a deep model overflows a recursive walk. */
@@ -61,12 +61,14 @@ function reverse(
     const dys = node.outputs.map((v) => gradientOf.get(v) ?? null);
     if (dys.every((d) => d === null)) continue;
     if (!node.gradient) throw new UnsupportedError(`${node.opType} has no gradient`);
-    const dxs = node.gradient(dys);
-    node.inputs.forEach((v, i) => {
-      const dx = dxs[i];
-      if (!v || !dx || !depends.has(v.node)) return;
-      const sum = gradientOf.get(v);
-      gradientOf.set(v, sum ? add(sum, dx) : dx);
+    buildBackward(node, () => {
+      const dxs = (node.gradient as Gradient)(dys);
+      node.inputs.forEach((v, i) => {
+        const dx = dxs[i];
+        if (!v || !dx || !depends.has(v.node)) return;
+        const sum = gradientOf.get(v);
+        gradientOf.set(v, sum ? add(sum, dx) : dx);
+      });
     });
   }
   return wrt.map((v) => gradientOf.get(v) ?? null);

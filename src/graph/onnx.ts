@@ -2,7 +2,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { topologicalOrder } from "./gradients.ts";
-import type { Attributes, Node, Value, WeightLocation } from "./value.ts";
+import type { Attributes, Node, Place, Value, WeightLocation } from "./value.ts";
 
 /** A graph ready to run: its ONNX bytes and what goes in and out. */
 export interface SerializedGraph {
@@ -93,11 +93,24 @@ function valueInfo(w: BinaryWriter, name: string, value: Value): void {
   );
 }
 
+/** `layers.0.attention.q|forward|v12`: what profiles know a node by. `parseNodeName` reads it back. */
+function nodeName(n: Node, output: string): string {
+  const { path, isBackward } = n.place;
+  return `${path}|${isBackward ? "backward" : "forward"}|${output}`;
+}
+
+/** The place that a node's name states, also inside the names that the runtime makes of it when it fuses nodes; null for the
+ *  runtime's own nodes. */
+export function parseNodeName(name: string): Place | null {
+  const match = /([\w.]*)\|(forward|backward)\|/.exec(name);
+  return match ? { path: match[1] as string, isBackward: match[2] === "backward" } : null;
+}
+
 function node(w: BinaryWriter, n: Node, nameOf: (v: Value) => string): void {
   const [domain, opType] = n.opType.includes("::") ? n.opType.split("::") : ["", n.opType];
   for (const v of n.inputs) text(w, 1, v ? nameOf(v) : "");
   for (const v of n.outputs) text(w, 2, nameOf(v));
-  text(w, 3, nameOf(n.outputs[0] as Value));
+  text(w, 3, nodeName(n, nameOf(n.outputs[0] as Value)));
   text(w, 4, opType as string);
   for (const [name, value] of Object.entries(n.attributes)) message(w, 5, (a) => attribute(a, name, value));
   text(w, 7, domain as string);

@@ -7,17 +7,16 @@ function mayHaveGradient({ dtype, node }: Value): boolean {
   return dtype === "float32" && (node.source === null || node.source.kind === "input");
 }
 
-/** Values from outside that `body` is computed with, beside `inputs`: those that may carry a gradient. */
-function freeValues(body: Value, inputs: readonly Value[]): Value[] {
-  const sources = new Set(inputs.map((v) => v.node));
-  const inside = new Set<Node>(sources);
-  const free = new Set<Value>();
-  for (const node of topologicalOrder([body], (n) => (sources.has(n) ? [] : n.inputs))) {
-    if (sources.has(node) || !node.inputs.some((v) => v && inside.has(v.node))) continue;
-    inside.add(node);
-    for (const v of node.inputs) if (v && mayHaveGradient(v)) free.add(v);
-  }
-  return [...free].filter((v) => !inside.has(v.node));
+/** Values that `build` takes from outside, beside `inputs`, and that may carry a gradient: what two of its results have in
+ *  common. */
+function outsideValues(body: Value, twin: Value, inputs: readonly Value[]): Value[] {
+  const nodesOf = (v: Value): Node[] => topologicalOrder([v], (n) => n.inputs);
+  const shared = new Set(nodesOf(twin));
+  const outside = nodesOf(body)
+    .filter((n) => !shared.has(n))
+    .flatMap((n) => n.inputs.filter((v) => v !== null))
+    .filter((v) => shared.has(v.node) && mayHaveGradient(v) && !inputs.includes(v));
+  return [...new Set(outside)];
 }
 
 /** build(inputs) [any shape], the inside of which is not kept for the backward pass but computed again from `inputs` once its
@@ -30,10 +29,10 @@ export function recomputed(
   zero: Value,
 ): Value {
   const body = build(...inputs);
-  const free = freeValues(body, inputs);
-  return compose([...inputs, ...free], body, (dy) => {
+  const outside = outsideValues(body, build(...inputs), inputs);
+  return compose([...inputs, ...outside], body, (dy) => {
     const late = mul(zero, sumAll(dy));
     const again = inputs.map((x) => add(x, late));
-    return pullback(build(...again), dy, [...again, ...free]);
+    return pullback(build(...again), dy, [...again, ...outside]);
   });
 }

@@ -31,6 +31,38 @@ export interface WeightLocation {
   readonly sizeBytes: number;
 }
 
+/** Where in the model a node is made: for the names that profiles show, nothing else. */
+export interface Place {
+  /** Path of the module, `layers.0.attention.q`; empty outside of all. */
+  readonly path: string;
+  readonly isBackward: boolean;
+}
+
+const NOWHERE: Place = { path: "", isBackward: false };
+// Building a graph is synchronous, so one current place is enough, and no builder is passed around for a label.
+let place: Place = NOWHERE;
+
+/** Nodes made from now on belong to the module of that path, until the next call. */
+export function enterModule(path: string): void {
+  place = { ...place, path };
+}
+
+/** Nodes that `build` makes are of the backward pass of `of`; the place is as before afterwards. */
+export function buildBackward<T>(of: Node, build: () => T): T {
+  const before = place;
+  place = { path: of.place.path, isBackward: true };
+  try {
+    return build();
+  } finally {
+    place = before;
+  }
+}
+
+/** Ends the last module. */
+export function leaveModules(): void {
+  place = NOWHERE;
+}
+
 /** What made a value: an ONNX operator, a source, or a composition that stands for the value it aliases. */
 export interface Node {
   readonly opType: string;
@@ -41,6 +73,7 @@ export interface Node {
   readonly gradient: Gradient | null;
   readonly source: Source | null;
   readonly alias: Value | null;
+  readonly place: Place;
 }
 
 /** A tensor in a graph. The graph is what is reachable from the outputs. */
@@ -69,7 +102,7 @@ interface NodeParts {
 
 function makeNode(parts: NodeParts, types: readonly OutputType[]): Node {
   const outputs: Value[] = [];
-  const node: Node = { attributes: {}, source: null, alias: null, ...parts, outputs };
+  const node: Node = { attributes: {}, source: null, alias: null, place, ...parts, outputs };
   types.forEach((type, index) => {
     outputs.push({ dtype: type.dtype, shape: type.shape, node, index });
   });

@@ -10,6 +10,7 @@ import {
   openColumns,
   prefixColumns,
   scale,
+  sequenceMask,
   trieMask,
 } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
@@ -41,7 +42,7 @@ export type AttentionStrategy = ForwardContext["attention"];
 export interface PackedTokens {
   /** int32 [T] = 0 … T−1. */
   readonly columns: Value;
-  /** int32 [R, T]: end of each token's subtree. */
+  /** int32 [R, T]: end of each token's subtree; for an encoder, of its sequence. */
   readonly ends: Value;
   /** int64 [R, T]: depth of each token. */
   readonly positions: Value;
@@ -54,7 +55,7 @@ export function batchAttention(
   positionCount: number = Number.POSITIVE_INFINITY,
 ): AttentionStrategy {
   const maskOf = (size: number | null): Value =>
-    trieMask(columns, ends, size === null ? null : { size, positions });
+    config.encoder ? sequenceMask(ends) : trieMask(columns, ends, size === null ? null : { size, positions });
   return prefixAttention(config, { positions, positionCount }, maskOf);
 }
 

@@ -6,7 +6,8 @@ import { type ChatTemplate, createChatTemplate } from "../text/chat-template.ts"
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { frozenWeights, type WeightLookup } from "./base-context.ts";
 import { familyOf } from "./families.ts";
-import { type Family, type ModuleSpec, moduleWeights } from "./family.ts";
+import { type Family, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
+import { withNewWeights } from "./new-head.ts";
 import { openWeightFile, type WeightFile } from "./weight-file.ts";
 
 /** How to find and open a model. */
@@ -27,6 +28,8 @@ export interface BaseModel {
   readonly modules: readonly ModuleSpec[];
   readonly weights: WeightFile;
   readonly frozen: WeightLookup;
+  /** Paths of weights that the checkpoint lacks, and that start at random: those of a new head. */
+  readonly newWeights: readonly string[];
   readonly tokenizer: Tokenizer;
   /** null for models without one. */
   readonly template: ChatTemplate | null;
@@ -53,9 +56,8 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
     const family = familyOf(source.config.family);
     const modules = family.modules(source.config);
     const folder = cacheFolder(options.cacheFolder);
-    const specs = modules.flatMap(moduleWeights);
-    const weights = await openWeightFile(source, specs, folder, options);
-    return {
+    const weights = await openWeightFile(source, storedWeights(source, modules), folder, options);
+    return withNewWeights({
       source,
       config: source.config,
       family,
@@ -65,10 +67,19 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
       tokenizer: createTokenizer(source.tokenizer),
       template: source.tokenizer.chatTemplate === null ? null : createChatTemplate(source.tokenizer),
       eosIds: source.eosIds,
-    };
+      newWeights: [],
+    });
   } finally {
     await source.close();
   }
+}
+
+/** The weights that a checkpoint must have: all but those of a head that it may lack. */
+function storedWeights(source: ModelSource, modules: readonly ModuleSpec[]): WeightSpec[] {
+  const present = new Set(source.weights.map((w) => w.path));
+  const isOptional = ({ module }: WeightSpec): boolean =>
+    module.kind === "linear" && module.mayBeNew === true;
+  return modules.flatMap(moduleWeights).filter((w) => present.has(w.path) || !isOptional(w));
 }
 
 /** Number of parameters; a shared weight counts once. */

@@ -51,4 +51,6 @@ export interface TokenInputs {
   readonly ids: Value;
   /** int64 [R, T]. */
   readonly positions: Value;
+  /** int32 [R, T]: which sequence of a pair a token is of, 0 or 1; missing where all are of the first. Decoders do not ask. */
+  readonly types?: Value;
 }

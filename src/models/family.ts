@@ -1,4 +1,5 @@
-import type { ModelConfig } from "../formats/model-source.ts";
+import { FormatError } from "../errors.ts";
+import type { EncoderConfig, ModelConfig } from "../formats/model-source.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 
@@ -14,6 +15,8 @@ export type ModuleSpec =
       readonly isOutput?: boolean;
       /** Path of the embedding whose weight it shares. */
       readonly tiedTo?: string;
+      /** Part of a head that checkpoints of the base alone lack; it starts anew then. */
+      readonly mayBeNew?: true;
     }
   | { readonly kind: "embedding"; readonly path: string; readonly count: number; readonly size: number }
   | { readonly kind: "norm"; readonly path: string; readonly size: number; readonly bias: boolean };
@@ -26,6 +29,14 @@ export interface Family {
   /** Tokens → hidden states [R, T, d] after the final norm. `tableLength`: at least the positions that
    *  can occur and the tokens of a row. */
   forward(config: ModelConfig, ctx: ForwardContext, tokens: TokenInputs, tableLength: number): Value;
+  /** Hidden states [..., d] → logits over the vocabulary or, of an encoder's first tokens, over its labels. */
+  logits(ctx: ForwardContext, hidden: Value): Value;
+}
+
+/** What a family of encoders needs of its configuration. @throws FormatError for a decoder's */
+export function encoderOf({ encoder, architecture }: ModelConfig): EncoderConfig {
+  if (encoder) return encoder;
+  throw new FormatError("model", `${architecture} is no encoder`);
 }
 
 /** A weight that a model needs: path, shape. */

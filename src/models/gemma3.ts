@@ -3,7 +3,7 @@ import { add, rmsNorm, scale } from "../graph/ops/index.ts";
 import { scalarConstant, type Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { residual, rotaryTables } from "./layers.ts";
+import { residual, rotaryTables, vocabularyLogits } from "./layers.ts";
 import { gatedMlp, llamaLayer, llamaModules, rotaryAttention } from "./llama.ts";
 import { headNorm, headNormModules } from "./qwen3.ts";
 
@@ -59,4 +59,5 @@ export const gemma3: Family = {
   name: "gemma3",
   modules: (c) => llamaModules(c, layerModules),
   forward,
+  logits: vocabularyLogits,
 };

@@ -3,7 +3,7 @@ import { add, layerNorm, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { activation, headModule, linearModule, residual } from "./layers.ts";
+import { headModule, linearModule, plainMlp, residual, vocabularyLogits } from "./layers.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
   const d = c.hiddenSize;
@@ -21,11 +21,6 @@ function attentionBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: V
   const d = c.hiddenSize;
   const [q, k, v] = split(ctx.linear(`${layer}.attention.qkv`, x), [d, d, d], 2) as [Value, Value, Value];
   return ctx.linear(`${layer}.attention.o`, ctx.attention(layer, q, k, v));
-}
-
-function mlpBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
-  const inner = ctx.segment("core", [ctx.linear(`${layer}.mlp.up`, x)], (up) => activation(c)(up as Value));
-  return ctx.linear(`${layer}.mlp.down`, inner);
 }
 
 /** GPT-2 (Radford et al. 2019): learned positions, layer norms before each block, biases everywhere. */
@@ -48,9 +43,10 @@ export const gpt2: Family = {
       x = residual(ctx, `${layer}.attention`, x, (h) =>
         attentionBlock(c, ctx, layer, norm(`${layer}.attention_norm`, h)),
       );
-      x = residual(ctx, `${layer}.mlp`, x, (h) => mlpBlock(c, ctx, layer, norm(`${layer}.mlp_norm`, h)));
+      x = residual(ctx, `${layer}.mlp`, x, (h) => plainMlp(c, ctx, layer, norm(`${layer}.mlp_norm`, h)));
       x = ctx.output(layer, x);
     }
     return norm("final_norm", x);
   },
+  logits: vocabularyLogits,
 };

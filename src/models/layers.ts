@@ -32,6 +32,16 @@ export function headModule(config: ModelConfig): ModuleSpec {
   };
 }
 
+/** Logits over the vocabulary, of a decoder. */
+export function vocabularyLogits(ctx: ForwardContext, hidden: Value): Value {
+  return ctx.linear("head", hidden);
+}
+
+/** A linear module of a head that checkpoints may lack. */
+export function headLinear(path: string, inSize: number, outSize: number): ModuleSpec & { kind: "linear" } {
+  return { kind: "linear", path, inSize, outSize, bias: true, mayBeNew: true };
+}
+
 const ACTIVATIONS: Readonly<Record<ModelConfig["activation"], (x: Value) => Value>> = {
   silu,
   gelu,
@@ -48,6 +58,13 @@ export function activation(config: ModelConfig): (x: Value) => Value {
 export function gated(config: ModelConfig, ctx: ForwardContext, gate: Value, up: Value): Value {
   const act = activation(config);
   return ctx.segment("core", [gate, up], (g, u) => mul(act(g as Value), u as Value));
+}
+
+/** MLP without a gate: down(act(up(x))), [R, T, d] → same. */
+export function plainMlp(config: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
+  const act = activation(config);
+  const inner = ctx.segment("core", [ctx.linear(`${layer}.mlp.up`, x)], (up) => act(up as Value));
+  return ctx.linear(`${layer}.mlp.down`, inner);
 }
 
 /** x + block(x), the block's output under its path: [R, T, d] → same. */

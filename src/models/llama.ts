@@ -4,7 +4,7 @@ import { rmsNorm, rotary } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { gated, headModule, linearModule, residual, rotaryTables } from "./layers.ts";
+import { gated, headModule, linearModule, residual, rotaryTables, vocabularyLogits } from "./layers.ts";
 
 /** Attention of a layer `layers.0`, from the normed x [R, T, d] to what is added to the stream. */
 export type AttentionBlock = (
@@ -100,4 +100,5 @@ export const llama: Family = {
   name: "llama",
   modules: (c) => llamaModules(c),
   forward: (c, ctx, tokens, tableLength) => llamaForward(c, ctx, tokens, tableLength),
+  logits: vocabularyLogits,
 };

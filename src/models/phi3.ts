@@ -2,7 +2,7 @@ import type { ModelConfig } from "../formats/model-source.ts";
 import { rotary, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { gated, linearModule } from "./layers.ts";
+import { gated, linearModule, vocabularyLogits } from "./layers.ts";
 import { type AttentionBlock, llamaForward, llamaModules, type MlpBlock } from "./llama.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
@@ -37,4 +37,5 @@ export const phi3: Family = {
   name: "phi3",
   modules: (c) => llamaModules(c, layerModules),
   forward: (c, ctx, tokens, tableLength) => llamaForward(c, ctx, tokens, tableLength, { attention, mlp }),
+  logits: vocabularyLogits,
 };

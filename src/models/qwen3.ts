@@ -1,6 +1,7 @@
 import { reshape, rmsNorm } from "../graph/ops/index.ts";
 import { type Dim, known, type Value } from "../graph/value.ts";
 import type { Family, ModuleSpec } from "./family.ts";
+import { vocabularyLogits } from "./layers.ts";
 import { gatedMlp, type HeadNorm, llamaForward, llamaLayer, llamaModules, rotaryAttention } from "./llama.ts";
 
 /** A norm over each head of a query or key; `gammaOf` makes its scale [headDim] of the weight. */
@@ -31,4 +32,5 @@ export const qwen3: Family = {
   modules: (c) =>
     llamaModules(c, (_, layer) => [...llamaLayer(c, layer), ...headNormModules(layer, c.headDim)]),
   forward: (c, ctx, tokens, tableLength) => llamaForward(c, ctx, tokens, tableLength, BLOCKS),
+  logits: vocabularyLogits,
 };

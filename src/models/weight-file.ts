@@ -21,6 +21,8 @@ export interface WeightFile {
   readonly sizeBytes: number;
   /** Place of a weight. @throws FormatError if the model has none of that path. */
   locate(path: string): WeightLocation;
+  /** Shape of a weight; null if the model has none of that path. */
+  shapeOf(path: string): readonly number[] | null;
   /** A weight as a host array. @throws FormatError if the model has none of that path, or the file was cut off. */
   read(path: string): Promise<FloatTensor>;
 }
@@ -117,6 +119,7 @@ function opened(folder: string, { places, sizeBytes }: Layout): WeightFile {
   return {
     folder,
     sizeBytes,
+    shapeOf: (path) => places.get(path)?.shape ?? null,
     locate: (path) => {
       const { offsetBytes, sizeBytes } = placeOf(path);
       return { fileName: FILE_NAME, offsetBytes, sizeBytes };

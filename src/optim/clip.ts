@@ -12,9 +12,14 @@ function sumLong(x: Value): Value {
   return whole === size ? total : add(total, sumAll(slice(x, 0, whole, size)));
 }
 
+/** Σ x² of a flat vector [N] → []. */
+export function squaredNorm(x: Value): Value {
+  return sumLong(square(x));
+}
+
 /** Global L2 norm of a flat gradient [N] → []. */
 export function globalNorm(gradient: Value): Value {
-  return sqrt(sumLong(square(gradient)));
+  return sqrt(squaredNorm(gradient));
 }
 
 /** Gradient scaled so that its norm is at most `maxNorm`: by min(1, maxNorm / (norm + 10⁻⁶)), as

@@ -1,7 +1,7 @@
 import type { ModelConfig } from "../formats/model-source.ts";
 import { add } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
-import type { Value } from "../graph/value.ts";
+import { enterModule, type Value } from "../graph/value.ts";
 import { baseContext, type WeightLookup } from "../models/base-context.ts";
 import type { ForwardContext, SegmentStrategy, TokenInputs } from "../models/context.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
@@ -48,7 +48,27 @@ export function adaptedContext(
   };
   const addsTokens = (m: Method): boolean => m.virtualTokens !== null;
   const order = [...model.methods.filter((m) => !addsTokens(m)), ...model.methods.filter(addsTokens)];
-  return order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend, segment));
+  return placed(
+    order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend, segment)),
+  );
+}
+
+/** The context with every node that is made in it marked with its module. What a family does between two calls belongs to the
+ *  first of them. */
+function placed(ctx: ForwardContext): ForwardContext {
+  const at = <T>(path: string, build: () => T): T => {
+    enterModule(path);
+    return build();
+  };
+  return {
+    weight: (path) => at(path.replace(/\.(weight|bias)$/, ""), () => ctx.weight(path)),
+    linearWeights: (path) => at(path, () => ctx.linearWeights(path)),
+    linear: (path, x) => at(path, () => ctx.linear(path, x)),
+    embedding: (path, ids) => at(path, () => ctx.embedding(path, ids)),
+    attention: (path, ...rest) => at(`${path}.attention`, () => ctx.attention(path, ...rest)),
+    output: (path, x) => at(path, () => ctx.output(path, x)),
+    segment: ctx.segment,
+  };
 }
 
 /** Hidden states [R, T, d] of an adapted model. Positions start after those that its methods put in front of every token.
@@ -61,5 +81,5 @@ export function forwardAdapted(
 ): Value {
   const offset = model.methods.reduce((n, m) => n + m.positionOffset, 0);
   const positions = offset === 0 ? tokens.positions : add(tokens.positions, int64s([offset]));
-  return model.family.forward(model.config, ctx, { ids: tokens.ids, positions }, tableLength + offset);
+  return model.family.forward(model.config, ctx, { ...tokens, positions }, tableLength + offset);
 }

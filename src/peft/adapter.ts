@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { FormatError } from "../errors.ts";
+import { FormatError, InputError, type Problem } from "../errors.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
@@ -7,7 +7,8 @@ import {
   readAdapterWeights,
   writeAdapterFolder,
 } from "../formats/adapter-folder.ts";
-import { readForeignAdapter } from "../formats/foreign-adapter.ts";
+import { compareBase } from "../formats/base-names.ts";
+import { baseModelOfAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
 import type { PeftFiles } from "../formats/lora-factors.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import type { OpenBaseOptions } from "../models/base-model.ts";
@@ -31,6 +32,12 @@ export interface OpenedAdapter {
   readonly methods: readonly Method[];
   /** Its parameters as one flat vector, in the order of the methods' trainables. */
   readonly theta: Float32Array;
+}
+
+/** How to find an adapter, and what it may be used on. */
+export interface OpenAdapterOptions extends OpenBaseOptions {
+  /** Also use an adapter that names another model than this as its base. */
+  readonly anyBase?: boolean;
 }
 
 /** Writes the adapter of trained parameters θ. One method: PEFT's two files, whatever the method. Several: a subfolder each,
@@ -61,31 +68,76 @@ export async function writeMethods(
 
 /** Finds an adapter (a folder in PEFT's, our or mlx-lm's format, a run folder, a .gguf file, a Hub id), reads it and fits it
  *  to a model.
- *  @throws NotFoundError, NetworkError, FormatError, UnsupportedError; InputError listing everything that does not fit */
+ *  @throws NotFoundError, NetworkError, FormatError, UnsupportedError; InputError listing everything that does not fit: the
+ *  base that it is for, modules and shapes */
 export async function openAdapter(
   name: string,
   shape: ModelShape,
-  options: OpenBaseOptions = {},
+  options: OpenAdapterOptions = {},
 ): Promise<OpenedAdapter> {
-  const { offline = false, cacheFolder, onProgress, signal } = options;
+  const { offline = false, cacheFolder, onProgress, signal, anyBase = false } = options;
   const path = await resolveAdapter(name, {
     offline,
     ...(cacheFolder === undefined ? {} : { cacheDir: cacheFolder }),
     ...(onProgress ? { onProgress } : {}),
     ...(signal ? { signal } : {}),
   });
-  const foreign = await readForeignAdapter(path, shape.config);
-  const config = foreign?.config ?? (await readAdapterConfig(path));
-  const parts = foreign
-    ? [foreignPart(foreign, shape, path)]
-    : await Promise.all(partFolders(config, path).map((folder) => openPart(folder, shape)));
+  const base = anyBase ? FITTING : await checkBase(await baseModelOfAdapter(path), shape, path);
+  const { config, parts } = await reading(() => readParts(path, shape), base.problems, path);
   const methods = parts.map((p) => p.method);
   const values = new Map(parts.flatMap((p) => [...p.values]));
   const theta = flatten(
     values,
     methods.flatMap((m) => m.trainables),
   );
-  return { path, config, warnings: parts.flatMap((p) => p.warnings), methods, theta };
+  return { path, config, warnings: [...base.warnings, ...parts.flatMap((p) => p.warnings)], methods, theta };
+}
+
+async function readParts(
+  path: string,
+  shape: ModelShape,
+): Promise<Pick<OpenedAdapter, "config"> & { readonly parts: readonly Part[] }> {
+  const foreign = await readForeignAdapter(path, shape.config);
+  if (foreign) return { config: foreign.config, parts: [foreignPart(foreign, shape, path)] };
+  const config = await readAdapterConfig(path);
+  return { config, parts: await Promise.all(partFolders(config, path).map((f) => openPart(f, shape))) };
+}
+
+interface BaseCheck {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+}
+
+const FITTING: BaseCheck = { problems: [], warnings: [] };
+
+/** Whether the base that an adapter names is this model. */
+async function checkBase(named: string | null, { source }: ModelShape, path: string): Promise<BaseCheck> {
+  if (named === null || named === "" || source === undefined) return FITTING;
+  const found = await compareBase(named, source);
+  if (found === "other") {
+    const message = `it is for ${named}, and the model is ${source.name} (any base is taken with anyBase: true, --any-base)`;
+    return { ...FITTING, problems: [{ where: "base model", message }] };
+  }
+  if (found !== "doubtful") return FITTING;
+  return {
+    ...FITTING,
+    warnings: [
+      `${path}: is for ${named}; its shapes fit ${source.name}, but whether that is the same model cannot be told`,
+    ],
+  };
+}
+
+/** What `read` gives. @throws InputError of everything that it finds wrong, after the problems that are known already */
+async function reading<T>(read: () => Promise<T>, known: readonly Problem[], path: string): Promise<T> {
+  const title = `${path}: the adapter does not fit the model`;
+  try {
+    const result = await read();
+    if (known.length === 0) return result;
+  } catch (error) {
+    if (!(error instanceof InputError) || known.length === 0) throw error;
+    throw new InputError(title, [...known, ...error.problems], known.length + error.count);
+  }
+  throw new InputError(title, known);
 }
 
 function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {

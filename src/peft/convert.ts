@@ -11,7 +11,7 @@ import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
-import type { Lora } from "./lora.ts";
+import { isPlainLora, type Lora } from "./lora.ts";
 import type { Method } from "./method.ts";
 import type { ModelShape } from "./model-shape.ts";
 import { unflatten } from "./parameters.ts";
@@ -71,13 +71,9 @@ const TARGETS: Readonly<Record<AdapterFormat, Target>> = {
 /** Every format, for help and errors. */
 export const ADAPTER_FORMATS: readonly AdapterFormat[] = Object.keys(TARGETS) as AdapterFormat[];
 
-function isLora(method: Method): method is Lora {
-  return method.name === "lora" && "plan" in method;
-}
-
 function loraOf(methods: readonly Method[]): Lora {
   const [only, ...others] = methods;
-  if (only && isLora(only) && others.length === 0) return only;
+  if (only && isPlainLora(only) && others.length === 0) return only;
   throw new UnsupportedError(
     `only plain LoRA adapters can be converted, this one is ${methods.map((m) => m.name).join(" + ")}: other programs have ` +
       "no place for it. Merge it into the model instead, where it can be merged.",

@@ -186,7 +186,21 @@ function wrapContext(
 
 /** LoRA (Hu et al. 2021) of a model, and DoRA (Liu et al. 2024) where the configuration says so. @throws InputError if the configuration does not fit the model. */
 export function lora(config: LoraConfig, family: string, modules: readonly ModuleSpec[]): Lora {
-  const plan = planLora(config, family, modules);
+  return loraOfPlan(config, planLora(config, family, modules), family, modules);
+}
+
+/** Whether a method is LoRA without further parts, whose update is a sum of products. */
+export function isPlainLora(method: Method): method is Lora {
+  return method.name === "lora" && "plan" in method;
+}
+
+/** LoRA of what a plan says; of the configuration only what is no matter of single modules counts. */
+export function loraOfPlan(
+  config: LoraConfig,
+  plan: LoraPlan,
+  family: string,
+  modules: readonly ModuleSpec[],
+): Lora {
   const trainables = planTrainables(config, plan, modules);
   // A saved embedding is used by the embedding alone (PEFT): a tied output layer keeps the frozen weight.
   const embeddings = new Set(plan.saved.filter((m) => m.kind === "embedding").map((m) => `${m.path}.weight`));

@@ -4,8 +4,8 @@ import { batchAttention } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats, ints, longs } from "../tensor/tensor.ts";
+import type { Adaptation } from "./active.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "./adapted-model.ts";
-import type { OpenedAdapter } from "./adapter.ts";
 import { parameterCount, viewsOf } from "./parameters.ts";
 
 /** What the logits are compared on. */
@@ -33,12 +33,12 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
   const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
   const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
   const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
-  return { logits: ctx.linear("head", foldRows(hidden)) };
+  return { logits: model.family.logits(ctx, foldRows(hidden)) };
 }
 
 async function logitsOf(
   base: BaseModel,
-  adapter: OpenedAdapter | null,
+  adapter: Adaptation | null,
   ids: Int32Array,
   runtime: Runtime,
 ): Promise<Float32Array> {
@@ -66,10 +66,10 @@ async function logitsOf(
   }
 }
 
-/** Runs a short text through base and adapter, and through the merged model. NaN anywhere gives NaN. */
+/** Runs a short text through base and adapter (null: the base alone), and through the merged model. NaN anywhere gives NaN. */
 export async function compareLogits(
   base: BaseModel,
-  adapter: OpenedAdapter,
+  adapter: Adaptation | null,
   merged: BaseModel,
   runtime: Runtime,
 ): Promise<LogitComparison> {

@@ -1,17 +1,21 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { LowrankError, UnsupportedError } from "../errors.ts";
+import { withAllBiases } from "../formats/added-biases.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { GgufTensorType } from "../formats/gguf-quantize.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../formats/gguf-save.ts";
-import type { ModelSource } from "../formats/model-source.ts";
+import type { ModelConfig, ModelSource } from "../formats/model-source.ts";
 import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
-import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
-import { openRuntime, type Runtime } from "../runtime/runtime.ts";
-import { type OpenedAdapter, openAdapter } from "./adapter.ts";
+import { type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
+import { familyOf } from "../models/families.ts";
+import { moduleWeights, type WeightSpec } from "../models/family.ts";
+import { openRuntime } from "../runtime/runtime.ts";
+import { createComposer } from "./active.ts";
+import { type AdapterChoice, openChosen } from "./adapter-choice.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
-import { compareLogits } from "./merge-check.ts";
+import { type Unmerged, verifyMerged } from "./merge-verify.ts";
 
 /** What the merged model is written as: a Hugging Face folder, or a GGUF file for llama.cpp and Ollama. */
 export type MergeFormat = "folder" | "gguf";
@@ -23,18 +27,14 @@ interface DTypeFacts {
   /** null: safetensors has no such type. */
   readonly safetensors: FloatDType | null;
   readonly gguf: GgufTensorType;
-  /** Largest logit difference that rounding explains, as a share of the largest logit. */
-  readonly tolerance: number;
 }
 
-// Seen on SmolLM2 with a trained adapter: 1.4e-6, 1.2e-3 and 5e-3; on tiny random models up to 2.3e-6, 4e-3 and 5e-2.
-// Without its adapter SmolLM2 is off by 0.3.
 const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
-  float32: { safetensors: "F32", gguf: "F32", tolerance: 1e-4 },
-  float16: { safetensors: "F16", gguf: "F16", tolerance: 2e-2 },
-  bfloat16: { safetensors: "BF16", gguf: "BF16", tolerance: 1e-1 },
-  q8_0: { safetensors: null, gguf: "Q8_0", tolerance: 1e-1 },
-  q4_0: { safetensors: null, gguf: "Q4_0", tolerance: 1 },
+  float32: { safetensors: "F32", gguf: "F32" },
+  float16: { safetensors: "F16", gguf: "F16" },
+  bfloat16: { safetensors: "BF16", gguf: "BF16" },
+  q8_0: { safetensors: null, gguf: "Q8_0" },
+  q4_0: { safetensors: null, gguf: "Q4_0" },
 };
 
 /** How a format is written, and what stands in the way of writing it. */
@@ -58,11 +58,9 @@ const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
 };
 
 /** What to merge, and where to. */
-export interface MergeOptions extends OpenBaseOptions {
+export interface MergeOptions extends OpenBaseOptions, AdapterChoice {
   /** Alias, folder, .gguf file or Hub id. */
   readonly model: string;
-  /** Adapter of PEFT or mlx-lm: folder or Hub id; or a .gguf file. */
-  readonly adapter: string;
   /** New folder, which must not hold anything yet; a new file that ends in .gguf for that format. */
   readonly output: string;
   /** Default "folder". */
@@ -76,7 +74,8 @@ export interface MergeResult {
   readonly output: string;
   /** Weights that the adapter changed. */
   readonly changedWeights: number;
-  /** Largest difference of a logit between the written model and base and adapter apart, on a short text. */
+  /** Largest difference of a logit between the written model and base and adapter apart, on a short text: for other types
+   *  than float32 what their rounding costs. */
   readonly maxLogitDifference: number;
   readonly warnings: readonly string[];
 }
@@ -103,25 +102,27 @@ function checkOutput({
   );
 }
 
-/** Writes base and adapter as one plain model, so that inference costs nothing extra (LoRA §4.1): a Hugging Face folder
- *  (config, tokenizer and safetensors) that any program for such models loads, or a GGUF file. A quantized base is
- *  dequantized first. What was written is opened again and its logits compared.
+/** Writes base and adapter (of several their weighted sum) as one plain model, so that inference costs nothing extra (LoRA
+ *  §4.1): a Hugging Face folder (config, tokenizer and safetensors) that any program for such models loads, or a GGUF file.
+ *  A quantized base is dequantized first. What was written is opened again and compared (`verifyMerged`).
  *  @throws UnsupportedError for a quantized folder, and for models that GGUF has no place for; InputError if the adapter does
- *  not fit or the output is there already; LowrankError ("merge") if the logits differ by more than rounding: nothing is left
- *  then; as `openBase` else */
+ *  not fit or the output is there already; LowrankError ("merge") if weights or logits differ by more than rounding: nothing is
+ *  left then; as `openBase` else */
 export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> {
   const [format, facts] = checkOutput(options);
   const output = resolve(options.output);
   await format.check(output);
   const base = await openBase(options.model, options);
-  const adapter = await openAdapter(options.adapter, base, options);
+  const { opened, factors } = await openChosen(options, base, options);
+  const adapter = createComposer(base).compose(opened, factors);
+  if (adapter === null) throw new UnsupportedError("there is no adapter to merge");
   const runtime = openRuntime();
   const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
     await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
-    const original = { base, adapter, runtime };
-    const maxLogitDifference = await checkWritten(original, output, facts.tolerance, options);
-    const { warnings } = adapter;
+    const original = { base, adapter, merged, runtime };
+    const maxLogitDifference = await checkWritten(original, output, facts, options);
+    const warnings = [...opened.values()].flatMap((a) => a.warnings);
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {
     await merged.close();
@@ -136,7 +137,10 @@ async function writeMerged(
 ): Promise<void> {
   const { onProgress, signal } = options;
   const changed = new Set(merged.paths);
-  const source = await openSource(options.model, options);
+  const opened = await openSource(options.model, options);
+  const there = new Set(opened.weights.map((w) => w.path));
+  const addsBiases = merged.paths.some((path) => path.endsWith(".bias") && !there.has(path));
+  const source = addsBiases ? withAllBiases(opened, weightsOf) : opened;
   try {
     await write(source, {
       override: (path) => (changed.has(path) ? merged.read(path) : null),
@@ -148,17 +152,15 @@ async function writeMerged(
   }
 }
 
-interface Original {
-  readonly base: BaseModel;
-  readonly adapter: OpenedAdapter;
-  readonly runtime: Runtime;
+function weightsOf(config: ModelConfig): readonly WeightSpec[] {
+  return familyOf(config.family).modules(config).flatMap(moduleWeights);
 }
 
 /** Opens what was written as anyone would. Removes it if it is not what was to be written. */
 async function checkWritten(
-  { base, adapter, runtime }: Original,
+  original: Unmerged,
   output: string,
-  tolerance: number,
+  { gguf }: DTypeFacts,
   options: MergeOptions,
 ): Promise<number> {
   const cache = cacheFolder(options.cacheFolder);
@@ -171,17 +173,13 @@ async function checkWritten(
       ...(onProgress ? { onProgress } : {}),
       ...(signal ? { signal } : {}),
     };
-    const written = await openBase(output, { ...access, offline: true });
-    const { maxDifference, maxLogit } = await compareLogits(base, adapter, written, runtime);
-    if (maxDifference <= tolerance * Math.max(1, maxLogit)) return maxDifference;
-    throw new LowrankError(
-      "merge",
-      `${options.output}: the merged model's logits differ by ${maxDifference} from those of base and adapter apart, ` +
-        `expected at most ${tolerance} of the largest (${maxLogit.toFixed(2)}); ${options.format === "gguf" ? "the file" : "the folder"} was removed`,
-    );
+    return (await verifyMerged(original, output, gguf === "F32", access)).maxDifference;
   } catch (error) {
     await rm(output, { recursive: true, force: true });
-    throw error;
+    if (!(error instanceof LowrankError) || error.code !== "merge") throw error;
+    const what = options.format === "gguf" ? "file" : "folder";
+    const message = `${options.output}: ${error.message}; the ${what} was removed`;
+    throw new LowrankError("merge", message, { cause: error });
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

@@ -1,6 +1,13 @@
 import { InputError, UnsupportedError } from "../errors.ts";
 import { adaLoraKind } from "./adalora.ts";
+import { adapterHoulsbyKind } from "./adapter-houlsby.ts";
+import { adapterLinKind } from "./adapter-lin.ts";
+import { adapterPfeifferKind } from "./adapter-pfeiffer.ts";
+import { bitfitKind } from "./bitfit.ts";
 import { doraKind } from "./dora.ts";
+import { fullKind } from "./full.ts";
+import { ia3Kind } from "./ia3.ts";
+import { withLayers } from "./layer-choice.ts";
 import { loraKind } from "./lora-kind.ts";
 import { loraPlusKind } from "./lora-plus.ts";
 import type { Method } from "./method.ts";
@@ -45,6 +52,12 @@ const METHODS: readonly MethodKind[] = [
   prefixEmbeddingKind,
   prefixLayerKind,
   prefixTuningKind,
+  fullKind,
+  bitfitKind,
+  adapterHoulsbyKind,
+  adapterPfeifferKind,
+  adapterLinKind,
+  ia3Kind,
 ];
 
 /** Names of all methods, for help and errors. */
@@ -61,8 +74,9 @@ export function createMethods(combination: string, options: MethodOptions, shape
     return [{ where: "method", message: `there is no method "${name}"; known: ${METHOD_NAMES.join(", ")}` }];
   });
   if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);
+  const own = withLayers(options, shape.config.layerCount);
   const methods = names.map((name) =>
-    (METHODS.find((m) => m.name === name) as MethodKind).create(options, shape),
+    (METHODS.find((m) => m.name === name) as MethodKind).create(own, shape),
   );
   checkDistinct(methods);
   return methods;

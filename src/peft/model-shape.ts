@@ -1,3 +1,4 @@
+import type { NamedModel } from "../formats/base-names.ts";
 import type { ModelConfig } from "../formats/model-source.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -9,4 +10,6 @@ export interface ModelShape {
   readonly modules: readonly ModuleSpec[];
   /** For methods that start from a text. */
   readonly tokenizer?: Tokenizer;
+  /** Where it was found: an adapter may name another model as its base. */
+  readonly source?: NamedModel;
 }

@@ -2,13 +2,18 @@ import type { LoraConfig } from "../formats/peft-config.ts";
 
 /** Options of all methods, as training states them; each method reads its own. */
 export interface MethodOptions {
-  /** LoRA and its relatives. */
+  /** LoRA and its relatives; the choice of layers is that of every method that has one. */
   readonly lora: LoraConfig;
+  /** The last n layers instead of `lora.layersToTransform`; null where they are not counted from the end. */
+  readonly lastLayers: number | null;
   /** LoRA+: learning rate of B over that of A. */
   readonly loraPlusRatio: number;
   /** VeRA: first value of d. */
   readonly veraInitial: number;
   readonly adaLora: AdaLoraOptions;
+  readonly bottleneck: BottleneckOptions;
+  /** IA3: modules whose input is scaled, by name; null for the MLP's last layer. */
+  readonly feedforwardModules: readonly string[] | null;
   /** Prefix methods. */
   readonly prefix: PrefixOptions;
 }
@@ -25,6 +30,14 @@ export interface AdaLoraOptions {
   readonly interval: number;
   /** Weight of the penalty that keeps the triplets' vectors orthonormal. */
   readonly orthogonality: number;
+}
+
+/** Options of the bottleneck adapters. */
+export interface BottleneckOptions {
+  /** r, the width between the projections. */
+  readonly size: number;
+  /** Layers at the bottom without adapters (AdapterDrop, Rücklé et al. 2020). */
+  readonly drop: number;
 }
 
 /** Options of prefix-embedding, prefix-layer and prefix-tuning. */

@@ -1,6 +1,13 @@
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Device } from "./device.ts";
 
+/** A stretch of kept vectors [n], elements [from, to). */
+export interface KeptPart {
+  readonly names: readonly string[];
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Requests to the worker thread that owns the execution engine. */
 export type Request =
   | {
@@ -12,6 +19,7 @@ export type Request =
       readonly deterministic: boolean;
       readonly profile: string | null;
       readonly prepack: boolean;
+      readonly arena: boolean;
     }
   | {
       readonly kind: "run";
@@ -22,6 +30,8 @@ export type Request =
       readonly carry: Readonly<Record<string, string>>;
       readonly carryIf: string | null;
       readonly append: Readonly<Record<string, string>>;
+      readonly inPlace: Readonly<Record<string, string>>;
+      readonly part: KeptPart | null;
     }
   | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
   | { readonly kind: "get"; readonly names: readonly string[] }

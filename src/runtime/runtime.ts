@@ -8,7 +8,7 @@ import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkDevice, type Device } from "./device.ts";
-import type { Reply, Request } from "./protocol.ts";
+import type { KeptPart, Reply, Request } from "./protocol.ts";
 
 /** How to open a runtime. */
 export interface RuntimeOptions {
@@ -26,6 +26,8 @@ export interface LoadOptions {
   /** Keep private copies of weights in the layout that products read fastest (default). Without: memory-mapped weights are
    *  shared and not copied. */
   readonly prepack?: boolean;
+  /** Keep the memory of one run for the next (default), which saves time. Without, it goes back to the system. */
+  readonly arena?: boolean;
 }
 
 /** What one run takes and gives. */
@@ -38,6 +40,11 @@ export interface RunOptions {
   readonly carryIf?: string;
   /** Outputs [n, …] added to the end of kept tensors [m, …], under the input's name. */
   readonly append?: Readonly<Record<string, string>>;
+  /** Outputs written over the kept tensor that an input is, instead of into memory of their own. Sound only where each element
+   *  of the output depends on no other element of that input. */
+  readonly inPlace?: Readonly<Record<string, string>>;
+  /** Kept vectors of which the run takes a stretch, and of which `carry` changes only that. */
+  readonly part?: KeptPart;
 }
 
 /** A loaded graph. */
@@ -135,6 +142,7 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
         deterministic: true,
         profile,
         prepack: opts.prepack ?? true,
+        arena: opts.arena ?? true,
       });
     } finally {
       await rm(path, { force: true });
@@ -142,8 +150,11 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     const inputs = graph.inputs.map((i) => i.name);
     return {
       graph,
-      run: (feeds, { fetch = graph.outputs, carry = {}, carryIf, append = {} } = {}) =>
-        call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf: carryIf ?? null, append }),
+      run: (feeds, options = {}) => {
+        const { fetch = graph.outputs, carry = {}, carryIf = null, append = {}, inPlace = {} } = options;
+        const { part = null } = options;
+        return call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf, append, inPlace, part });
+      },
       close: async () => {
         await call({ kind: "unload", session });
       },

@@ -16,8 +16,8 @@ interface Step {
 const EMPTY = new Uint8Array(0);
 const utf8 = new TextEncoder();
 
-/** Bytes of every id under the `decoder` of a tokenizer.json: byte-level (GPT-2), or SentencePiece's replace,
- *  byte-fallback, fuse and strip. Added tokens are their own text.
+/** Bytes of every id under the `decoder` of a tokenizer.json: byte-level (GPT-2), WordPiece (words apart by one space, also
+ *  before punctuation), or SentencePiece's replace, byte-fallback, fuse and strip. Added tokens are their own text.
  *  @throws UnsupportedError for any other decoder. */
 export function pieceBytes(
   decoder: unknown,
@@ -25,7 +25,9 @@ export function pieceBytes(
   added: ReadonlyMap<number, string>,
 ): PieceBytes {
   const steps = flatten(decoder);
-  const toBytes = steps.some((s) => s.type === "ByteLevel") ? byteLevel : sentencePiece(steps);
+  const wordPieces = steps.find((s) => s.type === "WordPiece");
+  const pieceBytesOf = steps.some((s) => s.type === "ByteLevel") ? byteLevel : sentencePiece(steps);
+  const toBytes = wordPieces ? wordPiece(wordPieces) : pieceBytesOf;
   const stripsSpace = steps.some(stripsLeadingSpace);
   const known: Uint8Array[] = [];
   const compute = (id: number): Uint8Array => {
@@ -50,14 +52,15 @@ function flatten(decoder: unknown): Step[] {
   const config = (decoder ?? {}) as Readonly<Record<string, unknown>>;
   const type = String(config.type);
   if (type === "Sequence") return (config.decoders as readonly unknown[]).flatMap(flatten);
-  if (["ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"].includes(type))
+  if (["ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace", "WordPiece"].includes(type))
     return [{ type, config }];
   throw new UnsupportedError(
-    `tokenizer.json: decoder ${JSON.stringify(config.type ?? null)} is not supported; known: ByteLevel, Metaspace, and sequences of Replace, ByteFallback, Fuse, Strip`,
+    `tokenizer.json: decoder ${JSON.stringify(config.type ?? null)} is not supported; known: ByteLevel, WordPiece, Metaspace, and sequences of Replace, ByteFallback, Fuse, Strip`,
   );
 }
 
 function stripsLeadingSpace({ type, config }: Step): boolean {
+  if (type === "WordPiece") return true;
   if (type === "Metaspace") return config.prepend_scheme !== "never";
   return type === "Strip" && config.content === " " && config.start === 1;
 }
@@ -79,6 +82,11 @@ function byteLevel(piece: string): Uint8Array {
     bytes.push(byte);
   }
   return Uint8Array.from(bytes);
+}
+
+function wordPiece({ config }: Step): (piece: string) => Uint8Array {
+  const prefix = String(config.prefix ?? "##");
+  return (piece) => utf8.encode(piece.startsWith(prefix) ? piece.slice(prefix.length) : ` ${piece}`);
 }
 
 function sentencePiece(steps: readonly Step[]): (piece: string) => Uint8Array {

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { FormatError, LowrankError } from "../errors.ts";
 import { storing, syncFolder, writeFileAtomic } from "../formats/disk.ts";
+import { hashFile } from "../formats/download.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import { writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TrainState } from "./engine.ts";
@@ -106,7 +107,7 @@ async function fill(folder: string, { progression, state, identity }: Checkpoint
   }));
   await writeSafetensors(join(folder, OPTIMIZER_FILE), vectors);
   const sums: Record<string, string> = {};
-  for (const name of await filesBelow(folder)) sums[name] = sha256(await readFile(join(folder, name)));
+  for (const name of await filesBelow(folder)) sums[name] = await hashFile(join(folder, name));
   const content: StateFile = { version: 1, ...progression, identity, files: sums };
   const signed = { ...content, sha256: sha256(JSON.stringify(content)) };
   await writeFileAtomic(join(folder, STATE_FILE), `${JSON.stringify(signed, null, 2)}\n`);
@@ -146,9 +147,9 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   const { version: _version, files, identity, ...progression } = await readState(path);
   for (const [name, expected] of Object.entries({ [OPTIMIZER_FILE]: "", ...files })) {
     const leavesFolder = name.split(/[\\/]/).includes("..");
-    const bytes = leavesFolder ? null : await readFile(join(path, name)).catch(() => null);
-    if (bytes === null) throw new FormatError(path, `${name} is missing`);
-    if (sha256(bytes) !== expected) throw new FormatError(path, `${name} is damaged`);
+    const found = leavesFolder ? null : await hashFile(join(path, name)).catch(() => null);
+    if (found === null) throw new FormatError(path, `${name} is missing`);
+    if (found !== expected) throw new FormatError(path, `${name} is damaged`);
   }
   const file = await openSafetensors(join(path, OPTIMIZER_FILE));
   try {

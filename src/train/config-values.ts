@@ -39,15 +39,29 @@ export const modules: z.ZodType<ModuleSelection, unknown> = z
     return { regex };
   });
 
-/** Layer numbers and ranges ("0-5,28", 3, [0, "4-6"]), ascending without repeats. */
-export const layerList: z.ZodType<readonly number[], unknown> = z
+/** Layers by number, or the last n of the model. */
+export type LayerSelection = readonly number[] | `last:${number}`;
+
+/** How many layers a selection counts from the end; null where it has numbers. */
+export function lastLayers(selection: LayerSelection | null): number | null {
+  return typeof selection === "string" ? Number(selection.slice("last:".length)) : null;
+}
+
+/** Layer numbers and ranges ("0-5,28", 3, [0, "4-6"]), ascending without repeats; or "last:2". */
+export const layerList: z.ZodType<LayerSelection, unknown> = z
   .union([z.string(), z.number(), z.array(z.union([z.string(), z.number()]))])
-  .transform((value, context: Context) => {
+  .transform((value, context: Context): LayerSelection => {
+    const last = /^\s*last\s*:\s*([1-9]\d{0,3})\s*$/.exec(String(value))?.[1];
+    if (last !== undefined) return `last:${Number(last)}`;
     const parts = Array.isArray(value) ? value.map(String) : splitList(String(value));
     const ranges = parts.map(layerRange);
     const wrong = parts.filter((_, i) => ranges[i] === null);
     if (wrong.length > 0 || parts.length === 0)
-      fail(context, `expected layers such as 0-5,28, got ${JSON.stringify(wrong[0] ?? value)}`, value);
+      fail(
+        context,
+        `expected layers such as 0-5,28 or last:2, got ${JSON.stringify(wrong[0] ?? value)}`,
+        value,
+      );
     return [...new Set(ranges.flatMap((range) => range ?? []))].sort((a, b) => a - b);
   });
 

@@ -2,7 +2,8 @@ import { z } from "zod";
 import { dataFormats } from "../data/formats/table.ts";
 import type { Problem } from "../errors.ts";
 import { METHOD_NAMES } from "../peft/methods.ts";
-import { layerList, type ModuleSelection, modules, names } from "./config-values.ts";
+import { type LayerSelection, layerList, type ModuleSelection, modules, names } from "./config-values.ts";
+import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
 
 const positive = z.number().positive();
@@ -188,11 +189,11 @@ export const trainSettings = {
   layers: setting(layerList.nullable(), null, {
     group: LORA,
     value: "list",
-    description: "layers to adapt, e.g. 0-5,28,29",
+    description: "layers to adapt, e.g. 0-5,28,29 or last:2",
     defaultText: "all",
-    expects: "layer numbers and ranges such as 0-5,28",
+    expects: "layer numbers and ranges such as 0-5,28, or last:2",
     knownAs: ["layersToTransform"],
-  }) as Setting<readonly number[] | null>,
+  }) as Setting<LayerSelection | null>,
   rankPattern: setting(
     z.record(text, count),
     {},
@@ -274,6 +275,24 @@ export const trainSettings = {
     description: "adalora: weight of the penalty that keeps vectors orthonormal",
     knownAs: ["orthRegWeight"],
   }) as Setting<number>,
+  adapterSize: setting(count, 64, {
+    group: LORA,
+    value: "n",
+    description: "adapter-houlsby, -pfeiffer, -lin: width of the bottleneck",
+    knownAs: ["bottleneckSize", "adapterDim", "bottleneckDim"],
+  }) as Setting<number>,
+  adapterDrop: setting(z.number().int().min(0), 0, {
+    group: LORA,
+    value: "n",
+    description: "adapter-houlsby, -pfeiffer, -lin: layers at the bottom without adapters",
+  }) as Setting<number>,
+  feedforwardModules: setting(names.nullable(), null, {
+    group: LORA,
+    value: "modules",
+    description: "ia3: modules whose input is scaled; of the others it is the output",
+    defaultText: "the MLP's last layer",
+    expects: "a list of module names",
+  }) as Setting<readonly string[] | null>,
   prefixLength: setting(z.number().int().min(0), 20, {
     group: LORA,
     value: "n",
@@ -386,6 +405,20 @@ export const trainSettings = {
     value: "n",
     description: "seed of everything random",
   }) as Setting<number>,
+
+  recompute: setting(z.enum(["auto", ...RECOMPUTE_LEVELS]), "auto", {
+    group: RUN,
+    value: "level",
+    description:
+      "compute again in the backward pass, to save memory: nothing, attention and activations, or whole layers",
+    defaultText: "as little as free memory allows",
+    mayChangeOnResume: true,
+    knownAs: ["gradientCheckpointing"],
+  }) as Setting<"auto" | Recompute>,
+  prepack: setting(z.boolean(), false, {
+    group: RUN,
+    description: "private copies of the weights: faster by some percent with small batches, in more memory",
+  }) as Setting<boolean>,
 
   output: setting(text.nullable(), null, {
     group: RUN,

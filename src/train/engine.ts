@@ -5,7 +5,9 @@ import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
-import { BUCKET_TOKENS, evaluationGraph, gradientGraph, scalarName, updateGraph } from "./graphs.ts";
+import { BUCKET_TOKENS, evaluationGraph, gradientGraph, type Recompute } from "./graphs.ts";
+import { scalarName } from "./update-graphs.ts";
+import { createUpdater, isStretched } from "./updater.ts";
 
 /** Edges per chunk at most: bounds the logits held at once to this many rows of the vocabulary. */
 const MAX_CHUNK_EDGES = 512;
@@ -82,6 +84,10 @@ export interface EngineOptions {
   readonly seed: number;
   /** Updates of the whole run, for methods that follow a schedule. */
   readonly steps?: number;
+  /** Default "none". */
+  readonly recompute?: Recompute;
+  /** Private copies of the weights in the layout that products read fastest. Default false: they stay memory-mapped. */
+  readonly prepack?: boolean;
 }
 
 /** Runs updates and holds the state that they change. */
@@ -89,8 +95,12 @@ export interface TrainEngine {
   /** One optimizer update from the micro-batches of a window. `step` counts from 1 and seeds the dropout.
    *  Normalized by the label tokens of the whole window, so accumulation equals the big batch. */
   update(window: readonly PackedBatch[], step: number, learningRate: number): Promise<UpdateResult>;
+  /** The parameters alone. */
+  theta(): Promise<Float32Array>;
   state(): Promise<TrainState>;
   setState(state: TrainState): Promise<void>;
+  /** Gives back the memory of updates, the state apart; the next update takes it again. */
+  rest(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -102,6 +112,11 @@ interface LossScales {
   readonly penalty: number;
 }
 
+/** Where the parameters are many, what one run leaves in a memory pool would be several times as much as them. */
+function keepsMemory(model: AdaptedModel): boolean {
+  return !isStretched(model);
+}
+
 /** Loads the training graphs of a model. */
 export async function createTrainEngine(
   runtime: Runtime,
@@ -110,19 +125,33 @@ export async function createTrainEngine(
   options: EngineOptions,
   chunks: number,
 ): Promise<TrainEngine> {
-  const backward = await runtime.load(gradientGraph(model, options.labelSmoothing, chunks), { folder });
-  const update = await runtime.load(updateGraph(model, options));
+  const { labelSmoothing, recompute = "none", prepack = false } = options;
+  const arena = keepsMemory(model);
+  const updater = await createUpdater(runtime, model, options);
   const size = parameterCount(trainablesOf(model.methods));
-  const takes = (name: string): boolean => backward.graph.inputs.some((i) => i.name === name);
-  const [hasNoise, hasPenalty] = [takes("noise"), takes("penaltyScale")];
+  let backward: Session | null = null;
+
+  const load = (): Promise<Session> =>
+    runtime.load(gradientGraph(model, labelSmoothing, chunks, undefined, recompute), {
+      folder,
+      arena,
+      prepack,
+    });
+  const rest = async (): Promise<void> => {
+    await backward?.close();
+    backward = null;
+  };
 
   const accumulate = async (batch: PackedBatch, scales: LossScales, stream: string): Promise<number> => {
+    backward ??= await load();
+    const takes = new Set(backward.graph.inputs.map((i) => i.name));
     const feeds: Record<string, Tensor> = { ...batchFeeds(batch, chunks), lossScale: scalar(scales.loss) };
-    if (hasNoise) feeds.noise = noise(batch, options.seed, stream);
-    if (hasPenalty) feeds.penaltyScale = scalar(scales.penalty);
+    if (takes.has("noise")) feeds.noise = noise(batch, options.seed, stream);
+    if (takes.has("penaltyScale")) feeds.penaltyScale = scalar(scales.penalty);
+    if (takes.has("zero")) feeds.zero = scalar(0);
     const { loss } = await backward.run(feeds, {
       fetch: ["loss"],
-      carry: { "gradient.next": "gradient" },
+      inPlace: { "gradient.next": "gradient" },
     });
     return (loss as Tensor).data[0] as number;
   };
@@ -134,36 +163,31 @@ export async function createTrainEngine(
       let loss = 0;
       for (const [i, batch] of window.entries())
         loss += await accumulate(batch, scales, `noise ${step}.${i}`);
-      const scalars = {
+      const { gradNorm, isKept } = await updater.apply({
         learningRate: scalar(learningRate),
         correction1: scalar(1 - options.beta1 ** step),
         correction2: scalar(1 - options.beta2 ** step),
-        loss: scalar(loss),
-        ...methodScalars(model, step, options.steps ?? step),
-      };
-      const result = await update.run(scalars, {
-        fetch: ["gradNorm", "finite"],
-        carry: { "theta.next": "theta", "m.next": "m", "v.next": "v", "gradient.next": "gradient" },
-        carryIf: "finite",
+        loss,
+        others: methodScalars(model, step, options.steps ?? step),
       });
-      const isGood = result.finite?.data[0] === 1;
-      if (!isGood) await runtime.put({ gradient: zeros(size) });
-      return { loss, gradNorm: Number(result.gradNorm?.data[0]), isFinite: isGood };
+      if (!isKept) await runtime.put({ gradient: zeros(size) });
+      return { loss, gradNorm, isFinite: isKept };
     },
+    theta: async () => (await runtime.get(["theta"])).theta.data as Float32Array,
+    // One at a time: each is copied on its way.
     state: async () => {
-      const { theta, m, v } = await runtime.get(["theta", "m", "v"]);
-      return { theta: theta.data, m: m.data, v: v.data } as TrainState;
+      const read = async (name: string): Promise<Float32Array> =>
+        (await runtime.get([name]))[name]?.data as Float32Array;
+      return { theta: await read("theta"), m: await read("m"), v: await read("v") };
     },
-    setState: ({ theta, m, v }) =>
-      runtime.put({
-        theta: floats(theta, [size]),
-        m: floats(m, [size]),
-        v: floats(v, [size]),
-        gradient: zeros(size),
-      }),
+    setState: async (state) => {
+      for (const [name, data] of Object.entries(state)) await runtime.put({ [name]: floats(data, [size]) });
+      await runtime.put({ gradient: zeros(size) });
+    },
+    rest,
     close: async () => {
-      await backward.close();
-      await update.close();
+      await rest();
+      await updater.close();
     },
   };
 }
@@ -211,7 +235,12 @@ export async function createEvaluationEngine(
   maxEdges: number,
 ): Promise<EvaluationEngine> {
   const chunks = chunkCount(maxEdges);
-  const session: Session = await runtime.load(evaluationGraph(model, chunks), { folder });
+  const arena = keepsMemory(model);
+  const session: Session = await runtime.load(evaluationGraph(model, chunks), {
+    folder,
+    arena,
+    prepack: false,
+  });
   return {
     evaluate: async (examples, { signal, onBatch } = {}) => {
       let [loss, correct, labels] = [0, 0, 0];

@@ -4,6 +4,7 @@ import { input } from "../graph/value.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
+import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 
 /** Tokens and edges of a typical batch, and how many batches. */
 export interface Workload {
@@ -24,25 +25,58 @@ function batchFlops(base: BaseModel, work: Workload): number {
   return 2 * tokens * perToken + 3 * tokens * tokens * perTokenPair + 2 * work.labelsPerBatch * head;
 }
 
-/** Floats that stay alive from the forward to the backward pass, per token, in units of model sizes; counted on the graph and
- *  checked against the resident memory of a 30-layer run (2.8 GB measured at 384 tokens, 2.7 GB by this formula). */
-function activationBytes(base: BaseModel, work: Workload): number {
-  const c = base.config;
-  const width = (c.headCount + 2 * c.kvHeadCount) * c.headDim;
-  const perToken = 6 * c.hiddenSize + 3 * width + 5 * c.mlpSize + 2 * c.headCount * work.trieTokensPerBatch;
-  const logits = 4 * work.labelsPerBatch * c.vocabSize;
-  return 4 * (c.layerCount * perToken * work.trieTokensPerBatch + logits);
+/** How training uses memory. */
+export interface MemoryUse {
+  readonly recompute: Recompute;
+  readonly prepack: boolean;
 }
 
-/** Memory pools hold the largest of all batches' shapes, and more than is in use. */
-const POOL_FACTOR = 1.3;
+/** Floats per token and layer that stay alive from the forward to the backward pass; counted on the graph. */
+function keptFloats({ config: c }: BaseModel, tokens: number, recompute: Recompute): number {
+  const width = (c.headCount + 2 * c.kvHeadCount) * c.headDim;
+  const weighted = 6 * c.hiddenSize + 3 * width + 3 * c.mlpSize;
+  const inner = 2 * c.mlpSize + 2 * c.headCount * tokens;
+  return { none: weighted + inner, cheap: weighted, layer: 2 * c.hiddenSize }[recompute];
+}
 
-/** Peak resident bytes of a run: the memory-mapped weights, a prepacked copy for each direction of training and one for
- *  evaluation, activations, optimizer. The quick start peaked at 3.1 to 3.7 GB in five runs, 3.2 by this formula. */
-export function estimateMemoryBytes(base: BaseModel, work: Workload): number {
-  const process = 150e6;
-  const copies = 4 * base.weights.sizeBytes;
-  return process + copies + POOL_FACTOR * activationBytes(base, work) + 24 * work.stateParameters;
+function activationBytes(base: BaseModel, work: Workload, recompute: Recompute): number {
+  const { layerCount, vocabSize } = base.config;
+  const tokens = work.trieTokensPerBatch;
+  const kept = layerCount * keptFloats(base, tokens, recompute);
+  const oneLayer = keptFloats(base, tokens, "none");
+  return 4 * ((kept + oneLayer) * tokens + 4 * work.labelsPerBatch * vocabSize);
+}
+
+/** Memory pools hold the largest of all batches' shapes. */
+const POOL_FACTOR = 1.1;
+
+/** Peak resident bytes of a run: the memory-mapped weights, or a copy for each direction where they are prepacked;
+ *  activations, optimizer. Measured on the quick start's batches with nothing, attention and activations, and layers computed
+ *  again: 1.33, 1.12 and 0.99 GB; by this formula 1.55, 1.26 and 0.94. */
+export function estimateMemoryBytes(
+  base: BaseModel,
+  work: Workload,
+  { recompute, prepack }: MemoryUse,
+): number {
+  const process = 220e6;
+  const copies = (prepack ? 2 : 1) * base.weights.sizeBytes;
+  const activations = POOL_FACTOR * activationBytes(base, work, recompute);
+  return process + copies + activations + 24 * work.stateParameters;
+}
+
+/** Share of the free memory that a run may take without asking. */
+const SHARE = 0.7;
+
+/** The level that keeps most of what fits in free memory. */
+export function chooseRecompute(
+  base: BaseModel,
+  work: Workload,
+  prepack: boolean,
+  freeBytes: number,
+): Recompute {
+  const fits = (recompute: Recompute): boolean =>
+    estimateMemoryBytes(base, work, { recompute, prepack }) <= SHARE * freeBytes;
+  return RECOMPUTE_LEVELS.find(fits) ?? "layer";
 }
 
 /** Multiply-adds as FLOPs per second of this machine, measured on one product like the model's. */

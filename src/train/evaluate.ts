@@ -3,8 +3,9 @@ import type { EncodedDataset } from "../data/examples.ts";
 import { InputError, type Problem } from "../errors.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import { type Adaptation, createComposer } from "../peft/active.ts";
 import { type AdaptedModel, positionRoom } from "../peft/adapted-model.ts";
-import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
+import { type AdapterChoice, openChosen } from "../peft/adapter-choice.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -17,10 +18,8 @@ import { reporting, withProgress } from "./progress.ts";
 import { answer, promptsOf } from "./samples.ts";
 
 /** What to evaluate, and on what. Options not given have training's defaults. */
-export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions {
+export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions, AdapterChoice {
   readonly model: string;
-  /** PEFT adapter: a folder, a run folder, or a Hub id. */
-  readonly adapter?: string;
   readonly device?: Device;
   readonly threads?: number | null;
   /** Examples side by side. It does not change the measures. */
@@ -99,14 +98,14 @@ function choiceOf(options: EvaluateOptions): Choice {
 /** What is scored: a base model, possibly with an adapter. */
 interface Subject {
   readonly base: BaseModel;
-  readonly adapter: OpenedAdapter | null;
+  readonly adapter: Adaptation | null;
   readonly model: AdaptedModel;
 }
 
 function subjectOf(
   choice: Choice,
   base: BaseModel,
-  adapter: OpenedAdapter | null,
+  adapter: Adaptation | null,
   data: EncodedDataset,
 ): Subject {
   const { config, family, modules, frozen } = base;
@@ -124,16 +123,17 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   const choice = choiceOf(options);
   checkDevice(choice.device);
   const { rows, split } = yield* rowsOf(choice, options);
-  const { adapter: name } = options;
-  const [base, adapter] = yield* withProgress(async (onProgress) => {
+  const [base, chosen] = yield* withProgress(async (onProgress) => {
     const opened = await openBase(options.model, { ...options, onProgress });
-    return [opened, name === undefined ? null : await openAdapter(name, opened, options)] as const;
+    return [opened, await openChosen(options, opened, options)] as const;
   });
+  const adapter = createComposer(base).compose(chosen.opened, chosen.factors);
   const methods = adapter?.methods ?? [];
   const maxLength = Math.min(choice.maxLength, positionRoom(base.config, methods));
   const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods) as EncodedDataset;
   const subject = subjectOf(choice, base, adapter, encoded);
-  for (const message of adapter?.warnings ?? []) yield { type: "warning", message };
+  for (const { warnings } of chosen.opened.values())
+    for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);
   try {
     if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });

@@ -1,3 +1,5 @@
+import type { Recompute } from "./graphs.ts";
+
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
  *  samples (before), then step with evaluation and checkpoint between, evaluation (after), samples (after), and
  *  either done or stopped. Warnings come at any time. Every number's name carries its unit. */
@@ -24,7 +26,7 @@ export interface PlanEvent {
   /** The data as the user named it. */
   readonly data: string;
   readonly trainableParameters: number;
-  /** Parameters of the base and of the adapter. */
+  /** Parameters of the base and what the adapter adds to them; weights that are trained themselves count once. */
   readonly totalParameters: number;
   /** trainableParameters / totalParameters, 0 to 1. */
   readonly share: number;
@@ -41,6 +43,8 @@ export interface PlanEvent {
   readonly truncated: number;
   /** Examples left out because they do not fit maxLength. */
   readonly dropped: number;
+  /** What is computed again in the backward pass, to save memory. */
+  readonly recompute: Recompute;
   readonly estimatedMemoryBytes: number;
   /** Seconds the run will take; null where nothing was measured yet. */
   readonly estimatedSeconds: number | null;

@@ -1,26 +1,12 @@
 import { gradients } from "../graph/gradients.ts";
-import {
-  add,
-  concat,
-  crossEntropy,
-  foldRows,
-  gather,
-  mul,
-  reshape,
-  sub,
-  topIsLabel,
-  total,
-} from "../graph/ops/index.ts";
+import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total } from "../graph/ops/index.ts";
 import { recomputed } from "../graph/recompute.ts";
-import { apply, constant, type Dim, input, scalarConstant, type Value } from "../graph/value.ts";
+import { apply, type Dim, input, leaveModules, type Value } from "../graph/value.ts";
 import { batchAttention, keepSegments } from "../models/base-context.ts";
 import type { Segment, SegmentStrategy } from "../models/context.ts";
-import { type AdamWOptions, adamw } from "../optim/adamw.ts";
-import { clipByNorm, globalNorm } from "../optim/clip.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
-import type { MethodInputs, Trainable } from "../peft/method.ts";
+import type { MethodInputs } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
-import { floats, sizeOf } from "../tensor/tensor.ts";
 
 /** Flat vector input [|Θ|]. */
 function flat(name: string, model: AdaptedModel): Value {
@@ -31,8 +17,12 @@ function flat(name: string, model: AdaptedModel): Value {
 export const BUCKET_TOKENS = 32;
 
 /** What of the forward pass is computed again in the backward pass instead of being kept: nothing, attention's softmax and
- *  activations (`cheap`), or all but the stream between blocks (`layer`). */
+ *  activations (`cheap`), or all but the stream between blocks (`layer`). Losses and gradients are the same, but that some are summed in another order
+ *  (DoRA's). */
 export type Recompute = "none" | "cheap" | "layer";
+
+/** Every level, the one that keeps most first. */
+export const RECOMPUTE_LEVELS: readonly [Recompute, ...Recompute[]] = ["none", "cheap", "layer"];
 
 const RECOMPUTED: Readonly<Record<Recompute, Segment | null>> = {
   none: null,
@@ -128,83 +118,8 @@ export function gradientGraph(
   const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
   const [g] = gradients(objective, [graph.theta]);
   const sum = flat("gradient", model);
+  leaveModules();
   return { loss, "gradient.next": g ? add(sum, g) : sum };
-}
-
-/** Factor on the learning rate of every element of θ; null where all are 1. */
-function rateFactors(model: AdaptedModel): Value | null {
-  const trainables = trainablesOf(model.methods);
-  const factorOf = (t: Trainable): number => (t.fixed ? 0 : (t.rateFactor ?? 1));
-  if (trainables.every((t) => factorOf(t) === 1)) return null;
-  const size = parameterCount(trainables);
-  const factors = new Float32Array(size);
-  let offset = 0;
-  for (const t of trainables) {
-    factors.fill(factorOf(t), offset, offset + sizeOf(t.shape));
-    offset += sizeOf(t.shape);
-  }
-  return constant(floats(factors, [size]));
-}
-
-/** Name of a method's number that changes with the step. */
-export function scalarName(method: number, name: string): string {
-  return `after.${method}.${name}`;
-}
-
-/** θ after what methods do to it once the optimizer is through. */
-function afterUpdates(model: AdaptedModel, theta: Value, gradient: Value): Value {
-  if (model.methods.every((m) => m.afterUpdate === null)) return theta;
-  const trainables = trainablesOf(model.methods);
-  const [values, slopes] = [viewsOf(theta, trainables), viewsOf(gradient, trainables)];
-  const next = new Map(values);
-  for (const [i, { afterUpdate }] of model.methods.entries()) {
-    const scalars = new Map<string, Value>();
-    const scalar = (n: string): Value => {
-      const value = scalars.get(n) ?? input(scalarName(i, n), "float32", []);
-      scalars.set(n, value);
-      return value;
-    };
-    const changed = afterUpdate?.apply({
-      trainable: (n) => values.get(n) as Value,
-      gradient: (n) => slopes.get(n) as Value,
-      scalar,
-    });
-    for (const [name, value] of changed ?? []) next.set(name, value);
-  }
-  return concat(
-    trainables.map((t) => reshape(next.get(t.name) as Value, [sizeOf(t.shape)])),
-    0,
-  );
-}
-
-/** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether
- *  loss, norm and new parameters are numbers, without which the new state (a cleared gradient is part of it) must not be
- *  kept. */
-export function updateGraph(
-  model: AdaptedModel,
-  options: AdamWOptions & { readonly clipNorm: number | null },
-): Record<string, Value> {
-  const gradient = flat("gradient", model);
-  const norm = globalNorm(gradient);
-  const clipped = options.clipNorm === null ? gradient : clipByNorm(gradient, norm, options.clipNorm);
-  const scalars = {
-    learningRate: input("learningRate", "float32", []),
-    correction1: input("correction1", "float32", []),
-    correction2: input("correction2", "float32", []),
-  };
-  const state = { theta: flat("theta", model), m: flat("m", model), v: flat("v", model) };
-  const rates = rateFactors(model);
-  const learningRate = rates ? mul(scalars.learningRate, rates) : scalars.learningRate;
-  const stepped = adamw(state, clipped, { ...scalars, learningRate }, options);
-  const next = { ...stepped, theta: afterUpdates(model, stepped.theta, clipped) };
-  // Infinity or NaN anywhere makes the sum so. A comparison with NaN is false, and so is one of infinity with the largest
-  // float. Parameters beyond 10¹⁹ are lost as well, long before they overflow.
-  const size = add(add(norm, input("loss", "float32", [])), globalNorm(next.theta));
-  const finite = apply("Less", [size, scalarConstant(3.4e38)], [], {}, null, "bool");
-  // g − g is +0 for every number: the next window starts from it, and no vector of |Θ| zeros comes from the host.
-  const cleared = sub(gradient, gradient);
-  const carried = { "theta.next": next.theta, "m.next": next.m, "v.next": next.v, "gradient.next": cleared };
-  return { ...carried, gradNorm: norm, finite };
 }
 
 /** Loss without gradients. Outputs: loss [] (Σ of edge losses, nats), correct [] (Σ of weights where the top logit is the

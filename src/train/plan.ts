@@ -1,9 +1,10 @@
-import { packingReport } from "../data/batches.ts";
+import { type PackingReport, packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
+import { moduleWeights } from "../models/family.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
 import { type AdaptedModel, positionRoom, trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
@@ -12,11 +13,12 @@ import type { MethodOptions } from "../peft/options.ts";
 import { parameterCount, trainedCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
-import { peftModules } from "./config-values.ts";
+import { lastLayers, peftModules } from "./config-values.ts";
 import { type EncodedSplit, encodeRows } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
-import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
+import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
 import type { PlanEvent } from "./events.ts";
+import type { Recompute } from "./graphs.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
 /** Everything that a run is before its first step. */
@@ -32,6 +34,10 @@ export interface RunPlan {
   readonly schedule: ScheduleOptions;
   /** Label tokens of the largest micro-batch there can be. */
   readonly maxLabels: number;
+  readonly packing: PackingReport;
+  readonly work: Workload;
+  /** As the options say, or chosen from the free memory. */
+  readonly recompute: Recompute;
 }
 
 /** Tokens of the largest batch there can be, if nothing were shared. */
@@ -52,12 +58,13 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
     ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
     targetModules: peftModules(config.targetModules),
     excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
-    layersToTransform: layers,
+    layersToTransform: typeof layers === "string" ? null : layers,
     baseModel: config.model,
   };
   const { prefixLength, infixLength, prefixText: text, prefixProjection: projection } = config;
   return {
     lora,
+    lastLayers: lastLayers(layers),
     loraPlusRatio: config.loraPlusRatio,
     veraInitial: config.veraInitial,
     adaLora: {
@@ -67,6 +74,8 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
       interval: config.rankInterval,
       orthogonality: config.orthogonality,
     },
+    bottleneck: { size: config.adapterSize, drop: config.adapterDrop },
+    feedforwardModules: config.feedforwardModules,
     prefix: { prefixLength, infixLength, text, projection },
   };
 }
@@ -91,6 +100,14 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
   const warmupSteps = config.warmupSteps ?? Math.round((config.warmupRatio ?? 0) * steps);
+  const packing = packingReport(train.examples, batchSize, seed);
+  const work: Workload = {
+    batches: (steps / stepsPerEpoch(windows)) * packing.batches,
+    trieTokensPerBatch: packing.trieTokens / packing.batches,
+    labelsPerBatch: train.report.labelTokens / packing.batches,
+    stateParameters: parameterCount(trainablesOf(methods)),
+  };
+  const free = process.availableMemory();
   return {
     base,
     dataset,
@@ -110,6 +127,10 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
     steps,
     schedule: { schedule: config.schedule, learningRate: config.learningRate, warmupSteps, steps },
     maxLabels: maxBatchLabels(train.examples, batchSize),
+    packing,
+    work,
+    recompute:
+      config.recompute === "auto" ? chooseRecompute(base, work, config.prepack, free) : config.recompute,
   };
 }
 
@@ -120,18 +141,14 @@ export async function planEvent(
   runtime: Runtime,
   runFolder: string,
 ): Promise<PlanEvent> {
-  const { base, train, windows, steps } = plan;
-  const packing = packingReport(train.examples, windows.batchSize, windows.seed);
+  const { base, train, windows, steps, packing, work, recompute } = plan;
   const trainables = trainablesOf(plan.model.methods);
   const trainableParameters = trainedCount(trainables);
-  const totalParameters = parameterTotal(base.modules) + trainableParameters;
+  // Weights that are trained themselves are the model's own: they are there once.
+  const own = new Set(base.modules.flatMap(moduleWeights).map((w) => w.path));
+  const added = trainables.filter((t) => !own.has(t.name));
+  const totalParameters = parameterTotal(base.modules) + trainedCount(added);
   const perEpoch = stepsPerEpoch(windows);
-  const work: Workload = {
-    batches: (steps / perEpoch) * packing.batches,
-    trieTokensPerBatch: packing.trieTokens / packing.batches,
-    labelsPerBatch: train.report.labelTokens / packing.batches,
-    stateParameters: parameterCount(trainables),
-  };
   return {
     type: "plan",
     model: config.model,
@@ -152,7 +169,8 @@ export async function planEvent(
     stepsPerEpoch: perEpoch,
     truncated: train.report.truncated,
     dropped: train.report.dropped,
-    estimatedMemoryBytes: estimateMemoryBytes(base, work),
+    recompute,
+    estimatedMemoryBytes: estimateMemoryBytes(base, work, { recompute, prepack: config.prepack }),
     estimatedSeconds: await estimateSeconds(runtime, base, work),
     runFolder,
   };

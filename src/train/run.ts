@@ -69,7 +69,7 @@ export async function startRun(
     runtime,
     plan.model,
     folder,
-    { ...config, steps: plan.steps },
+    { ...config, steps: plan.steps, recompute: plan.recompute },
     chunkCount(plan.maxLabels),
   );
   await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
@@ -173,12 +173,13 @@ function whatIsKept({ savedStep }: Run): string {
  *  @throws TrainingError if none of them moved */
 export async function checkMovement(run: Run): Promise<WarningEvent | null> {
   const { methods } = run.plan.model;
-  const values = unflatten((await run.engine.state()).theta, trainablesOf(methods));
   const zeros = methods.flatMap((m) => [...m.startsAtZero]);
+  if (zeros.length === 0) return null;
+  const values = unflatten(await run.engine.theta(), trainablesOf(methods));
   const still = zeros
     .filter(([name]) => values.get(name)?.data.every((x) => x === 0))
     .map(([, label]) => label);
-  if (zeros.length > 0 && still.length === zeros.length)
+  if (still.length === zeros.length)
     throw new TrainingError("after the first update no adapter has moved: no gradient reaches it");
   if (still.length === 0) return null;
   const shown = still.slice(0, 5).join(", ") + (still.length > 5 ? `, … (${still.length} in all)` : "");
@@ -196,6 +197,7 @@ export async function evaluateSplit(
   const started = performance.now();
   const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
   const folder = plan.base.weights.folder;
+  await run.engine.rest();
   const engine = await createEvaluationEngine(runtime, plan.model, folder, EVALUATION_BATCH, labels);
   try {
     const result = await engine.evaluate(encoded.examples, { signal });
@@ -287,7 +289,7 @@ export interface KeptParameters {
 /** Puts the best checkpoint's parameters back, if the last are not the best; the last stay if that checkpoint is damaged. */
 export async function restoreBest(run: Run): Promise<KeptParameters> {
   const { bestStep, step } = run.progression;
-  const last = { theta: (await run.engine.state()).theta, step, warning: null };
+  const last = { theta: await run.engine.theta(), step, warning: null };
   if (bestStep === null || bestStep === step) return last;
   try {
     const { state } = await loadCheckpoint(checkpointPath(run.folder, bestStep));

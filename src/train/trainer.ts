@@ -105,7 +105,8 @@ async function* planning(
   const base = yield* withProgress((onProgress) => openBase(model, { offline, onProgress, signal }));
   signal.throwIfAborted();
   const plan = planRun(config, base, dataset);
-  for (const message of dataWarnings(plan)) yield { type: "warning", message };
+  const notices = plan.model.methods.flatMap((m) => m.notices);
+  for (const message of [...dataWarnings(plan), ...notices]) yield { type: "warning", message };
   return plan;
 }
 
@@ -169,7 +170,8 @@ async function* running(
 ): AsyncGenerator<TrainEvent> {
   const resumeStep = from?.progression.step ?? null;
   const log = await storing(folder, async () => {
-    await saveTrainConfig(folder, config);
+    // As chosen: on resume another level might add gradients in another order.
+    await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
     return openMetricsLog(folder, { resumeStep });
   });
   const runtime = openRuntime(config);

@@ -13,8 +13,8 @@ export interface Architecture {
   readonly config: Record<string, unknown>;
   /** Name → shape. */
   readonly tensors: Record<string, number[]>;
-  /** transformers' tensor name → that of the gguf package. */
-  readonly gguf: Record<string, string>;
+  /** transformers' tensor name → that of the gguf package; null where it has none. */
+  readonly gguf: Record<string, string | null>;
   readonly modules: string[];
 }
 

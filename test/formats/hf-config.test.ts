@@ -218,9 +218,9 @@ test("variants that would compute something else are refused", () => {
 
 test("the architecture is found by model_type where none is named; an unknown one lists the known", () => {
   expect(configOf("qwen3", { architectures: undefined }).family).toBe("qwen3");
-  expect(() => configOf("llama", { architectures: ["BertModel"] })).toThrow(UnsupportedError);
-  expect(() => configOf("llama", { architectures: ["BertModel"] })).toThrow(
-    "dir/config.json: architecture BertModel is not supported; known: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Gemma3ForCausalLM, Phi3ForCausalLM, GPT2LMHeadModel",
+  expect(() => configOf("llama", { architectures: ["T5Model"] })).toThrow(UnsupportedError);
+  expect(() => configOf("llama", { architectures: ["T5Model"] })).toThrow(
+    "dir/config.json: architecture T5Model is not supported; known: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Gemma3ForCausalLM, Phi3ForCausalLM, GPT2LMHeadModel, BertForSequenceClassification, RobertaForSequenceClassification",
   );
   expect(() => parseHfConfig({ model_type: "__proto__" }, "c")).toThrow(
     /model_type "__proto__" is not supported/,

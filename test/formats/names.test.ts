@@ -20,7 +20,8 @@ describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, gguf, 
 
   test("GGUF names are those of the gguf package", () => {
     for (const [name, expected] of Object.entries(gguf))
-      expect(ggufTensorName(family, pathOfHfTensor(family, name) ?? "")).toBe(expected);
+      if (expected !== null)
+        expect(ggufTensorName(family, pathOfHfTensor(family, name) ?? "")).toBe(expected);
   });
 
   test("every tensor and module name survives the way to our path and back", () => {
@@ -76,7 +77,7 @@ test("unknown names give null on the way in and an error on the way out", () => 
   expect(pathOfHfModule("llama", "model.layers.mlp.up_proj")).toBeNull();
   expect(pathOfGgufTensor("llama", "blk.0.ffn_gate_exps.weight")).toBeNull();
   expect(() => hfTensorName("llama", "positions.weight")).toThrow(UnsupportedError);
-  expect(() => hfModuleName("bert", "embed")).toThrow(
-    /model family "bert"; known: llama, qwen2, qwen3, gemma3, phi3, gpt2/,
+  expect(() => hfModuleName("t5", "embed")).toThrow(
+    /model family "t5"; known: llama, qwen2, qwen3, gemma3, phi3, gpt2/,
   );
 });

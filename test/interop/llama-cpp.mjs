@@ -1,10 +1,11 @@
 // Greedy tokens of llama.cpp and of lowrank on the GGUF files that lowrank writes. See README.md.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { describeMachine, machineLine } from "../../bench/lib/machine.mjs";
 import { writeModelGguf } from "../../dist/formats/gguf-save.js";
 import { promptIds, rawIds } from "../../dist/generate/prompt.js";
 import { convertAdapter, loadModel, mergeAdapter } from "../../dist/index.js";
@@ -15,9 +16,9 @@ const { values: options } = parseArgs({
     peer: { type: "string" },
     model: { type: "string", default: "smollm2-135m" },
     adapter: { type: "string" },
-    tokens: { type: "string", default: "32" },
-    types: { type: "string", default: "F32,F16" },
-    variants: { type: "string", default: "base,lora,merged" },
+    tokens: { type: "string", default: "24" },
+    types: { type: "string", default: "F32,F16,Q8_0,Q4_0" },
+    variants: { type: "string", default: "base,lora,merged,dequantized" },
   },
 });
 if (!options.peer || !options.adapter)
@@ -136,47 +137,121 @@ async function writeBase(model, path, type) {
 }
 
 const DTYPES = { F32: "float32", F16: "float16", Q8_0: "q8_0", Q4_0: "q4_0" };
-const folder = await mkdtemp(join(tmpdir(), "lowrank-interop-"));
-const peer = await openPeer(options.peer);
-const rows = [];
-try {
+const QUANTIZED = ["Q8_0", "Q4_0"];
+
+/** One file in both programs; `original`: answers of model and adapter as they were before they were written as GGUF. */
+async function checkFile(peer, folder, rows, what, { file, lora, mine, original, mustAgree = false }) {
+  const cacheFolder = await mkdtemp(join(folder, "cache-"));
+  const own = mine ?? (await ours(file, lora, cacheFolder));
+  await rm(cacheFolder, { recursive: true });
+  const others = await theirs(peer, file, lora, own.prompts, own.endIds);
+  const count = own.answers.filter((ids, i) => String(ids) === String(original.answers[i])).length;
+  const compared = compare(own.answers, others.answers, own.prompts);
+  rows.push({ what, ...compared, "as from the originals": `${count}/${own.answers.length}`, mustAgree });
+  console.table(rows.slice(-1));
+  return own;
+}
+
+/** A quantized merged model in both programs; then its weights as float32 in llama.cpp, against what lowrank said. */
+async function checkMerged(peer, folder, rows, type, adapted, variants) {
+  const merged = join(folder, `merged-${type}.gguf`);
+  const { model, adapter } = options;
+  const how = { format: "gguf", dtype: DTYPES[type], output: merged, offline: true };
+  const { maxLogitDifference } = await mergeAdapter({ model, adapter, ...how });
+  const mustAgree = !QUANTIZED.includes(type);
+  const mine = await checkFile(peer, folder, rows, `merged ${type}`, {
+    file: merged,
+    original: adapted,
+    mustAgree,
+  });
+  rows.at(-1).maxLogitDifference = maxLogitDifference;
+  if (QUANTIZED.includes(type) && variants.has("dequantized")) {
+    const floats = join(folder, `dequantized-${type}.gguf`);
+    await writeBase(merged, floats, "F32");
+    const what = `merged ${type}, its weights as F32 in llama.cpp`;
+    await checkFile(peer, folder, rows, what, { file: floats, mine, original: adapted, mustAgree: true });
+    await rm(floats);
+  }
+  await rm(merged);
+}
+
+async function checkAll(peer, folder, rows) {
   const { model, adapter } = options;
   const lora = join(folder, "adapter.gguf");
   await convertAdapter({ model, adapter, to: "gguf", output: lora, offline: true });
-  const check = async (what, file, loraFile) => {
-    const cacheFolder = await mkdtemp(join(folder, "cache-"));
-    const mine = await ours(file, loraFile, cacheFolder);
-    await rm(cacheFolder, { recursive: true });
-    const others = await theirs(peer, file, loraFile, mine.prompts, mine.endIds);
-    rows.push({ what, ...compare(mine.answers, others.answers, mine.prompts) });
-    return mine;
-  };
-  const same = (mine, original) => {
-    const count = mine.answers.filter((ids, i) => String(ids) === String(original.answers[i])).length;
-    rows.at(-1)["as from the originals"] = `${count}/${mine.answers.length}`;
-    console.table(rows.slice(-1));
-  };
   const variants = new Set(options.variants.split(","));
   const plain = await ours(model, null, undefined);
   const adapted = await ours(model, adapter, undefined);
   const changed = plain.answers.filter((ids, i) => String(ids) !== String(adapted.answers[i])).length;
   console.log(`the adapter changes ${changed} of ${plain.answers.length} answers`);
   for (const type of options.types.split(",")) {
-    const [base, merged] = [join(folder, `base-${type}.gguf`), join(folder, `merged-${type}.gguf`)];
-    if (variants.has("base") || variants.has("lora")) await writeBase(model, base, type);
-    if (variants.has("base")) same(await check(`base ${type}`, base), plain);
-    if (variants.has("lora")) same(await check(`base ${type} + LoRA`, base, lora), adapted);
+    const base = join(folder, `base-${type}.gguf`);
+    if (!QUANTIZED.includes(type)) await writeBase(model, base, type);
+    const parts = { base: { original: plain }, lora: { original: adapted, lora } };
+    for (const [name, part] of Object.entries(parts))
+      if (!QUANTIZED.includes(type) && variants.has(name)) {
+        const what = name === "lora" ? `base ${type} + LoRA` : `base ${type}`;
+        await checkFile(peer, folder, rows, what, { file: base, mustAgree: true, ...part });
+      }
     await rm(base, { force: true });
-    if (!variants.has("merged")) continue;
-    const format = { format: "gguf", dtype: DTYPES[type], output: merged, offline: true };
-    const { maxLogitDifference } = await mergeAdapter({ model, adapter, ...format });
-    same(await check(`merged ${type}`, merged), adapted);
-    console.log(
-      `merged ${type}: logits differ by ${maxLogitDifference} from those of base and adapter apart`,
-    );
-    await rm(merged);
+    if (variants.has("merged")) await checkMerged(peer, folder, rows, type, adapted, variants);
   }
+  return changed;
+}
+
+function report({ machine, rows, changed }) {
+  const lines = rows.map((r) => {
+    const logits = r.maxLogitDifference === undefined ? "" : r.maxLogitDifference.toPrecision(2);
+    const cells = [
+      r.what,
+      r.prompts,
+      r.answers,
+      r.tokens,
+      r["first differences"],
+      r["as from the originals"],
+      logits,
+    ];
+    return `| ${cells.join(" | ")} |`;
+  });
+  return `# GGUF files of lowrank in llama.cpp
+
+SmolLM2-135M-Instruct and a LoRA adapter trained on shell-recipes, which changes ${changed} of the ten answers. Ten prompts (five chats,
+five texts), greedy answers of up to ${TOKENS} tokens; both programs compute on the CPU, llama.cpp with keys and values in F32.
+Prompts: those that both tokenize alike. Answers: those whose tokens are all equal in both. Originals: lowrank's answers of base and
+adapter before they became GGUF. Logits: largest difference from base and adapter apart, as merging found it.
+
+    npm run build && node test/interop/llama-cpp.mjs --peer FOLDER --model MODEL --adapter RUN
+
+${machineLine(machine)}
+
+| file | prompts | answers | tokens | first differences | as from the originals | logits |
+|-|-|-|-|-|-|-|
+${lines.join("\n")}
+
+llama.cpp multiplies quantized weights by activations that it quantizes too (Q8_0, blocks of 32), lowrank by float32 activations:
+with the same quantized weights written as F32 the two agree.
+`;
+}
+
+const all = (text) => text.split("/")[0] === text.split("/")[1];
+const folder = await mkdtemp(join(tmpdir(), "lowrank-interop-"));
+const peer = await openPeer(options.peer);
+const rows = [];
+try {
+  const changed = await checkAll(peer, folder, rows);
+  const own = JSON.parse(
+    await readFile(join(options.peer, "node_modules/node-llama-cpp/package.json"), "utf8"),
+  );
+  const others = { "node-llama-cpp": own.version, "llama.cpp": peer.llama.llamaCppRelease.release };
+  const machine = await describeMachine(null, others);
+  const results = fileURLToPath(new URL("../../bench/results/interchange-llama-cpp", import.meta.url));
+  await writeFile(`${results}.json`, `${JSON.stringify({ machine, changed, rows }, null, 2)}\n`);
+  await writeFile(`${results}.md`, report({ machine, rows, changed }));
   console.table(rows);
+  for (const { what } of rows.filter((r) => r.mustAgree && !(all(r.answers) && all(r.prompts)))) {
+    console.error(`${what}: the answers differ`);
+    process.exitCode = 1;
+  }
 } finally {
   await rm(folder, { recursive: true, force: true });
   await peer.llama.dispose();

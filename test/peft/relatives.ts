@@ -23,7 +23,7 @@ import {
 } from "../models/harness.ts";
 import { fixturePath } from "./adapters.ts";
 
-/** A case of test/fixtures/methods/lora-relatives, opened on its model. */
+/** A case of test/fixtures/methods, opened on its model. */
 export interface RelativeCase {
   readonly tiny: TinyModel;
   readonly method: Method;
@@ -35,9 +35,13 @@ export interface RelativeCase {
   readonly folder: string;
 }
 
-/** Opens a case; `model` of test/fixtures/models. */
-export async function openCase(name: string, model: string): Promise<RelativeCase> {
-  const folder = fixturePath(`methods/lora-relatives/${name}`);
+/** Opens a case of a `set` of test/fixtures/methods; `model` of test/fixtures/models. */
+export async function openCase(
+  name: string,
+  model: string,
+  set: string = "lora-relatives",
+): Promise<RelativeCase> {
+  const folder = fixturePath(`methods/${set}/${name}`);
   const tiny = await openTiny(model);
   const config = JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8"));
   const tensors = (await readTensors(join(folder, "adapter_model.safetensors"))) as Map<string, FloatTensor>;

@@ -101,7 +101,7 @@ describe("a tokenizer", () => {
     expect(changed({ model: { type: "BPE" } })).toThrow('expected a "model" with a "vocab"');
     expect(changed({ added_tokens: [{ content: "x" }] })).toThrow("added token without content and id");
     expect(changed({ pre_tokenizer: { type: "Bogus" } })).toThrow(UnsupportedError);
-    expect(changed({ decoder: { type: "WordPiece" } })).toThrow('decoder "WordPiece" is not supported');
+    expect(changed({ decoder: { type: "CTC" } })).toThrow('decoder "CTC" is not supported');
     expect(changed({ decoder: null })).toThrow(UnsupportedError);
   });
 

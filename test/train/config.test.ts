@@ -58,7 +58,7 @@ describe("trainConfig", () => {
     ).toEqual([
       "  rank: expected a whole number ≥ 1, got 0",
       "  dropout: expected a number ≥ 0 and < 1, got 1",
-      '  layers: expected layers such as 0-5,28, got "5-2"',
+      '  layers: expected layers such as 0-5,28 or last:2, got "5-2"',
       '  rankPattern: expected module=rank pairs, ranks ≥ 1, got {"q":0}',
       '  schedule: expected one of constant, linear, cosine, got "cos"',
     ]);
@@ -99,6 +99,8 @@ describe("trainConfig", () => {
     expect(layers("28, 0-2,1")).toEqual([0, 1, 2, 28]);
     expect(layers(3)).toEqual([3]);
     expect(layers([5, "1-2"])).toEqual([1, 2, 5]);
+    expect(layers("last:2")).toBe("last:2");
+    expect(layers(" last : 12")).toBe("last:12");
     for (const wrong of ["", "x", "1-", "-1", 1.5, "0-99999"])
       expect(problemsOf(() => layers(wrong))).toHaveLength(1);
   });

@@ -23,6 +23,7 @@ export const PLAN: PlanEvent = {
   stepsPerEpoch: 164,
   truncated: 2,
   dropped: 0,
+  recompute: "none",
   estimatedMemoryBytes: 1.9e9,
   estimatedSeconds: 262,
   runFolder: "runs/shell-recipes-1",

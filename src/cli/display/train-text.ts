@@ -45,13 +45,19 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
         `times fewer), ${formatInteger(labels)} with a loss, per epoch`,
     ],
     ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
-    ["Memory", `about ${formatBytes(plan.estimatedMemoryBytes)}`],
+    ["Memory", `about ${formatBytes(plan.estimatedMemoryBytes)}${RECOMPUTED[plan.recompute]}`],
   ];
   if (plan.estimatedSeconds !== null)
     rows.push(["Time", `about ${formatDuration(plan.estimatedSeconds * 1000)}`]);
   if (plan.runFolder !== "") rows.push(["Run folder", plan.runFolder]);
   return labelled(rows, columns);
 }
+
+const RECOMPUTED: Readonly<Record<PlanEvent["recompute"], string>> = {
+  none: "",
+  cheap: ", attention and activations computed twice",
+  layer: ", layers computed twice",
+};
 
 /** The decoded examples: what the loss ignores is dim; without colours, what it counts stands in «…». */
 export function previewLines(preview: PreviewEvent, style: Style): string[] {

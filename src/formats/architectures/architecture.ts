@@ -2,12 +2,14 @@ import { UnsupportedError } from "../../errors.ts";
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf.ts";
 import type { GgufTyped } from "../gguf-write.ts";
-import type { ModelConfig } from "../model-source.ts";
+import type { Classifier, ModelConfig } from "../model-source.ts";
 
 /** A model architecture as the outside world knows it: what transformers and llama.cpp call it and its parts. */
 export interface Architecture {
   /** Class in transformers. */
   readonly name: string;
+  /** Classes of checkpoints that hold the same model with other heads, which are left out. */
+  readonly otherNames?: readonly string[];
   /** `model_type` in transformers. */
   readonly modelType: string;
   /** Our model family; architectures of one family share their names. */
@@ -15,8 +17,16 @@ export interface Architecture {
   readonly names: Naming;
   /** Translates config.json. What is missing or wrong is collected in `config`. */
   readonly parse: (config: Fields) => ParsedConfig;
+  /** Fields of config.json with which every linear layer but the head has a bias; missing where there are none such. */
+  readonly allBiases?: HfConfig;
   /** null where GGUF files know it under another architecture's name (Mistral is llama there), or not at all. */
   readonly gguf: GgufArchitecture | null;
+  /** Modules that LoRA adapts where none are named; all linear layers where this is missing. */
+  readonly loraTargets?: readonly string[];
+  /** Modules of a head that is trained whole beside an adapter, as PEFT names them. */
+  readonly headModules?: readonly string[];
+  /** The config.json of the same model with this head. */
+  readonly withClassifier?: (config: HfConfig, classifier: Classifier) => HfConfig;
 }
 
 /** A configuration but for what the architecture itself says. */
@@ -54,7 +64,8 @@ export interface NameRow {
   readonly ours: string;
   /** Module path in transformers, as PEFT sees it. */
   readonly hf: string;
-  readonly gguf: string;
+  /** null where GGUF files have no such module. */
+  readonly gguf: string | null;
   /** Stored as Conv1D in transformers: [in, out] instead of [out, in]. */
   readonly transposed?: true;
   /** What is added to the weight in GGUF files. */

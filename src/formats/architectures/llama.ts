@@ -18,6 +18,7 @@ export const llama: Architecture = {
     biases: (config) => ({ ...attentionBiases(config), mlpBias: config.flag("mlp_bias", false) }),
     slidingWindow: () => null,
   }),
+  allBiases: { attention_bias: true, mlp_bias: true },
   gguf: {
     name: "llama",
     permuted: true,

@@ -1,13 +1,25 @@
 import { UnsupportedError } from "../../errors.ts";
-import type { Architecture, GgufArchitecture, Naming } from "./architecture.ts";
+import type { Architecture, GgufArchitecture, HfConfig, Naming } from "./architecture.ts";
+import { bert } from "./bert.ts";
 import { gemma3 } from "./gemma3.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama, mistral } from "./llama.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
+import { roberta } from "./roberta.ts";
 
 /** Every architecture that can be opened. */
-const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, gemma3, phi3, gpt2];
+const ARCHITECTURES: readonly Architecture[] = [
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gemma3,
+  phi3,
+  gpt2,
+  bert,
+  roberta,
+];
 
 const listed = (names: readonly string[]): string => [...new Set(names)].join(", ");
 
@@ -15,7 +27,7 @@ const listed = (names: readonly string[]): string => [...new Set(names)].join(",
  *  @throws UnsupportedError listing the known ones. */
 export function hfArchitecture(file: string, named: readonly string[], modelType: unknown): Architecture {
   const known =
-    ARCHITECTURES.find(({ name }) => named.includes(name)) ??
+    ARCHITECTURES.find(({ name, otherNames = [] }) => [name, ...otherNames].some((n) => named.includes(n))) ??
     ARCHITECTURES.find((a) => named.length === 0 && a.modelType === modelType);
   if (known) return known;
   const got = named.length > 0 ? named.join(", ") : `model_type ${JSON.stringify(modelType ?? null)}`;
@@ -50,10 +62,21 @@ export function ggufOf(family: string): GgufArchitecture {
   );
 }
 
+/** Fields of config.json with which a plain model of an architecture (its class in transformers) has a bias in every linear
+ *  layer but the head; null where it has no such fields. */
+export function allBiasesConfig(architecture: string): HfConfig | null {
+  return ARCHITECTURES.find((a) => a.name === architecture)?.allBiases ?? null;
+}
+
 /** Names of a model family. @throws UnsupportedError listing the known ones. */
 export function namesOf(family: string): Naming {
-  const names = ARCHITECTURES.find((a) => a.family === family)?.names;
-  if (names) return names;
+  return architectureOf(family).names;
+}
+
+/** The architecture that a model family's own files name. @throws UnsupportedError listing the known families */
+export function architectureOf(family: string): Architecture {
+  const architecture = ARCHITECTURES.find((a) => a.family === family);
+  if (architecture) return architecture;
   throw new UnsupportedError(
     `no tensor names are known for the model family "${family}"; known: ${listed(ARCHITECTURES.map((a) => a.family))}`,
   );

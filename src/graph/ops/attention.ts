@@ -60,6 +60,17 @@ export function trieMask(
   return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
 }
 
+/** Additive attention mask of packed sequences that see all of themselves and nothing of each other: 0 where tokens have the
+ *  same end, −10³⁰ elsewhere. ends int32 [R, T], one number for all tokens of a sequence → [R, 1, T, T]. */
+export function sequenceMask(ends: Value): Value {
+  const [rows, length] = ends.shape as [Dim, Dim];
+  const i = unsqueeze(ends, [1, 3], [rows, 1, length, 1]);
+  const j = unsqueeze(ends, [1, 2], [rows, 1, 1, length]);
+  const shape = [rows, 1, length, length];
+  const same = apply("Equal", [i, j], shape, {}, null, "bool");
+  return apply("Where", [same, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
+}
+
 /** Additive attention mask over a key-value cache: a query sees the keys up to its own column (and fewer than `window` back),
  *  from where its row starts (rows are padded on the left). queries int32 [T], keys int32 [S], starts int32 [R] →
  *  [R, 1, T, S]. */

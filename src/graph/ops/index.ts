@@ -10,6 +10,7 @@ export {
   type RotaryTables,
   rotary,
   rotaryConstants,
+  sequenceMask,
   trieMask,
 } from "./attention.ts";
 export { detach } from "./detach.ts";

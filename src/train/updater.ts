@@ -1,0 +1,121 @@
+import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
+import { parameterCount } from "../peft/parameters.ts";
+import type { KeptPart } from "../runtime/protocol.ts";
+import type { Runtime, Session } from "../runtime/runtime.ts";
+import { floats, scalar, type Tensor } from "../tensor/tensor.ts";
+import { rateFactors, squaresGraph, stretchGraph, type UpdateOptions, updateGraph } from "./update-graphs.ts";
+
+/** Longer states are updated in stretches: the update's dozen vectors, and its outputs beside the state, would take several
+ *  times the memory of the state itself. */
+export const LONGEST_WHOLE: number = 2 ** 24;
+const STRETCH = 2 ** 20;
+
+/** State that an update changes, by the names under which the runtime keeps it. */
+const KEPT = ["theta", "m", "v", "gradient"] as const;
+const CARRY = { "theta.next": "theta", "m.next": "m", "v.next": "v", "gradient.next": "gradient" };
+
+/** Numbers that change with the step. */
+export interface UpdateScalars {
+  readonly learningRate: Tensor;
+  readonly correction1: Tensor;
+  readonly correction2: Tensor;
+  /** Loss of the window. */
+  readonly loss: number;
+  /** Those of methods. */
+  readonly others: Readonly<Record<string, Tensor>>;
+}
+
+/** Changes the state in the runtime by one update from the summed gradient, and clears that. Nothing is kept where loss,
+ *  gradient or the parameters to be are not numbers. */
+export interface Updater {
+  apply(scalars: UpdateScalars): Promise<{ readonly gradNorm: number; readonly isKept: boolean }>;
+  close(): Promise<void>;
+}
+
+/** The state is updated in stretches; methods that work on the whole of it after an update are not among those that train
+ *  so much. */
+export function isStretched(
+  { methods }: Pick<AdaptedModel, "methods">,
+  longest: number = LONGEST_WHOLE,
+): boolean {
+  return parameterCount(trainablesOf(methods)) > longest && methods.every((m) => m.afterUpdate === null);
+}
+
+/** Loads the update's graphs. `sizes`: other lengths than the usual ones, for tests. */
+export function createUpdater(
+  runtime: Runtime,
+  model: AdaptedModel,
+  options: UpdateOptions,
+  sizes: { readonly longest: number; readonly stretch: number } = {
+    longest: LONGEST_WHOLE,
+    stretch: STRETCH,
+  },
+): Promise<Updater> {
+  return isStretched(model, sizes.longest)
+    ? stretchedUpdater(runtime, model, options, sizes.stretch)
+    : wholeUpdater(runtime, model, options);
+}
+
+async function wholeUpdater(runtime: Runtime, model: AdaptedModel, options: UpdateOptions): Promise<Updater> {
+  const session = await runtime.load(updateGraph(model, options));
+  return {
+    apply: async ({ loss, others, ...scalars }) => {
+      const out = await session.run(
+        { ...scalars, ...others, loss: scalar(loss) },
+        { fetch: ["gradNorm", "finite"], carry: CARRY, carryIf: "finite" },
+      );
+      return { gradNorm: Number(out.gradNorm?.data[0]), isKept: out.finite?.data[0] === 1 };
+    },
+    close: () => session.close(),
+  };
+}
+
+/** Three passes: the gradient's norm, then the norm of the parameters to be, then the same again, kept. So the state is
+ *  either changed as a whole or not at all. */
+async function stretchedUpdater(
+  runtime: Runtime,
+  model: AdaptedModel,
+  options: UpdateOptions,
+  stretch: number,
+): Promise<Updater> {
+  const size = parameterCount(trainablesOf(model.methods));
+  const rates = rateFactors(model);
+  if (rates) await runtime.put({ rates: floats(rates, [size]) });
+  const lengths = new Set([stretch, size % stretch].filter((n) => n > 0 && n <= size));
+  const squares = new Map<number, Session>();
+  const steps = new Map<number, Session>();
+  for (const n of lengths) {
+    squares.set(n, await runtime.load(squaresGraph(n)));
+    steps.set(n, await runtime.load(stretchGraph(n, rates !== null, options)));
+  }
+  const names = rates ? [...KEPT, "rates"] : KEPT;
+  const sweep = async (
+    sessions: ReadonlyMap<number, Session>,
+    feeds: Readonly<Record<string, Tensor>>,
+    carry: Readonly<Record<string, string>>,
+  ): Promise<number> => {
+    let sum = 0;
+    for (let from = 0; from < size; from += stretch) {
+      const part: KeptPart = { names, from, to: Math.min(size, from + stretch) };
+      const session = sessions.get(part.to - from) as Session;
+      const out = await session.run(feeds, { fetch: ["squares"], carry, part });
+      sum += Number(out.squares?.data[0]);
+    }
+    return sum;
+  };
+  return {
+    apply: async ({ learningRate, correction1, correction2, loss }) => {
+      const gradNorm = Math.sqrt(await sweep(squares, {}, {}));
+      const feeds = {
+        ...{ learningRate, correction1, correction2 },
+        ...(options.clipNorm === null ? {} : { norm: scalar(gradNorm) }),
+      };
+      const isKept = Number.isFinite(loss + gradNorm + (await sweep(steps, feeds, {})));
+      if (isKept) await sweep(steps, feeds, CARRY);
+      return { gradNorm, isKept };
+    },
+    close: async () => {
+      for (const session of [...squares.values(), ...steps.values()]) await session.close();
+    },
+  };
+}
