@@ -33,17 +33,33 @@ export function topologicalOrder(
  *  get no gradient and cost nothing.
  *  @throws UnsupportedError if a node on the way is declared not differentiable. */
 export function gradients(loss: Value, wrt: readonly Value[]): (Value | null)[] {
-  const order = topologicalOrder([loss], (node) => node.inputs);
+  return reverse(loss, ones(loss), wrt, (node) => node.inputs);
+}
+
+/** dyᵀ·∂y/∂x for each x of `wrt`, all of them taken as independent: what one makes of another does not count; zeros are null.
+ *  @throws UnsupportedError as `gradients` */
+export function pullback(y: Value, dy: Value, wrt: readonly Value[]): (Value | null)[] {
+  const leaves = new Set(wrt.map((v) => v.node));
+  return reverse(y, dy, wrt, (node) => (leaves.has(node) ? [] : node.inputs));
+}
+
+function reverse(
+  y: Value,
+  dy: Value,
+  wrt: readonly Value[],
+  inputsOf: (node: Node) => readonly (Value | null)[],
+): (Value | null)[] {
+  const order = topologicalOrder([y], inputsOf);
   const wanted = new Set(wrt.map((v) => v.node));
   const depends = new Set<Node>();
   for (const node of order)
-    if (wanted.has(node) || node.inputs.some((v) => v && depends.has(v.node))) depends.add(node);
+    if (wanted.has(node) || inputsOf(node).some((v) => v && depends.has(v.node))) depends.add(node);
 
-  const gradientOf = new Map<Value, Value>([[loss, ones(loss)]]);
+  const gradientOf = new Map<Value, Value>([[y, dy]]);
   for (const node of order.toReversed()) {
-    if (!node.inputs.some((v) => v && depends.has(v.node))) continue;
+    if (!inputsOf(node).some((v) => v && depends.has(v.node))) continue;
     const dys = node.outputs.map((v) => gradientOf.get(v) ?? null);
-    if (dys.every((dy) => dy === null)) continue;
+    if (dys.every((d) => d === null)) continue;
     if (!node.gradient) throw new UnsupportedError(`${node.opType} has no gradient`);
     buildBackward(node, () => {
       const dxs = (node.gradient as Gradient)(dys);

@@ -15,7 +15,7 @@ import {
 } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { apply, type Dim, known, type Value, weight } from "../graph/value.ts";
-import type { ForwardContext, LinearWeights } from "./context.ts";
+import type { ForwardContext, LinearWeights, SegmentStrategy } from "./context.ts";
 import { type ModuleSpec, moduleWeights } from "./family.ts";
 import type { WeightFile } from "./weight-file.ts";
 
@@ -120,11 +120,15 @@ function firstToken(x: Value): Value {
   return apply("Slice", [x, ...bounds], [rows, 1, width], {}, () => [null, null, null, null]);
 }
 
+/** Every segment's inside is kept for the backward pass. */
+export const keepSegments: SegmentStrategy = (_kind, inputs, build) => build(...inputs);
+
 /** The context without any adaptation: weights as `lookup` gives them (frozen, or replaced by trainable values). */
 export function baseContext(
   modules: readonly ModuleSpec[],
   lookup: WeightLookup,
   attend: AttentionStrategy,
+  segment: SegmentStrategy = keepSegments,
 ): ForwardContext {
   const specs = new Map(modules.map((m) => [m.path, m]));
   const need = (path: string): Value => {
@@ -147,7 +151,9 @@ export function baseContext(
       return bias ? add(y, bias) : y;
     },
     embedding: (path, ids) => gather(need(`${path}.weight`), ids),
-    attention: attend,
+    attention: (path, q, k, v, prefix) =>
+      segment("core", [q, k, v], (...[a, b, c]) => attend(path, a as Value, b as Value, c as Value, prefix)),
     output: (_path, x) => x,
+    segment,
   };
 }

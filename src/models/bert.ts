@@ -4,7 +4,7 @@ import { int64s } from "../graph/ops/reduce.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import { encoderOf, type Family, type ModuleSpec } from "./family.ts";
-import { activation, headLinear, linearModule } from "./layers.ts";
+import { headLinear, linearModule, plainMlp, residual } from "./layers.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
   const d = c.hiddenSize;
@@ -53,10 +53,10 @@ export function bertForward(c: ModelConfig, ctx: ForwardContext, tokens: TokenIn
   let x = norm("embed_norm", add(typed, ctx.embedding("positions", positions)));
   for (let i = 0; i < c.layerCount; i++) {
     const layer = `layers.${i}`;
-    const attended = ctx.output(`${layer}.attention`, attentionBlock(ctx, layer, x));
-    x = norm(`${layer}.attention_norm`, add(x, attended));
-    const fed = ctx.linear(`${layer}.mlp.down`, activation(c)(ctx.linear(`${layer}.mlp.up`, x)));
-    x = ctx.output(layer, norm(`${layer}.mlp_norm`, add(x, ctx.output(`${layer}.mlp`, fed))));
+    x = residual(ctx, `${layer}.attention`, x, (h) => attentionBlock(ctx, layer, h));
+    x = norm(`${layer}.attention_norm`, x);
+    x = residual(ctx, `${layer}.mlp`, x, (h) => plainMlp(c, ctx, layer, h));
+    x = ctx.output(layer, norm(`${layer}.mlp_norm`, x));
   }
   return x;
 }

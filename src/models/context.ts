@@ -14,6 +14,17 @@ export interface LinearWeights {
   readonly bias: Value | null;
 }
 
+/** A part of the forward pass that needs nothing from before it but its inputs: a `block` (attention or MLP, from the stream to
+ *  the stream), or a `core` without weights (attention's softmax, activations). */
+export type Segment = "block" | "core";
+
+/** Builds a segment, and decides whether its inside is kept for the backward pass. */
+export type SegmentStrategy = (
+  kind: Segment,
+  inputs: readonly Value[],
+  build: (...inputs: readonly Value[]) => Value,
+) => Value;
+
 /** What a model's forward pass asks for at each place. The base context applies frozen weights; adaptation methods wrap it.
  *  Paths are this project's: `layers.0.attention.q`. */
 export interface ForwardContext {
@@ -30,6 +41,8 @@ export interface ForwardContext {
   /** What leaves a part before it is used: `embed` (scaled, where the model does), `layers.0.attention`, `layers.0.mlp` (both
    *  before the residual), `layers.0`. */
   output(path: string, x: Value): Value;
+  /** build(inputs). */
+  readonly segment: SegmentStrategy;
 }
 
 /** The tokens of one forward pass. */

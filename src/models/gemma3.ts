@@ -3,7 +3,7 @@ import { add, rmsNorm, scale } from "../graph/ops/index.ts";
 import { scalarConstant, type Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { rotaryTables, vocabularyLogits } from "./layers.ts";
+import { residual, rotaryTables, vocabularyLogits } from "./layers.ts";
 import { gatedMlp, llamaLayer, llamaModules, rotaryAttention } from "./llama.ts";
 import { headNorm, headNormModules } from "./qwen3.ts";
 
@@ -41,10 +41,14 @@ function forward(c: ModelConfig, ctx: ForwardContext, tokens: TokenInputs, table
   for (let i = 0; i < c.layerCount; i++) {
     const layer = `layers.${i}`;
     const rope = local.indices.includes(i) ? tables.local : tables.global;
-    const attended = attention(c, ctx, layer, norm(`${layer}.attention_norm`, x), tokens.positions, rope);
-    x = add(x, ctx.output(`${layer}.attention`, norm(`${layer}.attention_post_norm`, attended)));
-    const fed = gatedMlp(c, ctx, layer, norm(`${layer}.mlp_norm`, x));
-    x = add(x, ctx.output(`${layer}.mlp`, norm(`${layer}.mlp_post_norm`, fed)));
+    x = residual(ctx, `${layer}.attention`, x, (h) => {
+      const normed = norm(`${layer}.attention_norm`, h);
+      const attended = attention(c, ctx, layer, normed, tokens.positions, rope);
+      return norm(`${layer}.attention_post_norm`, attended);
+    });
+    x = residual(ctx, `${layer}.mlp`, x, (h) =>
+      norm(`${layer}.mlp_post_norm`, gatedMlp(c, ctx, layer, norm(`${layer}.mlp_norm`, h))),
+    );
     x = ctx.output(layer, x);
   }
   return norm("final_norm", x);

@@ -3,7 +3,7 @@ import { add, layerNorm, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { activation, headModule, linearModule, vocabularyLogits } from "./layers.ts";
+import { headModule, linearModule, plainMlp, residual, vocabularyLogits } from "./layers.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
   const d = c.hiddenSize;
@@ -23,10 +23,6 @@ function attentionBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: V
   return ctx.linear(`${layer}.attention.o`, ctx.attention(layer, q, k, v));
 }
 
-function mlpBlock(c: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
-  return ctx.linear(`${layer}.mlp.down`, activation(c)(ctx.linear(`${layer}.mlp.up`, x)));
-}
-
 /** GPT-2 (Radford et al. 2019): learned positions, layer norms before each block, biases everywhere. */
 export const gpt2: Family = {
   name: "gpt2",
@@ -44,9 +40,10 @@ export const gpt2: Family = {
     let x = add(embedded, ctx.embedding("positions", tokens.positions));
     for (let i = 0; i < c.layerCount; i++) {
       const layer = `layers.${i}`;
-      const attended = attentionBlock(c, ctx, layer, norm(`${layer}.attention_norm`, x));
-      x = add(x, ctx.output(`${layer}.attention`, attended));
-      x = add(x, ctx.output(`${layer}.mlp`, mlpBlock(c, ctx, layer, norm(`${layer}.mlp_norm`, x))));
+      x = residual(ctx, `${layer}.attention`, x, (h) =>
+        attentionBlock(c, ctx, layer, norm(`${layer}.attention_norm`, h)),
+      );
+      x = residual(ctx, `${layer}.mlp`, x, (h) => plainMlp(c, ctx, layer, norm(`${layer}.mlp_norm`, h)));
       x = ctx.output(layer, x);
     }
     return norm("final_norm", x);

@@ -1,6 +1,15 @@
 import type { ModelConfig, RopeConfig } from "../formats/model-source.ts";
 import { rotaryFrequencies } from "../formats/rope.ts";
-import { gelu, geluTanh, type RotaryTables, relu, rotaryConstants, silu } from "../graph/ops/index.ts";
+import {
+  add,
+  gelu,
+  geluTanh,
+  mul,
+  type RotaryTables,
+  relu,
+  rotaryConstants,
+  silu,
+} from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";
 import type { ModuleSpec } from "./family.ts";
@@ -43,6 +52,24 @@ const ACTIVATIONS: Readonly<Record<ModelConfig["activation"], (x: Value) => Valu
 /** The activation function of a config. */
 export function activation(config: ModelConfig): (x: Value) => Value {
   return ACTIVATIONS[config.activation];
+}
+
+/** act(gate) ∘ up: [R, T, mlpSize] each → same. */
+export function gated(config: ModelConfig, ctx: ForwardContext, gate: Value, up: Value): Value {
+  const act = activation(config);
+  return ctx.segment("core", [gate, up], (g, u) => mul(act(g as Value), u as Value));
+}
+
+/** MLP without a gate: down(act(up(x))), [R, T, d] → same. */
+export function plainMlp(config: ModelConfig, ctx: ForwardContext, layer: string, x: Value): Value {
+  const act = activation(config);
+  const inner = ctx.segment("core", [ctx.linear(`${layer}.mlp.up`, x)], (up) => act(up as Value));
+  return ctx.linear(`${layer}.mlp.down`, inner);
+}
+
+/** x + block(x), the block's output under its path: [R, T, d] → same. */
+export function residual(ctx: ForwardContext, path: string, x: Value, block: (x: Value) => Value): Value {
+  return ctx.segment("block", [x], (h) => add(h as Value, ctx.output(path, block(h as Value))));
 }
 
 /** cos and sin tables of a graph for the first `positionCount` positions. */

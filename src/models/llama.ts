@@ -1,10 +1,10 @@
 import type { ModelConfig } from "../formats/model-source.ts";
 import type { RotaryTables } from "../graph/ops/index.ts";
-import { add, mul, rmsNorm, rotary } from "../graph/ops/index.ts";
+import { rmsNorm, rotary } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { activation, headModule, linearModule, rotaryTables, vocabularyLogits } from "./layers.ts";
+import { gated, headModule, linearModule, residual, rotaryTables, vocabularyLogits } from "./layers.ts";
 
 /** Attention of a layer `layers.0`, from the normed x [R, T, d] to what is added to the stream. */
 export type AttentionBlock = (
@@ -67,8 +67,8 @@ export function rotaryAttention(headNorm: HeadNorm = unchanged): AttentionBlock 
 
 /** Gated MLP: down(act(gate(x)) ∘ up(x)). */
 export const gatedMlp: MlpBlock = (c, ctx, layer, x) => {
-  const gate = activation(c)(ctx.linear(`${layer}.mlp.gate`, x));
-  return ctx.linear(`${layer}.mlp.down`, mul(gate, ctx.linear(`${layer}.mlp.up`, x)));
+  const [gate, up] = [ctx.linear(`${layer}.mlp.gate`, x), ctx.linear(`${layer}.mlp.up`, x)];
+  return ctx.linear(`${layer}.mlp.down`, gated(c, ctx, gate, up));
 };
 
 const LLAMA_BLOCKS = { attention: rotaryAttention(), mlp: gatedMlp };
@@ -86,10 +86,10 @@ export function llamaForward(
   let x = ctx.output("embed", ctx.embedding("embed", tokens.ids));
   for (let i = 0; i < c.layerCount; i++) {
     const layer = `layers.${i}`;
-    const normed = norm(`${layer}.attention_norm`, x);
-    const attended = blocks.attention(c, ctx, layer, normed, tokens.positions, tables);
-    x = add(x, ctx.output(`${layer}.attention`, attended));
-    x = add(x, ctx.output(`${layer}.mlp`, blocks.mlp(c, ctx, layer, norm(`${layer}.mlp_norm`, x))));
+    x = residual(ctx, `${layer}.attention`, x, (h) =>
+      blocks.attention(c, ctx, layer, norm(`${layer}.attention_norm`, h), tokens.positions, tables),
+    );
+    x = residual(ctx, `${layer}.mlp`, x, (h) => blocks.mlp(c, ctx, layer, norm(`${layer}.mlp_norm`, h)));
     x = ctx.output(layer, x);
   }
   return norm("final_norm", x);

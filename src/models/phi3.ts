@@ -1,8 +1,8 @@
 import type { ModelConfig } from "../formats/model-source.ts";
-import { mul, rotary, split } from "../graph/ops/index.ts";
+import { rotary, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { activation, linearModule, vocabularyLogits } from "./layers.ts";
+import { gated, linearModule, vocabularyLogits } from "./layers.ts";
 import { type AttentionBlock, llamaForward, llamaModules, type MlpBlock } from "./llama.ts";
 
 function layerModules(c: ModelConfig, layer: string): ModuleSpec[] {
@@ -29,7 +29,7 @@ const attention: AttentionBlock = (c, ctx, layer, x, positions, tables) => {
 const mlp: MlpBlock = (c, ctx, layer, x) => {
   const both = split(ctx.linear(`${layer}.mlp.gate_up`, x), [c.mlpSize, c.mlpSize], 2);
   const [gate, up] = both as [Value, Value];
-  return ctx.linear(`${layer}.mlp.down`, mul(activation(c)(gate), up));
+  return ctx.linear(`${layer}.mlp.down`, gated(c, ctx, gate, up));
 };
 
 /** Phi-3 (Abdin et al. 2024): llama with q, k and v in one projection, and gate and up in one, as its adapters have them. */

@@ -3,7 +3,7 @@ import { add } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { enterModule, type Value } from "../graph/value.ts";
 import { baseContext, type WeightLookup } from "../models/base-context.ts";
-import type { ForwardContext, TokenInputs } from "../models/context.ts";
+import type { ForwardContext, SegmentStrategy, TokenInputs } from "../models/context.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { Method, MethodInputs, Trainable } from "./method.ts";
 
@@ -37,6 +37,7 @@ export function adaptedContext(
   model: Pick<AdaptedModel, "modules" | "frozen" | "methods">,
   inputs: MethodInputs,
   attend: ForwardContext["attention"],
+  segment?: SegmentStrategy,
 ): ForwardContext {
   const lookup: WeightLookup = (path) => {
     for (const m of model.methods) {
@@ -47,7 +48,9 @@ export function adaptedContext(
   };
   const addsTokens = (m: Method): boolean => m.virtualTokens !== null;
   const order = [...model.methods.filter((m) => !addsTokens(m)), ...model.methods.filter(addsTokens)];
-  return placed(order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend)));
+  return placed(
+    order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend, segment)),
+  );
 }
 
 /** The context with every node that is made in it marked with its module. What a family does between two calls belongs to the
@@ -64,6 +67,7 @@ function placed(ctx: ForwardContext): ForwardContext {
     embedding: (path, ids) => at(path, () => ctx.embedding(path, ids)),
     attention: (path, ...rest) => at(`${path}.attention`, () => ctx.attention(path, ...rest)),
     output: (path, x) => at(path, () => ctx.output(path, x)),
+    segment: ctx.segment,
   };
 }
 

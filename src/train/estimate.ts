@@ -7,6 +7,7 @@ import type { Method } from "../peft/method.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
+import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { isStretched } from "./updater.ts";
 
 /** Tokens and edges of a typical batch, and how many batches. */
@@ -26,18 +27,30 @@ function batchFlops(base: BaseModel, work: Workload): number {
   return 2 * tokens * perToken + 3 * tokens * tokens * perTokenPair + 2 * work.labelsPerBatch * head;
 }
 
-/** Floats that stay alive from the forward to the backward pass, per token, in units of model sizes; counted on the graph and
- *  checked against the resident memory of a 30-layer run (2.8 GB measured at 384 tokens, 2.7 GB by this formula). */
-function activationBytes(base: BaseModel, work: Workload, share: number): number {
-  const c = base.config;
-  const width = (c.headCount + 2 * c.kvHeadCount) * c.headDim;
-  const perToken = 6 * c.hiddenSize + 3 * width + 5 * c.mlpSize + 2 * c.headCount * work.trieTokensPerBatch;
-  const logits = 4 * work.labelsPerBatch * c.vocabSize;
-  return 4 * (share * c.layerCount * perToken * work.trieTokensPerBatch + logits);
+/** How training uses memory. */
+export interface MemoryUse {
+  readonly recompute: Recompute;
+  readonly prepack: boolean;
 }
 
-/** Memory pools hold the largest of all batches' shapes, and more than is in use. */
-const POOL_FACTOR = 1.3;
+/** Floats per token and layer that stay alive from the forward to the backward pass; counted on the graph. */
+function keptFloats({ config: c }: BaseModel, tokens: number, recompute: Recompute): number {
+  const width = (c.headCount + 2 * c.kvHeadCount) * c.headDim;
+  const weighted = 6 * c.hiddenSize + 3 * width + 3 * c.mlpSize;
+  const inner = 2 * c.mlpSize + 2 * c.headCount * tokens;
+  return { none: weighted + inner, cheap: weighted, layer: 2 * c.hiddenSize }[recompute];
+}
+
+function activationBytes(base: BaseModel, work: Workload, recompute: Recompute, share: number): number {
+  const { layerCount, vocabSize } = base.config;
+  const tokens = work.trieTokensPerBatch;
+  const kept = share * layerCount * keptFloats(base, tokens, recompute);
+  const oneLayer = keptFloats(base, tokens, "none");
+  return 4 * ((kept + oneLayer) * tokens + 4 * work.labelsPerBatch * vocabSize);
+}
+
+/** Memory pools hold the largest of all batches' shapes. */
+const POOL_FACTOR = 1.1;
 
 /** Bytes for each element of θ. The four vectors of the state are 16; views of θ, the gradient's pieces and their
  *  concatenation 12; copies on the host for a checkpoint 12. An update at once adds its temporaries, its outputs and what the
@@ -53,21 +66,30 @@ function backwardShare(layerCount: number, methods: readonly Method[]): number {
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;
 }
 
-/** Peak resident bytes of a run: the memory-mapped weights that stay frozen, a prepacked copy of them for the forward pass, one
- *  for the backward pass and one for evaluation; activations; state. Peaks seen on SmolLM2, batch 8, and this formula: LoRA of
- *  rank 1 3.19 and 3.14 GB, of rank 48 4.58 and 4.57, the last two layers whole 2.56 and 2.5, the whole model 6.7 and 6.3. */
+/** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they
+ *  are prepacked; activations; state. Peaks seen on SmolLM2 with the quick start's batches, nothing, attention and activations,
+ *  and layers computed again: 1.33, 1.12 and 0.99 GB; by this formula 1.55, 1.26 and 0.94. */
 export function estimateMemoryBytes(
   base: BaseModel,
   methods: readonly Method[],
   frozenBytes: number,
   work: Workload,
+  { recompute, prepack }: MemoryUse,
 ): number {
-  const process = 150e6;
+  const process = 220e6;
   const share = backwardShare(base.config.layerCount, methods);
-  const copies = (3 + share) * frozenBytes;
+  const copies = prepack ? (1 + share) * frozenBytes : frozenBytes;
+  const activations = POOL_FACTOR * activationBytes(base, work, recompute, share);
   const stateBytes = isStretched({ methods }) ? STATE_BYTES.inStretches : STATE_BYTES.atOnce;
-  const state = stateBytes * parameterCount(trainablesOf(methods));
-  return process + copies + POOL_FACTOR * activationBytes(base, work, share) + state;
+  return process + copies + activations + stateBytes * parameterCount(trainablesOf(methods));
+}
+
+/** Share of the free memory that a run may take without asking. */
+const SHARE = 0.7;
+
+/** The level that keeps most of what fits in free memory; `bytesAt`: what a level takes. */
+export function chooseRecompute(bytesAt: (recompute: Recompute) => number, freeBytes: number): Recompute {
+  return RECOMPUTE_LEVELS.find((level) => bytesAt(level) <= SHARE * freeBytes) ?? "layer";
 }
 
 /** Multiply-adds as FLOPs per second of this machine, measured on one product like the model's. */

@@ -1,3 +1,4 @@
+import type { Recompute } from "./graphs.ts";
 import type { StepProfile } from "./profile.ts";
 
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
@@ -72,6 +73,8 @@ export interface PlanEvent {
   readonly truncated: number;
   /** Examples left out because they do not fit maxLength. */
   readonly dropped: number;
+  /** What is computed again in the backward pass, to save memory. */
+  readonly recompute: Recompute;
   readonly resources: ResourcePlan;
   /** Seconds the run will take; null where nothing was measured yet. */
   readonly estimatedSeconds: number | null;

@@ -1,7 +1,9 @@
 import { gradients } from "../graph/gradients.ts";
 import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total } from "../graph/ops/index.ts";
+import { recomputed } from "../graph/recompute.ts";
 import { apply, type Dim, input, leaveModules, type Value } from "../graph/value.ts";
-import { batchAttention } from "../models/base-context.ts";
+import { batchAttention, keepSegments } from "../models/base-context.ts";
+import type { Segment, SegmentStrategy } from "../models/context.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import type { MethodInputs } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
@@ -13,6 +15,27 @@ function flat(name: string, model: AdaptedModel): Value {
 
 /** Rows are padded to a multiple of this. */
 export const BUCKET_TOKENS = 32;
+
+/** What of the forward pass is computed again in the backward pass instead of being kept: nothing, attention's softmax and
+ *  activations (`cheap`), or all but the stream between blocks (`layer`). Losses and gradients are the same, but that some are summed in another order
+ *  (DoRA's). */
+export type Recompute = "none" | "cheap" | "layer";
+
+/** Every level, the one that keeps most first. */
+export const RECOMPUTE_LEVELS: readonly [Recompute, ...Recompute[]] = ["none", "cheap", "layer"];
+
+const RECOMPUTED: Readonly<Record<Recompute, Segment | null>> = {
+  none: null,
+  cheap: "core",
+  layer: "block",
+};
+
+function segmentsOf(recompute: Recompute): SegmentStrategy {
+  const again = RECOMPUTED[recompute];
+  if (again === null) return keepSegments;
+  const zero = input("zero", "float32", []);
+  return (kind, inputs, build) => (kind === again ? recomputed(inputs, build, zero) : build(...inputs));
+}
 
 /** Rows, tokens per row and edges per chunk of the batches a graph takes: numbers, or names where batches differ. */
 export interface BatchDims {
@@ -32,7 +55,13 @@ interface BatchGraph {
 }
 
 /** Logits at the edges of a packed batch. The edges come in `chunks` equal parts, so that [E, V] is never whole. */
-function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dims: BatchDims): BatchGraph {
+function batchLogits(
+  model: AdaptedModel,
+  training: boolean,
+  chunks: number,
+  dims: BatchDims,
+  segments: SegmentStrategy = keepSegments,
+): BatchGraph {
   const { R, T, E } = dims;
   const ids = input("tokens", "int32", [R, T]);
   const positions = input("positions", "int64", [R, T]);
@@ -46,7 +75,7 @@ function batchLogits(model: AdaptedModel, training: boolean, chunks: number, dim
     ids,
   };
   const attend = batchAttention(model.config, { columns, ends, positions }, model.positionCount);
-  const ctx = adaptedContext(model, inputs, attend);
+  const ctx = adaptedContext(model, inputs, attend, segments);
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, tableLength(model)));
   const part = (name: string, dtype: "int32" | "float32"): Value[] =>
     Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));
@@ -80,8 +109,9 @@ export function gradientGraph(
   smoothing: number,
   chunks: number,
   dims: BatchDims = ANY_BATCH,
+  recompute: Recompute = "none",
 ): Record<string, Value> {
-  const graph = batchLogits(model, true, chunks, dims);
+  const graph = batchLogits(model, true, chunks, dims, segmentsOf(recompute));
   const loss = mul(lossOf(graph, smoothing), input("lossScale", "float32", []));
   const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
   const penaltyScale = input("penaltyScale", "float32", []);

@@ -1,4 +1,4 @@
-import { packingReport } from "../data/batches.ts";
+import { type PackingReport, packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
@@ -17,8 +17,9 @@ import type { TrainConfig } from "./config.ts";
 import { lastLayers, peftModules } from "./config-values.ts";
 import { type EncodedSplit, encodeRows, lengthLimit } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
-import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
+import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
 import type { PlanEvent, ResourcePlan } from "./events.ts";
+import type { Recompute } from "./graphs.ts";
 import { stateResources } from "./resources.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
@@ -35,6 +36,11 @@ export interface RunPlan {
   readonly schedule: ScheduleOptions;
   /** Label tokens of the largest micro-batch there can be. */
   readonly maxLabels: number;
+  readonly packing: PackingReport;
+  readonly work: Workload;
+  /** As the options say, or chosen from the free memory. */
+  readonly recompute: Recompute;
+  readonly resources: ResourcePlan;
 }
 
 /** Tokens of the largest batch there can be, if nothing were shared. */
@@ -91,6 +97,12 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
   const warmupSteps = config.warmupSteps ?? Math.round((config.warmupRatio ?? 0) * steps);
+  const packing = packingReport(train.examples, batchSize, seed);
+  const work: Workload = {
+    batches: (steps / stepsPerEpoch(windows)) * packing.batches,
+    trieTokensPerBatch: packing.trieTokens / packing.batches,
+    labelsPerBatch: train.report.labelTokens / packing.batches,
+  };
   return {
     base,
     dataset,
@@ -110,16 +122,27 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
     steps,
     schedule: { schedule: config.schedule, learningRate: config.learningRate, warmupSteps, steps },
     maxLabels: maxBatchLabels(train.examples, batchSize),
+    packing,
+    work,
+    ...planMemory(config, base, methods, work),
   };
 }
 
-/** What a run will take: bytes of its state and files, and the memory that it works in. */
-function planResources(base: BaseModel, methods: readonly Method[], work: Workload): ResourcePlan {
+/** What a run will take: bytes of its state and files, and the memory that it works in; and what is computed again for that. */
+function planMemory(
+  { recompute: wanted, prepack }: TrainConfig,
+  base: BaseModel,
+  methods: readonly Method[],
+  work: Workload,
+): Pick<RunPlan, "recompute" | "resources"> {
   const state = stateResources(base, methods, publicModelName(base.source.name));
   const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;
-  const memoryBytes = Math.round(estimateMemoryBytes(base, methods, frozenBytes, work));
+  const bytesAt = (recompute: Recompute): number =>
+    Math.round(estimateMemoryBytes(base, methods, frozenBytes, work, { recompute, prepack }));
+  const recompute = wanted === "auto" ? chooseRecompute(bytesAt, process.availableMemory()) : wanted;
+  const memoryBytes = bytesAt(recompute);
   const workingBytes = memoryBytes - frozenBytes - trainableBytes - gradientBytes - optimizerBytes;
-  return { ...state, workingBytes, memoryBytes };
+  return { recompute, resources: { ...state, workingBytes, memoryBytes } };
 }
 
 /** The plan as it is shown, with memory and time estimated on this machine. */
@@ -129,8 +152,7 @@ export async function planEvent(
   runtime: Runtime,
   runFolder: string,
 ): Promise<PlanEvent> {
-  const { base, train, windows, steps } = plan;
-  const packing = packingReport(train.examples, windows.batchSize, windows.seed);
+  const { base, train, windows, steps, packing, work, recompute, resources } = plan;
   const trainables = trainablesOf(plan.model.methods);
   const trainableParameters = trainedCount(trainables);
   // Weights that are trained themselves are the model's own: they are there once.
@@ -138,11 +160,6 @@ export async function planEvent(
   const added = trainables.filter((t) => !own.has(t.name));
   const totalParameters = parameterTotal(base.modules) + trainedCount(added);
   const perEpoch = stepsPerEpoch(windows);
-  const work: Workload = {
-    batches: (steps / perEpoch) * packing.batches,
-    trieTokensPerBatch: packing.trieTokens / packing.batches,
-    labelsPerBatch: train.report.labelTokens / packing.batches,
-  };
   return {
     type: "plan",
     model: config.model,
@@ -163,7 +180,8 @@ export async function planEvent(
     stepsPerEpoch: perEpoch,
     truncated: train.report.truncated,
     dropped: train.report.dropped,
-    resources: planResources(base, plan.model.methods, work),
+    recompute,
+    resources,
     estimatedSeconds: await estimateSeconds(runtime, base, work),
     runFolder,
   };

@@ -81,7 +81,7 @@ export async function startRun(
     runtime,
     plan.model,
     folder,
-    { ...config, steps: plan.steps, profile: profiling?.prefix ?? null },
+    { ...config, steps: plan.steps, recompute: plan.recompute, profile: profiling?.prefix ?? null },
     chunkCount(plan.maxLabels),
   );
   await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
@@ -220,6 +220,7 @@ export async function evaluateSplit(
   const started = performance.now();
   const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
   const folder = plan.base.weights.folder;
+  await run.engine.rest();
   const engine = await createEvaluationEngine(runtime, plan.model, folder, EVALUATION_BATCH, labels);
   try {
     const result = await engine.evaluate(encoded.examples, { signal });

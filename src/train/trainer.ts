@@ -170,7 +170,8 @@ async function* running(
 ): AsyncGenerator<TrainEvent> {
   const resumeStep = from?.progression.step ?? null;
   const log = await storing(folder, async () => {
-    await saveTrainConfig(folder, config);
+    // As chosen: on resume another level might add gradients in another order.
+    await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
     return openMetricsLog(folder, { resumeStep });
   });
   const runtime = openRuntime(config);

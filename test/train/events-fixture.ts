@@ -23,6 +23,7 @@ export const PLAN: PlanEvent = {
   stepsPerEpoch: 164,
   truncated: 2,
   dropped: 0,
+  recompute: "none",
   resources: {
     frozenBytes: 538_060_032,
     trainableBytes: 1_843_200,

@@ -48,7 +48,7 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
         `times fewer), ${formatInteger(labels)} with a loss, per epoch`,
     ],
     ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
-    ["Memory", memoryText(plan.resources)],
+    ["Memory", memoryText(plan)],
     ["Files", filesText(plan.resources)],
   ];
   if (plan.estimatedSeconds !== null)
@@ -57,14 +57,20 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
   return labelled(rows, columns);
 }
 
-function memoryText(plan: ResourcePlan): string {
+const RECOMPUTED: Readonly<Record<PlanEvent["recompute"], string>> = {
+  none: "",
+  cheap: ", attention and activations computed twice",
+  layer: ", layers computed twice",
+};
+
+function memoryText({ resources: plan, recompute }: PlanEvent): string {
   const parts = [
     `${formatBytes(plan.frozenBytes)} frozen weights`,
     `${formatBytes(plan.trainableBytes)} trained`,
     `${formatBytes(plan.gradientBytes)} gradient`,
     `${formatBytes(plan.optimizerBytes)} optimizer`,
   ];
-  return `about ${formatBytes(plan.memoryBytes)} at its peak: ${parts.join(", ")}, the rest to work in`;
+  return `about ${formatBytes(plan.memoryBytes)} at its peak: ${parts.join(", ")}, the rest to work in${RECOMPUTED[recompute]}`;
 }
 
 function filesText(plan: ResourcePlan): string {

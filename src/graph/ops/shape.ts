@@ -39,7 +39,9 @@ export function reshape(x: Value, shape: readonly Dim[]): Value {
 
 /** `x` in the shape of `like` (same number of elements), known or not. */
 export function reshapeLike(x: Value, like: Value): Value {
-  if (like.shape.filter((d) => typeof d === "string").length <= 1) return reshape(x, like.shape);
+  // Better from the shape alone: what `like` holds need not be there any more then.
+  const unknown = like.shape.filter((d, i) => typeof d === "string" && d !== x.shape[i]);
+  if (unknown.length <= 1) return reshape(x, like.shape);
   return apply("Reshape", [x, shapeOf(like)], like.shape, {}, (dy) => [reshapeLike(dy, x), null]);
 }
 
