@@ -119,7 +119,7 @@ async function inspectAdapter(path: string, names: readonly string[]): Promise<I
   const isMlx = config.peft_type === undefined && config.lora_parameters !== undefined;
   const lora = (isMlx ? config.lora_parameters : config) as Json;
   const facts = [
-    ...fact("Method", config.peft_type ?? config.fine_tune_type),
+    ...fact("Method", firstOf(config, ["peft_type", "lowrank_method", "fine_tune_type", "lowrank_methods"])),
     ...fact("Base model", config.base_model_name_or_path ?? config.model),
     ...fact("Rank", firstOf(lora, ["r", "rank"])),
     ...fact("Alpha", firstOf(lora, ["lora_alpha", "alpha"])),
@@ -129,10 +129,28 @@ async function inspectAdapter(path: string, names: readonly string[]): Promise<I
     ...fact("Bias", config.bias === "none" ? undefined : config.bias),
     ...fact("Targets", firstOf(lora, ["target_modules", "keys"])),
     ...fact("Saved modules", config.modules_to_save),
-    ...fact("Layers", config.layers_to_transform ?? config.num_layers),
+    ...fact("Bottleneck", config.bottleneck),
+    ...fact("Layers", firstOf(config, ["layers_to_transform", "num_layers", "layers"])),
   ];
-  const format = isMlx ? "mlx-lm adapter" : "PEFT adapter";
-  return { path, kind: "adapter", format, facts, tensors: await folderTensors(path, names, ADAPTER_WEIGHTS) };
+  const format = isMlx
+    ? "mlx-lm adapter"
+    : config.peft_type === undefined
+      ? "lowrank adapter"
+      : "PEFT adapter";
+  const own = await folderTensors(path, names, ADAPTER_WEIGHTS);
+  const parts = Array.isArray(config.lowrank_methods) ? config.lowrank_methods.map(String) : [];
+
+  return { path, kind: "adapter", format, facts, tensors: [...own, ...(await partTensors(path, parts))] };
+}
+
+/** Tensors of a combination, each under the name of its part. */
+async function partTensors(path: string, parts: readonly string[]): Promise<InspectedTensor[]> {
+  const inside = parts.filter((part) => /^[\w-]+$/.test(part));
+  const read = async (part: string): Promise<InspectedTensor[]> => {
+    const { tensors } = await inspectFolder(join(path, part));
+    return tensors.map((t) => ({ ...t, name: `${part}/${t.name}` }));
+  };
+  return (await Promise.all(inside.map(read))).flat();
 }
 
 async function inspectRun(path: string, names: readonly string[]): Promise<Inspection> {

@@ -33,7 +33,15 @@ test("a run prints plan, steps, losses and where the adapter is, and leaves its 
     "Adapter    runs/tiny-1/adapter",
   ])
     expect(stdout).toContain(part);
-  const files = ["adapter", "checkpoints", "loss.svg", "metrics.jsonl", "report.html", "run.json"];
+  const files = [
+    "adapter",
+    "checkpoints",
+    "loss.svg",
+    "metrics.jsonl",
+    "report.html",
+    "run.json",
+    "summary.json",
+  ];
   expect((await readdir(join(cwd, "runs/tiny-1"))).sort()).toEqual(files);
   const inspected = await runCli(["inspect", "runs/tiny-1"], { cwd });
   expect(inspected.stdout).toMatch(/^steps +3 of 3$/m);

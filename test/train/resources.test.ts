@@ -73,6 +73,10 @@ describe.each([...METHOD_NAMES, "lora+prefix-embedding", "ia3+full"])("%s", (met
     const facts = Object.fromEntries((await inspect(output)).facts);
     expect(facts["adapter on disk"]).toMatch(/^[\d.,]+ MiB, measured [\d.,]+ MiB$/);
     expect(facts["frozen weights"]).toMatch(/MiB$/);
+    const { facts: of, format, tensors } = await inspect(done.adapterPath);
+    expect(of.find(([label]) => label === "Method")?.[1]).toBeTruthy();
+    expect(format).toMatch(/^(PEFT|lowrank) adapter$/);
+    expect(tensors.length).toBeGreaterThan(0);
   });
 });
 
