@@ -1,5 +1,5 @@
 /** Latency of merged, unmerged and bottleneck adapters beside the base (the paper's Table 1, in small).
- *    node bench/latency.mjs [--scale 4] [--rounds 11] [--decode 32] [--methods adapter-houlsby,…] [--model M] [--keep DIR] */
+ *    node bench/latency.mjs [--scale 8] [--rounds 11] [--decode 32] [--methods adapter-houlsby,…] [--model M] [--keep DIR] */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -122,8 +122,12 @@ function tasksOf(settings, vocabulary) {
     };
     return { task: `${shape.batch} × ${shape.length}`, run };
   });
-  const request = { prompt: "Tell me a long story about a river.", raw: true, maxTokens: settings.decode };
-  const decode = async (model) => (await model.generateText(request)).ids.length;
+  const request = { prompt: "Write a long story about a river.", maxTokens: settings.decode };
+  const decode = async (model) => {
+    const { ids } = await model.generateText(request);
+    if (ids.length > 0) return ids.length;
+    throw new Error(`the model has no answer to ${JSON.stringify(request.prompt)}`);
+  };
   return [...forward, { task: "one token", run: decode }];
 }
 
@@ -186,7 +190,7 @@ function render({ machine, settings, cells, parameters, missing }) {
   return `# Latency of adapters
 
 ${settings.model}: one forward pass of batch × tokens (those of the paper's Table 1, lengths divided by ${settings.scale}), and one token of decoding
-(batch 1, ${settings.decode} tokens in a row). The variants take turns in every one of ${settings.rounds} rounds; a ratio is that to the base's time in the
+(batch 1, an answer of up to ${settings.decode} tokens, prompt included). The variants take turns in every one of ${settings.rounds} rounds; a ratio is that to the base's time in the
 same round: median, and the quartiles in brackets. "base, again" is a second copy of the base: what it is off 1 is noise.
 Bottleneck adapters are each measured in turn with a base of their own.
 
@@ -216,7 +220,7 @@ ${names
 const { values } = parseArgs({
   options: {
     model: { type: "string", default: MODEL },
-    scale: { type: "string", default: "4" },
+    scale: { type: "string", default: "8" },
     rounds: { type: "string", default: "11" },
     decode: { type: "string", default: "32" },
     methods: { type: "string", default: BOTTLENECKS.join(",") },
