@@ -71,9 +71,10 @@ async function action(command: Command, cli: Cli): Promise<void> {
     progress.close();
     warn(cli, result.warnings);
     const difference = result.maxLogitDifference.toPrecision(2);
+    const rounding = dtype === "float32" ? "" : `, by the rounding of ${dtype}`;
     cli.out.write(
       `merged ${result.changedWeights} weights; the model is in ${result.output}\n` +
-        `opened again, its logits differ from those of base and adapter apart by ${difference} at most\n`,
+        `opened again, its logits differ from those of base and adapter apart by ${difference} at most${rounding}\n`,
     );
   } finally {
     progress.close();

@@ -57,7 +57,7 @@ effect: largest change that the adapter makes, which must be ${MIN_EFFECT} times
 
 ${machineLine(machine)}
 
-${verdict} ${rows.length} adapters each way.
+${verdict} ${rows.length} adapters written here, ${rows.filter((r) => r.fromPeft).length} by PEFT.
 ${left}
 | adapter | model | here → PEFT: error | effect | largest logit | PEFT → here: error | effect | largest logit |
 |-|-|-|-|-|-|-|-|
