@@ -86,13 +86,24 @@ test("a folder in use is refused; a second Ctrl-C ends the process in the middle
   const long = {
     ...{ ...statefulRun(lab, "held"), data: [lab.path("many.jsonl")], batchSize: 1500, accumulation: 1 },
     ...{ samples: 0, testData: null, validationData: null, evalEvery: null, checkpointEvery: 100 },
+    maxSteps: 30,
   };
   let refusal: Promise<unknown> | undefined;
+  let isRefused = false;
+  let stepsBefore: number | null = null;
   const stopped = await cliRun(long, (output, kill) => {
-    if (refusal || !output.includes('"type":"step"')) return;
-    refusal = runAll({ resume: folder }).catch((error: unknown) => error);
-    setTimeout(() => kill("SIGINT"), 100);
-    setTimeout(() => kill("SIGINT"), 500);
+    const steps = output.split('"type":"step"').length - 1;
+    if (steps === 0) return;
+    refusal ??= runAll({ resume: folder })
+      .catch((error: unknown) => error)
+      .finally(() => {
+        isRefused = true;
+      });
+    // Both signals at the start of a step, when this process has nothing else to do.
+    if (isRefused) stepsBefore ??= steps;
+    if (stepsBefore === null || steps !== stepsBefore + 1) return;
+    kill("SIGINT");
+    setTimeout(() => kill("SIGINT"), 400);
   });
   // Ended by the signal itself: a finished step would have said "stopped", and exiting in the middle of one crashes (134).
   expect(stopped.exitCode).toBe(130);
