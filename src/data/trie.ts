@@ -127,6 +127,14 @@ function sharedLength(a: Path, b: Path): number {
   return i;
 }
 
+/** Rows that are free to be shorter are: what longer ones would share is little, and attention costs T². */
+const LONGEST_FREE_ROW = 1024;
+
+/** Tokens of the longest row that packing makes of examples of up to `longest` tokens, bucket apart. */
+export function longestRow(longest: number): number {
+  return Math.max(longest, LONGEST_FREE_ROW);
+}
+
 /** T: the multiple of the bucket with the least cost, or the first that fits into a given number of rows. */
 function chooseLength(
   paths: readonly Path[],
@@ -137,9 +145,10 @@ function chooseLength(
   const toBucket = (tokens: number): number => Math.max(1, Math.ceil(tokens / bucket)) * bucket;
   const longest = paths.reduce((n, path) => Math.max(n, path.length), 0);
   const total = paths.reduce((n, path) => n + path.length - path.shared, 0);
-  let best = toBucket(total); // one row holds everything
+  const most = toBucket(rows === "auto" ? Math.min(total, longestRow(longest)) : total);
+  let best = most;
   let bestCost = Number.POSITIVE_INFINITY;
-  for (let length = toBucket(longest); length <= toBucket(total); length += bucket) {
+  for (let length = toBucket(longest); length <= most; length += bucket) {
     const count = partition(paths, length).length;
     if (rows !== "auto" && count <= rows) return length;
     const cost = count * (length * costs.perToken + length * length * costs.perTokenPair);

@@ -29,10 +29,10 @@ function cachedAttention(
     outputs[`${name}.new`] = tokenMajor;
     return transpose(concat([input(name, "float32", ["P", "R", width]), tokenMajor], 0), [1, 0, 2]);
   };
-  return (path, q, k, v, prefix) => {
+  return (path, q, k, v, prefix, segment) => {
     const layer = Number(path.split(".")[1]);
     const keys = extend(cacheName("keys", layer), k);
-    return attend(path, q, keys, extend(cacheName("values", layer), v), prefix);
+    return attend(path, q, keys, extend(cacheName("values", layer), v), prefix, segment);
   };
 }
 

@@ -11,11 +11,13 @@ import {
   prefixColumns,
   scale,
   sequenceMask,
+  splitEvenly,
+  type TrieTokens,
   trieMask,
 } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { apply, type Dim, known, type Value, weight } from "../graph/value.ts";
-import type { ForwardContext, LinearWeights, SegmentStrategy } from "./context.ts";
+import type { ForwardContext, KeyValuePrefix, LinearWeights, SegmentStrategy } from "./context.ts";
 import { type ModuleSpec, moduleWeights } from "./family.ts";
 import type { WeightFile } from "./weight-file.ts";
 
@@ -35,28 +37,70 @@ export function frozenWeights(modules: readonly ModuleSpec[], file: WeightFile):
   };
 }
 
-/** How a query sees keys and values: over the packed batch, or over a cache. */
-export type AttentionStrategy = ForwardContext["attention"];
+/** How a query sees keys and values: over the packed batch, or over a cache. What it computes with them is a `segment`. */
+export type AttentionStrategy = (
+  path: string,
+  q: Value,
+  k: Value,
+  v: Value,
+  prefix: KeyValuePrefix | undefined,
+  segment: SegmentStrategy,
+) => Value;
 
-/** Where the tokens of a packed batch are. */
-export interface PackedTokens {
-  /** int32 [T] = 0 … T−1. */
-  readonly columns: Value;
-  /** int32 [R, T]: end of each token's subtree; for an encoder, of its sequence. */
-  readonly ends: Value;
-  /** int64 [R, T]: depth of each token. */
-  readonly positions: Value;
+/** Queries of a row that attend at once, at most, where rows are longer: scores take memory linear in the row's length. */
+const BLOCK_QUERIES = 1024;
+/** Rows are padded to a multiple of this, so that any number of blocks up to it divides them. */
+const MAX_BLOCKS = 32;
+
+/** Blocks that the queries of rows of up to `rowTokens` attend in: a power of two. */
+export function queryBlocks(rowTokens: number): number {
+  const wanted = Math.max(1, rowTokens / BLOCK_QUERIES);
+  return Math.min(MAX_BLOCKS, 2 ** Math.ceil(Math.log2(wanted)));
 }
 
-/** Attention inside one packed batch. `positionCount`: positions that can occur; a window of as many hides nothing. */
+/** Attention inside one packed batch; `ends` of an encoder: of each token's sequence. `positionCount`: positions that can
+ *  occur; a window of as many hides nothing. `blocks` of equal size, from `queryBlocks`: each takes the keys up to its own
+ *  last. */
 export function batchAttention(
   config: ModelConfig,
-  { columns, ends, positions }: PackedTokens,
+  tokens: TrieTokens,
   positionCount: number = Number.POSITIVE_INFINITY,
+  blocks = 1,
 ): AttentionStrategy {
-  const maskOf = (size: number | null): Value =>
-    config.encoder ? sequenceMask(ends) : trieMask(columns, ends, size === null ? null : { size, positions });
-  return prefixAttention(config, { positions, positionCount }, maskOf);
+  const over = (queries: TrieTokens, keys: TrieTokens): AttentionStrategy =>
+    prefixAttention(config, { positions: queries.positions, positionCount }, (window) =>
+      config.encoder ? sequenceMask(keys.ends) : trieMask(queries, keys, window),
+    );
+  if (config.encoder || blocks === 1) return over(tokens, tokens);
+  const parts = tokenBlocks(tokens, blocks);
+  const attends = parts.map((queries, b) => over(queries, tokensUpTo(parts, b)));
+  return (path, q, k, v, prefix, segment) => {
+    const [qs, ks, vs] = [q, k, v].map((x) => splitEvenly(x, blocks, 1)) as [Value[], Value[], Value[]];
+    const mixed = attends.map((attend, b) => {
+      const [keys, values] = [ks, vs].map((x) => concat(x.slice(0, b + 1), 1)) as [Value, Value];
+      return attend(path, qs[b] as Value, keys, values, prefix, segment);
+    });
+    return concat(mixed, 1);
+  };
+}
+
+function tokenBlocks({ columns, ends, positions }: TrieTokens, blocks: number): TrieTokens[] {
+  const [c, e, p] = [columns, ends, positions].map((x) => splitEvenly(x, blocks, x.shape.length - 1));
+  return Array.from({ length: blocks }, (_, b) => ({
+    columns: c?.[b] as Value,
+    ends: e?.[b] as Value,
+    positions: p?.[b] as Value,
+  }));
+}
+
+function tokensUpTo(parts: readonly TrieTokens[], last: number): TrieTokens {
+  const join = (part: (t: TrieTokens) => Value, axis: number): Value =>
+    concat(parts.slice(0, last + 1).map(part), axis);
+  return {
+    columns: join((t) => t.columns, 0),
+    ends: join((t) => t.ends, 1),
+    positions: join((t) => t.positions, 1),
+  };
 }
 
 /** Tokens that a layer's queries may look back; null for all that there are. */
@@ -90,7 +134,7 @@ export function prefixAttention(
     made.set(window, masks);
     return masks;
   };
-  return (path, q, k, v, prefix) => {
+  const attend = (path: string, q: Value, k: Value, v: Value, prefix?: KeyValuePrefix): Value => {
     if (!prefix) return attention(q, k, v, masksOf(windowOf(config, path, positionCount)).grouped, config);
     const count = known(prefix.keys.shape[1], "prefix");
     const [keys, values] = [inFront(prefix.keys, k), inFront(prefix.values, v)];
@@ -99,6 +143,8 @@ export function prefixAttention(
     masks.widened ??= groupMask(widen(masks.mask, count, keys.shape[1] as Dim, size, positions), config);
     return attention(q, keys, values, masks.widened, config);
   };
+  return (path, q, k, v, prefix, segment) =>
+    segment("core", [q, k, v], (...[a, b, c]) => attend(path, a as Value, b as Value, c as Value, prefix));
 }
 
 function widen(mask: Value, count: number, keys: Dim, window: number | null, positions: Value): Value {
@@ -151,8 +197,7 @@ export function baseContext(
       return bias ? add(y, bias) : y;
     },
     embedding: (path, ids) => gather(need(`${path}.weight`), ids),
-    attention: (path, q, k, v, prefix) =>
-      segment("core", [q, k, v], (...[a, b, c]) => attend(path, a as Value, b as Value, c as Value, prefix)),
+    attention: (path, q, k, v, prefix) => attend(path, q, k, v, prefix, segment),
     output: (_path, x) => x,
     segment,
   };

@@ -2,7 +2,7 @@ import type { ModelConfig } from "../formats/model-source.ts";
 import { add } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { enterModule, type Value } from "../graph/value.ts";
-import { baseContext, type WeightLookup } from "../models/base-context.ts";
+import { type AttentionStrategy, baseContext, type WeightLookup } from "../models/base-context.ts";
 import type { ForwardContext, SegmentStrategy, TokenInputs } from "../models/context.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { Method, MethodInputs, Trainable } from "./method.ts";
@@ -36,7 +36,7 @@ export function positionRoom(config: ModelConfig, methods: readonly Method[]): n
 export function adaptedContext(
   model: Pick<AdaptedModel, "modules" | "frozen" | "methods">,
   inputs: MethodInputs,
-  attend: ForwardContext["attention"],
+  attend: AttentionStrategy,
   segment?: SegmentStrategy,
 ): ForwardContext {
   const lookup: WeightLookup = (path) => {

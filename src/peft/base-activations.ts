@@ -42,10 +42,10 @@ function activationGraph({ config, family, modules, frozen }: Parts, length: num
     outputs[name] = reshape(x, x.shape.slice(1));
   };
   const attend = batchAttention(config, { columns, ends, positions });
-  const attention: AttentionStrategy = (path, q, k, v) => {
+  const attention: AttentionStrategy = (path, q, k, v, ...rest) => {
     keep(`${path}.keys`, k);
     keep(`${path}.values`, v);
-    return attend(path, q, k, v);
+    return attend(path, q, k, v, ...rest);
   };
   const ctx = baseContext(modules, frozen, attention);
   const capturing = {

@@ -14,6 +14,8 @@ import { isStretched } from "./updater.ts";
 export interface Workload {
   readonly batches: number;
   readonly trieTokensPerBatch: number;
+  /** Tokens of a row, which attention's scores grow with. */
+  readonly rowTokens: number;
   readonly labelsPerBatch: number;
 }
 
@@ -24,7 +26,7 @@ function batchFlops(base: BaseModel, work: Workload): number {
   const tokens = work.trieTokensPerBatch;
   const head = 2 * base.config.hiddenSize * base.config.vocabSize;
   // Attention's backward has four products for the forward's two.
-  return 2 * tokens * perToken + 3 * tokens * tokens * perTokenPair + 2 * work.labelsPerBatch * head;
+  return 2 * tokens * perToken + 3 * tokens * work.rowTokens * perTokenPair + 2 * work.labelsPerBatch * head;
 }
 
 /** How training uses memory. */
@@ -34,18 +36,18 @@ export interface MemoryUse {
 }
 
 /** Floats per token and layer that stay alive from the forward to the backward pass; counted on the graph. */
-function keptFloats({ config: c }: BaseModel, tokens: number, recompute: Recompute): number {
+function keptFloats({ config: c }: BaseModel, rowTokens: number, recompute: Recompute): number {
   const width = (c.headCount + 2 * c.kvHeadCount) * c.headDim;
   const weighted = 6 * c.hiddenSize + 3 * width + 3 * c.mlpSize;
-  const inner = 2 * c.mlpSize + 2 * c.headCount * tokens;
+  const inner = 2 * c.mlpSize + 2 * c.headCount * rowTokens;
   return { none: weighted + inner, cheap: weighted, layer: 2 * c.hiddenSize }[recompute];
 }
 
 function activationBytes(base: BaseModel, work: Workload, recompute: Recompute, share: number): number {
   const { layerCount, vocabSize } = base.config;
   const tokens = work.trieTokensPerBatch;
-  const kept = share * layerCount * keptFloats(base, tokens, recompute);
-  const oneLayer = keptFloats(base, tokens, "none");
+  const kept = share * layerCount * keptFloats(base, work.rowTokens, recompute);
+  const oneLayer = keptFloats(base, work.rowTokens, "none");
   return 4 * ((kept + oneLayer) * tokens + 4 * work.labelsPerBatch * vocabSize);
 }
 

@@ -2,7 +2,7 @@ import { gradients } from "../graph/gradients.ts";
 import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total } from "../graph/ops/index.ts";
 import { recomputed } from "../graph/recompute.ts";
 import { apply, type Dim, input, leaveModules, type Value } from "../graph/value.ts";
-import { batchAttention, keepSegments } from "../models/base-context.ts";
+import { batchAttention, keepSegments, queryBlocks } from "../models/base-context.ts";
 import type { Segment, SegmentStrategy } from "../models/context.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import type { MethodInputs } from "../peft/method.ts";
@@ -24,17 +24,18 @@ export type Recompute = "none" | "cheap" | "layer";
 /** Every level, the one that keeps most first. */
 export const RECOMPUTE_LEVELS: readonly [Recompute, ...Recompute[]] = ["none", "cheap", "layer"];
 
-const RECOMPUTED: Readonly<Record<Recompute, Segment | null>> = {
-  none: null,
-  cheap: "core",
-  layer: "block",
-};
+/** What is computed again. Of a layer that is, attention in blocks is so once more: its scores are never there together. */
+function recomputedSegments(recompute: Recompute, model: AdaptedModel): readonly Segment[] {
+  if (recompute === "none") return [];
+  if (recompute === "cheap") return ["core"];
+  return queryBlocks(model.rowTokens) > 1 ? ["block", "core"] : ["block"];
+}
 
-function segmentsOf(recompute: Recompute): SegmentStrategy {
-  const again = RECOMPUTED[recompute];
-  if (again === null) return keepSegments;
+function segmentsOf(recompute: Recompute, model: AdaptedModel): SegmentStrategy {
+  const again = recomputedSegments(recompute, model);
+  if (again.length === 0) return keepSegments;
   const zero = input("zero", "float32", []);
-  return (kind, inputs, build) => (kind === again ? recomputed(inputs, build, zero) : build(...inputs));
+  return (kind, inputs, build) => (again.includes(kind) ? recomputed(inputs, build, zero) : build(...inputs));
 }
 
 /** Rows, tokens per row and edges per chunk of the batches a graph takes: numbers, or names where batches differ. */
@@ -74,7 +75,8 @@ function batchLogits(
     noise: training ? input("noise", "int32", [R, T, 1]) : null,
     ids,
   };
-  const attend = batchAttention(model.config, { columns, ends, positions }, model.positionCount);
+  const blocks = queryBlocks(model.rowTokens);
+  const attend = batchAttention(model.config, { columns, ends, positions }, model.positionCount, blocks);
   const ctx = adaptedContext(model, inputs, attend, segments);
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, tableLength(model)));
   const part = (name: string, dtype: "int32" | "float32"): Value[] =>
@@ -111,7 +113,7 @@ export function gradientGraph(
   dims: BatchDims = ANY_BATCH,
   recompute: Recompute = "none",
 ): Record<string, Value> {
-  const graph = batchLogits(model, true, chunks, dims, segmentsOf(recompute));
+  const graph = batchLogits(model, true, chunks, dims, segmentsOf(recompute, model));
   const loss = mul(lossOf(graph, smoothing), input("lossScale", "float32", []));
   const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
   const penaltyScale = input("penaltyScale", "float32", []);

@@ -1,6 +1,7 @@
 import { type PackingReport, packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
+import { longestRow } from "../data/trie.ts";
 import { InputError } from "../errors.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { publicModelName } from "../formats/resolve.ts";
@@ -16,7 +17,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config.ts";
 import { lastLayers, peftModules } from "./config-values.ts";
 import { type EncodedSplit, encodeRows, lengthLimit } from "./data.ts";
-import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
+import { EVALUATION_BATCH, maxBatchLabels, packBatch } from "./engine.ts";
 import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
 import type { PlanEvent, ResourcePlan } from "./events.ts";
 import type { Recompute } from "./graphs.ts";
@@ -43,11 +44,12 @@ export interface RunPlan {
   readonly resources: ResourcePlan;
 }
 
-/** Tokens of the largest batch there can be, if nothing were shared. */
+/** Tokens of the longest row there can be: those of the largest batch, if nothing were shared, as far as rows go. */
 export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number): number {
   const sizes = splits.map((split) => {
     const lengths = (split?.examples ?? []).map((e) => e.ids.length).sort((a, b) => b - a);
-    return lengths.slice(0, batchSize).reduce((a, b) => a + b, 0);
+    const batch = lengths.slice(0, batchSize).reduce((a, b) => a + b, 0);
+    return Math.min(batch, longestRow(lengths[0] ?? 0));
   });
   return Math.max(...sizes);
 }
@@ -97,24 +99,26 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
   const warmupSteps = config.warmupSteps ?? Math.round((config.warmupRatio ?? 0) * steps);
+  const model: AdaptedModel = {
+    config: base.config,
+    family: base.family,
+    modules: base.modules,
+    frozen: base.frozen,
+    methods,
+    positionCount: maxLength,
+    rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
+  };
   const packing = packingReport(train.examples, batchSize, seed);
   const work: Workload = {
     batches: (steps / stepsPerEpoch(windows)) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,
+    rowTokens: packBatch(train.examples.slice(0, batchSize), model, 1).length,
     labelsPerBatch: train.report.labelTokens / packing.batches,
   };
   return {
     base,
     dataset,
-    model: {
-      config: base.config,
-      family: base.family,
-      modules: base.modules,
-      frozen: base.frozen,
-      methods,
-      positionCount: maxLength,
-      rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
-    },
+    model,
     train,
     validation,
     test,

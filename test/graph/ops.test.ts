@@ -101,12 +101,16 @@ const BUILD: Readonly<Record<string, Build>> = {
   layerNorm: (x, c) => op.layerNorm(v(x, "x"), v(x, "gamma"), v(x, "beta"), number(c, "epsilon")),
   rotary: (x, c) => op.rotary(v(x, "x"), v(x, "positions"), rotaryTables(c)),
   swiglu: (x) => op.mul(op.silu(v(x, "gate")), v(x, "up")),
-  trieMask: (x, c) =>
-    op.trieMask(
-      v(x, "columns"),
-      v(x, "ends"),
-      x.positions ? { size: number(c, "window"), positions: x.positions } : null,
-    ),
+  trieMask: (x, c) => {
+    const tokens = { columns: v(x, "columns"), ends: v(x, "ends"), positions: x.positions ?? v(x, "ends") };
+    return op.trieMask(tokens, tokens, "window" in c.attributes ? number(c, "window") : null);
+  },
+  splitEvenly: (x, c) => {
+    const pieces = op.splitEvenly(v(x, "x"), number(c, "count"), number(c, "axis"));
+    return "piece" in c.attributes
+      ? (pieces[number(c, "piece")] as Value)
+      : op.concat(pieces.toReversed(), number(c, "axis"));
+  },
   cacheMask: (x, c) =>
     op.cacheMask(
       v(x, "queries"),

@@ -50,8 +50,11 @@ function startOf(tiny: TinyModel, methods: readonly Method[]): Promise<Float32Ar
   return initialParameters(trainables, 0, (path) => tiny.file.read(path));
 }
 
+/** As long rows attend: in blocks, here of few tokens. */
+const IN_BLOCKS = 4096;
+
 /** Losses and gradient norms of three updates, and the state after them. */
-async function trained(tiny: TinyModel, method: string, recompute: Recompute) {
+async function trained(tiny: TinyModel, method: string, recompute: Recompute, rowTokens = 256) {
   const config = trainConfig({
     data: ["x"],
     method,
@@ -61,7 +64,7 @@ async function trained(tiny: TinyModel, method: string, recompute: Recompute) {
     prefixLength: 2,
   });
   const methods = createMethods(config.method, methodOptionsOf(config), tiny.model);
-  const model = { ...tiny.model, methods, positionCount: 16, rowTokens: 256 };
+  const model = { ...tiny.model, methods, positionCount: 16, rowTokens };
   const engine = await createTrainEngine(runtime, model, tiny.file.folder, { ...OPTIONS, recompute }, 1);
   const theta = await startOf(tiny, methods);
   const layout = virtualLayout(methods, tiny.config.vocabSize);
@@ -109,6 +112,37 @@ test.each([...METHOD_NAMES, "lora+prefix-embedding", "lora+prefix-layer"])(
     await tiny.close();
   },
 );
+
+test.each(["llama", "mistral", "gemma3"])(
+  "%s: attention in blocks is attention, at every level",
+  async (name) => {
+    const tiny = await openTiny(name);
+    for (const method of ["lora", "prefix-tuning"]) {
+      const whole = (await trained(tiny, method, "none")).results.flat();
+      for (const level of RECOMPUTE_LEVELS) {
+        const { results } = await trained(tiny, method, level, IN_BLOCKS);
+        // Sums in another order, as above.
+        results.flat().forEach((value, i) => {
+          expect(Math.abs(value / (whole[i] as number) - 1), `${method} ${level} ${i}`).toBeLessThan(1e-4);
+        });
+      }
+    }
+    await tiny.close();
+  },
+);
+
+test("no block sees more keys than it may, and each is computed again by itself", async () => {
+  const tiny = await openTiny("llama-sharded");
+  const config = trainConfig({ data: ["x"], rank: 2, targetModules: ["q_proj"] });
+  const methods = createMethods(config.method, methodOptionsOf(config), tiny.model);
+  const model = { ...tiny.model, methods, rowTokens: IN_BLOCKS };
+  const count = (level: Recompute) =>
+    serialize(gradientGraph(model, 0, 1, undefined, level)).opCounts.get("Softmax");
+  expect(RECOMPUTE_LEVELS.map(count), "3 layers of 4 blocks; again; again, and once more inside").toEqual([
+    12, 24, 36,
+  ]);
+  await tiny.close();
+});
 
 test("each level computes more again", async () => {
   const tiny = await openTiny("llama-sharded");

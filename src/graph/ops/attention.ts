@@ -36,25 +36,32 @@ export function rotary(x: Value, positions: Value, tables: RotaryTables): Value 
   ]);
 }
 
+/** Some tokens of a packed trie. */
+export interface TrieTokens {
+  /** Their places in the row, int32 [T]. */
+  readonly columns: Value;
+  /** Ends of their subtrees, int32 [R, T]. */
+  readonly ends: Value;
+  /** int64 [R, T]. */
+  readonly positions: Value;
+}
+
 /** Additive attention mask of a packed trie: 0 where token i may see token j (j ≤ i < ends[j], and fewer than `window`
- *  positions back), −10³⁰ elsewhere. columns int32 [T] = 0 … T−1, ends int32 [R, T], positions int64 [R, T] → [R, 1, T, T]. */
-export function trieMask(
-  columns: Value,
-  ends: Value,
-  window: { readonly size: number; readonly positions: Value } | null = null,
-): Value {
-  const [rows, length] = ends.shape as [Dim, Dim];
-  const i = unsqueeze(columns, [0, 1, 3], [1, 1, length, 1]);
-  const j = unsqueeze(columns, [0, 1, 2], [1, 1, 1, length]);
-  const end = unsqueeze(ends, [1, 2], [rows, 1, 1, length]);
-  const shape = [rows, 1, length, length];
-  const causal = apply("LessOrEqual", [j, i], [1, 1, length, length], {}, null, "bool");
+ *  positions back), −10³⁰ elsewhere. `queries` i [R, T], `keys` j [R, S] → [R, 1, T, S]. */
+export function trieMask(queries: TrieTokens, keys: TrieTokens, window: number | null = null): Value {
+  const [rows, keyCount] = keys.ends.shape as [Dim, Dim];
+  const length = queries.columns.shape[0] as Dim;
+  const i = unsqueeze(queries.columns, [0, 1, 3], [1, 1, length, 1]);
+  const j = unsqueeze(keys.columns, [0, 1, 2], [1, 1, 1, keyCount]);
+  const end = unsqueeze(keys.ends, [1, 2], [rows, 1, 1, keyCount]);
+  const shape = [rows, 1, length, keyCount];
+  const causal = apply("LessOrEqual", [j, i], [1, 1, length, keyCount], {}, null, "bool");
   const inside = apply("Less", [i, end], shape, {}, null, "bool");
   let seen = apply("And", [causal, inside], shape, {}, null, "bool");
-  if (window) {
-    const from = unsqueeze(window.positions, [1, 3], [rows, 1, length, 1]);
-    const to = unsqueeze(window.positions, [1, 2], [rows, 1, 1, length]);
-    const near = apply("Less", [sub(from, to), int64s([window.size])], shape, {}, null, "bool");
+  if (window !== null) {
+    const from = unsqueeze(queries.positions, [1, 3], [rows, 1, length, 1]);
+    const to = unsqueeze(keys.positions, [1, 2], [rows, 1, 1, keyCount]);
+    const near = apply("Less", [sub(from, to), int64s([window])], shape, {}, null, "bool");
     seen = apply("And", [seen, near], shape, {}, null, "bool");
   }
   return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");

@@ -11,6 +11,7 @@ export {
   rotary,
   rotaryConstants,
   sequenceMask,
+  type TrieTokens,
   trieMask,
 } from "./attention.ts";
 export { detach } from "./detach.ts";
@@ -20,4 +21,15 @@ export { crossEntropy, logSoftmax, topIsLabel, total } from "./loss.ts";
 export { foldRows, linear, type MatmulOptions, matmul } from "./matrix.ts";
 export { layerNorm, rmsNorm } from "./normalization.ts";
 export { mean, sum, sumAll, sumTo } from "./reduce.ts";
-export { concat, expandLike, ones, reshape, reshapeLike, slice, split, transpose, zeros } from "./shape.ts";
+export {
+  concat,
+  expandLike,
+  ones,
+  reshape,
+  reshapeLike,
+  slice,
+  split,
+  splitEvenly,
+  transpose,
+  zeros,
+} from "./shape.ts";

@@ -109,16 +109,42 @@ export function split(x: Value, sizes: readonly number[], axis: number): readonl
   return pieces;
 }
 
+/** `count` parts of equal size along `axis`, of which a named size must be a multiple. */
+export function splitEvenly(x: Value, count: number, axis: number): readonly Value[] {
+  if (count === 1) return [x];
+  const size = x.shape[axis] as Dim;
+  if (typeof size === "number" && size % count !== 0)
+    throw new ShapeError(`splitEvenly: axis ${axis} of ${showShape(x.shape)} is no multiple of ${count}`);
+  const part = partDim(count, size);
+  const types = Array.from({ length: count }, () => ({ dtype: x.dtype, shape: x.shape.with(axis, part) }));
+  const pieces: readonly Value[] = applyMany("Split", [x], types, { axis, num_outputs: count }, (dys) => [
+    concat(
+      dys.map((dy, i) => dy ?? zeros(pieces[i] as Value)),
+      axis,
+    ),
+  ]);
+  return pieces;
+}
+
 /** n copies of a named dimension T are called n·T, as `repeatDim` calls them. */
 function joinedSize(dims: readonly Dim[]): Dim {
   if (dims.every((d) => typeof d === "number")) return dims.reduce<number>((a, b) => a + (b as number), 0);
-  return dims.every((d) => d === dims[0]) ? repeatDim(dims.length, dims[0] as Dim) : dims.join("+");
+  const [first] = dims as [Dim, ...Dim[]];
+  if (!dims.every((d) => d === first)) return dims.join("+");
+  return repeatDim(dims.length, first);
 }
 
-/** The dimension of `count` copies of `dim` laid end to end. */
+/** The dimension of `count` copies of `dim` laid end to end; of n parts T/n it is T again. */
 export function repeatDim(count: number, dim: Dim): Dim {
   if (typeof dim === "number") return count * dim;
+  if (dim.endsWith(`/${count}`)) return dim.slice(0, dim.lastIndexOf("/"));
   return count === 1 ? dim : `${count}·${dim}`;
+}
+
+/** The dimension of one of `count` equal parts of `dim`: `repeatDim` undone. */
+function partDim(count: number, dim: Dim): Dim {
+  if (typeof dim === "number") return dim / count;
+  return dim.startsWith(`${count}·`) ? dim.slice(dim.indexOf("·") + 1) : `${dim}/${count}`;
 }
 
 /** Joined along `axis`. The gradient needs the sizes along it known, all but the last. */
@@ -129,6 +155,7 @@ export function concat(xs: readonly Value[], axis: number): Value {
   const dims = xs.map((x) => x.shape[axis] as Dim);
   const total = joinedSize(dims);
   return apply("Concat", xs, first.shape.with(axis, total), { axis }, (dy) => {
+    if (dims.every((d) => d === dims[0])) return splitEvenly(dy, dims.length, axis);
     const sizes = dims.slice(0, -1).map((d) => known(d, "gradient of concat"));
     const last = dims.at(-1) as Dim;
     if (typeof last === "number") return split(dy, [...sizes, last], axis);
