@@ -138,9 +138,8 @@ test("no block sees more keys than it may, and each is computed again by itself"
   const model = { ...tiny.model, methods, rowTokens: IN_BLOCKS };
   const count = (level: Recompute) =>
     serialize(gradientGraph(model, 0, 1, undefined, level)).opCounts.get("Softmax");
-  expect(RECOMPUTE_LEVELS.map(count), "3 layers of 4 blocks; again; again, and once more inside").toEqual([
-    12, 24, 36,
-  ]);
+  // What a block gives is not needed by the gradient of a frozen o: inside a layer it is not computed a third time.
+  expect(RECOMPUTE_LEVELS.map(count), "3 layers of 4 blocks").toEqual([12, 24, 24]);
   await tiny.close();
 });
 
