@@ -36,6 +36,7 @@ export async function trainHere(context, options, use = (measured) => measured) 
 
 /** TRL's SFTTrainer on batches of examples that are encoded already, from an adapter to start with. */
 export async function trainInTrl(context, { start, batches }) {
+  say("    the same batches in TRL");
   const [rows, result] = [join(context.work, "trl-rows.jsonl"), join(context.work, "trl.json")];
   const lines = batches
     .flat()
@@ -63,6 +64,7 @@ export async function trainInTrl(context, { start, batches }) {
 
 /** PyTorch and PEFT on dense batches, eager or compiled. */
 export async function trainDense(context, { start, batches, compile }) {
+  say(`    the same batches in PyTorch, ${compile ? "compiled" : "eager"}`);
   const [plan, result] = [join(context.work, "dense.json"), join(context.work, "dense-result.json")];
   await writeFile(plan, JSON.stringify(batches.map((batch) => batch.map(({ ids }) => ids))));
   await mkdir(context.work, { recursive: true });

@@ -9,7 +9,7 @@ import { profileChart } from "./report/profile-chart.ts";
 
 /** Steps before those that count: caches and memory pools fill up. */
 const WARM_UP_STEPS = 2;
-/** Steps that are measured. A trace is tens of megabytes for so many, and profiling ends with them. */
+/** Steps that are measured; profiling ends with them, because the trace grows by thousands of events per pass. */
 const MEASURED_STEPS = 5;
 
 /** The files of a profile in its run folder. */
