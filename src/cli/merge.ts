@@ -55,7 +55,10 @@ async function action(command: Command, cli: Cli): Promise<void> {
   if (choice.adapter === null || output === null) throw new UsageError(`missing: ${missing.join(" and ")}`);
   const progress = progressTo(cli);
   try {
-    const source = await resolveModel({ ...choice, device: "cpu", threads: null }, progress.onProgress);
+    const source = await resolveModel(
+      { ...choice, baseBits: 32, device: "cpu", threads: null },
+      progress.onProgress,
+    );
     const merge = await importMerge();
     const result = await merge({
       model: source.model,

@@ -25,6 +25,7 @@ export const modelSettings = {
     description: "adapter to use: its folder (PEFT, mlx-lm), the run folder that holds it, or a .gguf file",
     knownAs: ["lora", "adapterPath"],
   }) as Setting<string | null>,
+  baseBits: trainSettings.baseBits as typeof trainSettings.baseBits,
   device: trainSettings.device as typeof trainSettings.device,
   threads: trainSettings.threads as typeof trainSettings.threads,
   offline: trainSettings.offline as typeof trainSettings.offline,
@@ -37,6 +38,7 @@ export type ModelChoice = { readonly [K in keyof typeof modelSettings]: z.output
 export interface ModelRequest {
   readonly model: string;
   readonly adapter?: string;
+  readonly baseBits: ModelChoice["baseBits"];
   readonly device: ModelChoice["device"];
   readonly threads: number | null;
   readonly offline: boolean;
@@ -51,6 +53,7 @@ export async function resolveModel(choice: ModelChoice, onProgress: OnProgress):
   const model = choice.model ?? (adapter === null ? null : await baseOf(adapter)) ?? "smollm2-135m";
   return {
     model,
+    baseBits: choice.baseBits,
     device: choice.device,
     threads: choice.threads,
     offline,

@@ -23,6 +23,7 @@ const ELEM_TYPE: Readonly<Record<DType, number>> = {
   int64: 7,
   bool: 9,
   uint32: 12,
+  uint4: 21,
 };
 
 type Write = (w: BinaryWriter) => void;
@@ -67,9 +68,9 @@ function tensor(w: BinaryWriter, name: string, value: Tensor): void {
   w.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(buffer, byteOffset, byteLength));
 }
 
-function externalTensor(w: BinaryWriter, name: string, shape: readonly number[], file: WeightLocation): void {
-  for (const d of shape) int(w, 1, d);
-  int(w, 2, ELEM_TYPE.float32);
+function externalTensor(w: BinaryWriter, name: string, value: Value, file: WeightLocation): void {
+  for (const d of value.shape as readonly number[]) int(w, 1, d);
+  int(w, 2, ELEM_TYPE[value.dtype]);
   text(w, 8, name);
   const entries = { location: file.fileName, offset: `${file.offsetBytes}`, length: `${file.sizeBytes}` };
   for (const [key, value] of Object.entries(entries))
@@ -173,7 +174,7 @@ function initializer(g: BinaryWriter, n: Node, nameOf: (v: Value) => string): vo
     message(g, 5, (m) => tensor(m, nameOf(value), constantTensor));
   } else if (n.source?.kind === "weight") {
     const { file } = n.source;
-    message(g, 5, (m) => externalTensor(m, nameOf(value), value.shape as number[], file));
+    message(g, 5, (m) => externalTensor(m, nameOf(value), value, file));
   }
 }
 

@@ -133,6 +133,7 @@ const BUILD: Readonly<Record<string, Build>> = {
 
 /** Exports without a case of their own, and what covers them. */
 const COVERED_BY = new Map([
+  ["blockMatrix", "test/models/quantized-base.test.ts: against the same matrix as floats, both ways"],
   ["detach", "test/graph/gradients.test.ts: the identity, but for its gradient"],
   ["dropout", "test/graph/dropout.test.ts: it is random"],
   ["rotaryConstants", "the case `rotary`: makes its tables"],

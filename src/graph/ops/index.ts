@@ -12,6 +12,7 @@ export {
   rotaryConstants,
   trieMask,
 } from "./attention.ts";
+export { type BlockMatrix, type BlockProducts, blockMatrix } from "./blocks.ts";
 export { detach } from "./detach.ts";
 export { dropout } from "./dropout.ts";
 export { gather } from "./gather.ts";
