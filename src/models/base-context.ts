@@ -64,20 +64,21 @@ function quantizedWeight(
     const stored = partName(path, name);
     return weight(`${stored} ${dtype}`, dims, file.locate(stored), dtype);
   };
-  const isPacked = bits === 4;
+  const has = (name: WeightPart): boolean => file.has(partName(path, name));
   return blockMatrix(
     {
       bits,
       shape: [n, k],
       quanta: part("quanta", [n, blocks, (BLOCK_SIZE * bits) / 8], "uint8"),
-      nibbles: isPacked ? part("quanta", [n, k], "uint4") : null,
+      nibbles: bits === 4 ? part("quanta", [n, k], "uint4") : null,
       scales: part("scales", [n, blocks], "float32"),
-      zeroPoints: isPacked
+      zeroPoints: has("zeroPoints")
         ? {
             bytes: part("zeroPoints", [n, blocks / 2], "uint8"),
             nibbles: part("zeroPoints", [n, blocks], "uint4"),
           }
         : null,
+      offsets: has("offsets") ? part("offsets", [n, blocks], "float32") : null,
     },
     products,
   );

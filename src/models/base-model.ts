@@ -90,7 +90,8 @@ function storagesOf(
   specs: readonly WeightSpec[],
   bits: BaseBits,
 ): ReadonlyMap<string, WeightStorage> {
-  const storages = weightStorages(modules, specs, bits);
+  const types = new Map(source.weights.map((w) => [w.path, w.storage]));
+  const storages = weightStorages(modules, specs, bits, (path) => types.get(path));
   if (bits === 32 || [...storages.values()].some((s) => s.bits === bits)) return storages;
   const message = `expected 32: no linear layer has inputs that are a multiple of ${ROW_MULTIPLE}`;
   throw new InputError(`${source.name} cannot be quantized`, [{ where: "baseBits", message }]);

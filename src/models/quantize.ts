@@ -4,24 +4,39 @@ export type QuantizedBits = 4 | 8;
 /** Elements that share a scale: 32 neighbours of a row, as GGUF's simple types have it. */
 export const BLOCK_SIZE = 32;
 
-/** Rows [n, k] in blocks: x = scale · (quantum − zero point). Laid out as ONNX Runtime's MatMulNBits takes them. */
+/** How the 16 steps of a block lie. */
+export type Steps =
+  /** Zero is one of them: x = scale · (quantum − zero point). */
+  | "zero"
+  /** From the least value to the largest: x = scale · (quantum − 8) + offset, which keeps GGUF's Q4_1 as it is. */
+  | "range";
+
+/** Rows [n, k] in blocks, laid out as ONNX Runtime's MatMulNBits takes them. */
 export interface QuantizedRows {
   /** [n, k·bits/8]; of 4 bits the low half of a byte comes first. */
   readonly quanta: Uint8Array;
   /** [n, k/32] */
   readonly scales: Float32Array;
-  /** [n, k/64], two in a byte, for 4 bits; empty for 8 bits, where they are 128. */
-  readonly zeroPoints: Uint8Array;
+  /** [n, k/64], two in a byte, for 4 bits with zero among the steps; else the zero point is the middle, 8 or 128. */
+  readonly zeroPoints: Uint8Array | null;
+  /** [n, k/32], added to every value of a block, for "range". */
+  readonly offsets: Float32Array | null;
 }
 
-/** Zero point of 8-bit quanta, which are symmetric. */
-export const MIDDLE = 128;
+/** Zero point of 8-bit quanta, which are symmetric, and of 4-bit quanta with offsets. */
+const MIDDLE = 128;
+const MIDDLE4 = 8;
 
-/** Rounds rows to blocks. 8 bits: symmetric, scale max|x|/127, which keeps GGUF's Q8_0 as it is. 4 bits: the scale and
- *  zero point with the least squared error of several, among them those that keep GGUF's Q4_0 as it is. The length must
- *  be a multiple of 64. */
-export function quantizeRows(values: Float32Array, bits: QuantizedBits): QuantizedRows {
-  return bits === 8 ? quantize8(values) : quantize4(values);
+/** Rounds rows to blocks. 8 bits: symmetric, scale max|x|/127, which keeps GGUF's Q8_0 as it is. 4 bits with "zero": the
+ *  scale and zero point with the least squared error of several, among them those that keep GGUF's Q4_0 as it is. The
+ *  length must be a multiple of 64. */
+export function quantizeRows(
+  values: Float32Array,
+  bits: QuantizedBits,
+  steps: Steps = "zero",
+): QuantizedRows {
+  if (bits === 8) return quantize8(values);
+  return steps === "range" ? quantizeRange(values) : quantize4(values);
 }
 
 function quantize8(values: Float32Array): QuantizedRows {
@@ -39,7 +54,7 @@ function quantize8(values: Float32Array): QuantizedRows {
       quanta[i] = MIDDLE + Math.max(-127, Math.min(127, q));
     }
   }
-  return { quanta, scales, zeroPoints: new Uint8Array(0) };
+  return { quanta, scales, zeroPoints: null, offsets: null };
 }
 
 function quantize4(values: Float32Array): QuantizedRows {
@@ -58,7 +73,26 @@ function quantize4(values: Float32Array): QuantizedRows {
       quanta[(at + i) >> 1] = low | (high << 4);
     }
   }
-  return { quanta, scales, zeroPoints };
+  return { quanta, scales, zeroPoints, offsets: null };
+}
+
+function quantizeRange(values: Float32Array): QuantizedRows {
+  const quanta = new Uint8Array(values.length / 2);
+  const scales = new Float32Array(values.length / BLOCK_SIZE);
+  const offsets = new Float32Array(scales.length);
+  for (let b = 0; b < scales.length; b++) {
+    const block = values.subarray(b * BLOCK_SIZE, (b + 1) * BLOCK_SIZE);
+    const low = Math.min(...block);
+    const scale = Math.fround((Math.max(...block) - low) / 15);
+    const inverse = scale === 0 ? 0 : 1 / scale;
+    scales[b] = scale;
+    offsets[b] = low + MIDDLE4 * scale;
+    for (let i = 0; i < BLOCK_SIZE; i += 2) {
+      const [first, second] = [(block[i] as number) - low, (block[i + 1] as number) - low];
+      quanta[(b * BLOCK_SIZE + i) >> 1] = quantum(first, inverse, 0) | (quantum(second, inverse, 0) << 4);
+    }
+  }
+  return { quanta, scales, zeroPoints: null, offsets };
 }
 
 function quantum(x: number, inverse: number, zero: number): number {
@@ -122,16 +156,18 @@ function gridError(values: Float32Array, at: number, { scale, zero }: Grid): num
   return sum;
 }
 
-/** The way back. Every value is rounded once, as in the runtime. */
-export function dequantizeRows(
-  { quanta, scales, zeroPoints }: QuantizedRows,
-  bits: QuantizedBits,
-): Float32Array {
+/** The way back, rounded at each step as in the runtime. */
+export function dequantizeRows(rows: QuantizedRows, bits: QuantizedBits): Float32Array {
+  const { quanta, scales, zeroPoints, offsets } = rows;
   const values = new Float32Array(scales.length * BLOCK_SIZE);
   for (let i = 0; i < values.length; i++) {
     const b = Math.floor(i / BLOCK_SIZE);
-    const [q, zero] = bits === 8 ? [quanta[i] as number, MIDDLE] : [nibble(quanta, i), nibble(zeroPoints, b)];
-    values[i] = (scales[b] as number) * (q - zero);
+    const scale = scales[b] as number;
+    const q = bits === 8 ? (quanta[i] as number) - MIDDLE : nibble(quanta, i);
+    if (offsets) {
+      const lowest = Math.fround((offsets[b] as number) - MIDDLE4 * scale);
+      values[i] = Math.fround(scale * q) + lowest;
+    } else values[i] = scale * (zeroPoints ? q - nibble(zeroPoints, b) : q);
   }
   return values;
 }

@@ -23,6 +23,8 @@ export interface WeightFile {
   readonly sizeBytes: number;
   /** Bits that a weight is kept in. @throws FormatError if the model has none of that path. */
   bitsOf(path: string): BaseBits;
+  /** Whether the file has a part of that name. */
+  has(name: string): boolean;
   /** Place of a float weight, or of a part of a quantized one. @throws FormatError if there is none of that name. */
   locate(name: string): WeightLocation;
   /** A weight as a host array: the values that the runtime computes with.
@@ -142,6 +144,7 @@ function opened(folder: string, { weights, places, sizeBytes }: Layout): WeightF
     folder,
     sizeBytes,
     bitsOf: (path) => found(weights, path).storage.bits,
+    has: (name) => places.has(name),
     locate: (name) => ({ fileName: FILE_NAME, ...found(places, name) }),
     read: async (path) => {
       const { shape, storage } = found(weights, path);
@@ -169,7 +172,7 @@ async function removeAbandoned(path: string): Promise<void> {
 
 function keyOf(source: ModelSource, { weights }: Layout): string {
   const layout = [...weights].map(([path, { shape, storage }]) => {
-    const kept = storage.bits === 32 ? "" : ` in ${storage.bits} bits`;
+    const kept = storage.bits === 32 ? "" : ` in ${storage.bits} bits, ${storage.steps}`;
     return `${path} ${shape}${kept}`;
   });
   const identity = JSON.stringify([VERSION, source.fingerprint, layout]);

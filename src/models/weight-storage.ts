@@ -1,6 +1,6 @@
 import { sizeOf } from "../tensor/tensor.ts";
 import type { ModuleSpec, WeightSpec } from "./family.ts";
-import { BLOCK_SIZE, dequantizeRows, type QuantizedBits, quantizeRows } from "./quantize.ts";
+import { BLOCK_SIZE, dequantizeRows, type QuantizedBits, quantizeRows, type Steps } from "./quantize.ts";
 
 /** Bits that the base's matrices are kept in; 32: all as floats. */
 export type BaseBits = 32 | QuantizedBits;
@@ -14,6 +14,7 @@ export interface StoredPart {
 /** How one weight lies in the file. */
 export interface WeightStorage {
   readonly bits: BaseBits;
+  readonly steps: Steps;
   readonly parts: readonly StoredPart[];
   /** Values → the parts, in their order. */
   encode(values: Float32Array): readonly Uint8Array[];
@@ -22,7 +23,7 @@ export interface WeightStorage {
 }
 
 /** Parts of a quantized weight. */
-export type WeightPart = "quanta" | "scales" | "zeroPoints";
+export type WeightPart = "quanta" | "scales" | "zeroPoints" | "offsets";
 
 /** Name of a part in the file. */
 export function partName(path: string, part: WeightPart): string {
@@ -40,6 +41,7 @@ function floatsOf(bytes: Uint8Array): Float32Array {
 function floatStorage({ path, shape }: WeightSpec): WeightStorage {
   return {
     bits: 32,
+    steps: "zero",
     parts: [{ name: path, sizeBytes: 4 * sizeOf(shape) }],
     encode: (values) => [bytesOf(values)],
     decode: ([bytes]) => floatsOf(bytes as Uint8Array),
@@ -51,25 +53,30 @@ export function floatStorages(specs: readonly WeightSpec[]): ReadonlyMap<string,
   return new Map(specs.map((spec) => [spec.path, floatStorage(spec)]));
 }
 
-function quantizedStorage({ path, shape }: WeightSpec, bits: QuantizedBits): WeightStorage {
+function quantizedStorage({ path, shape }: WeightSpec, bits: QuantizedBits, steps: Steps): WeightStorage {
   const size = sizeOf(shape);
-  const parts = [
-    { name: partName(path, "quanta"), sizeBytes: (size * bits) / 8 },
-    { name: partName(path, "scales"), sizeBytes: (4 * size) / BLOCK_SIZE },
-    ...(bits === 4 ? [{ name: partName(path, "zeroPoints"), sizeBytes: size / BLOCK_SIZE / 2 }] : []),
-  ];
+  const hasOffsets = bits === 4 && steps === "range";
+  const hasZeroPoints = bits === 4 && steps === "zero";
   return {
     bits,
-    parts,
+    steps,
+    parts: [
+      { name: partName(path, "quanta"), sizeBytes: (size * bits) / 8 },
+      { name: partName(path, "scales"), sizeBytes: (4 * size) / BLOCK_SIZE },
+      ...(hasZeroPoints ? [{ name: partName(path, "zeroPoints"), sizeBytes: size / BLOCK_SIZE / 2 }] : []),
+      ...(hasOffsets ? [{ name: partName(path, "offsets"), sizeBytes: (4 * size) / BLOCK_SIZE }] : []),
+    ],
     encode: (values) => {
-      const { quanta, scales, zeroPoints } = quantizeRows(values, bits);
-      return [quanta, bytesOf(scales), zeroPoints].slice(0, parts.length);
+      const { quanta, scales, zeroPoints, offsets } = quantizeRows(values, bits, steps);
+      const last = zeroPoints ?? (offsets && bytesOf(offsets));
+      return [quanta, bytesOf(scales), ...(last ? [last] : [])];
     },
-    decode: ([quanta, scales, zeroPoints = new Uint8Array(0)]) =>
-      dequantizeRows(
-        { quanta: quanta as Uint8Array, scales: floatsOf(scales as Uint8Array), zeroPoints },
-        bits,
-      ),
+    decode: ([quanta, scales, last]) => {
+      const zeroPoints = hasZeroPoints ? (last as Uint8Array) : null;
+      const offsets = hasOffsets ? floatsOf(last as Uint8Array) : null;
+      const floats = floatsOf(scales as Uint8Array);
+      return dequantizeRows({ quanta: quanta as Uint8Array, scales: floats, zeroPoints, offsets }, bits);
+    },
   };
 }
 
@@ -86,17 +93,22 @@ function bitsOf({ path, module, shape }: WeightSpec, bits: BaseBits, tied: Reado
   return module.kind === "embedding" && tied.has(module.path) ? 8 : 32;
 }
 
-/** How each weight of a model is kept. */
+/** Weights of these GGUF types are kept as they are by steps over a block's range. */
+const RANGE_TYPES: readonly string[] = ["Q4_1"];
+
+/** How each weight of a model is kept. `typeOf` is the type it has on disk. */
 export function weightStorages(
   modules: readonly ModuleSpec[],
   specs: readonly WeightSpec[],
   bits: BaseBits,
+  typeOf: (path: string) => string | undefined,
 ): ReadonlyMap<string, WeightStorage> {
   const tied = new Set(modules.flatMap((m) => (m.kind === "linear" && m.tiedTo ? [m.tiedTo] : [])));
+  const stepsOf = (path: string): Steps => (RANGE_TYPES.includes(typeOf(path) ?? "") ? "range" : "zero");
   return new Map(
     specs.map((spec) => {
       const own = bitsOf(spec, bits, tied);
-      return [spec.path, own === 32 ? floatStorage(spec) : quantizedStorage(spec, own)];
+      return [spec.path, own === 32 ? floatStorage(spec) : quantizedStorage(spec, own, stepsOf(spec.path))];
     }),
   );
 }

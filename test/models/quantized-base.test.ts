@@ -72,11 +72,13 @@ function difference(a: Float32Array, b: Float32Array): number {
   return a.reduce((max, x, i) => Math.max(max, Math.abs(x - (b[i] as number))), 0) / largest;
 }
 
-describe.each([8, 4] as const)("a base in %i bits", (bits) => {
+describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
+  const bits = kind === "8" ? 8 : 4;
+
   test.each(["lora", "dora", "vera", "prefix-tuning", "lora+prefix-embedding"])(
     "has the loss and gradients of floats that hold the same weights: %s",
     async (method) => {
-      const pair = await quantizedPair(await temporaryFolder(), bits);
+      const pair = await quantizedPair(await temporaryFolder(), kind);
       const [got, want] = [await step(pair.quantized, method), await step(pair.floats, method)];
       expect(Math.abs(got.loss - want.loss)).toBeLessThan(LOSS);
       expect(want.gradient.some((x) => x !== 0)).toBe(true);
@@ -85,7 +87,7 @@ describe.each([8, 4] as const)("a base in %i bits", (bits) => {
   );
 
   test("is kept in blocks, output layer and its embedding in 8 bits, norms as floats", async () => {
-    const { quantized } = await quantizedPair(await temporaryFolder(), bits);
+    const { quantized } = await quantizedPair(await temporaryFolder(), kind);
     const { weights } = quantized;
     expect(weights.bitsOf("layers.0.mlp.down.weight")).toBe(bits);
     expect(weights.bitsOf("embed.weight")).toBe(8);
@@ -94,7 +96,7 @@ describe.each([8, 4] as const)("a base in %i bits", (bits) => {
   });
 
   test("decodes what it computes with floats, but for 8-bit activations", async () => {
-    const { quantized } = await quantizedPair(await temporaryFolder(), bits);
+    const { quantized } = await quantizedPair(await temporaryFolder(), kind);
     const ids = Array.from(EXAMPLES[1]?.ids as Int32Array);
     const logits = async (frozen: AdaptedModel["frozen"]): Promise<Float32Array> => {
       const model = { ...adapted(quantized, "lora"), methods: [], frozen };

@@ -1,10 +1,11 @@
-import { apply, type Dim, scalarConstant, storedMatrix, type Value } from "../value.ts";
-import { mul, scale, sub } from "./arithmetic.ts";
-import { foldRows, matmul } from "./matrix.ts";
+import { floats } from "../../tensor/tensor.ts";
+import { apply, constant, type Dim, scalarConstant, storedMatrix, type Value } from "../value.ts";
+import { add, mul, scale, sub } from "./arithmetic.ts";
+import { foldRows, linear, matmul } from "./matrix.ts";
 import { int64s } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 
-/** A frozen matrix [n, k] in blocks of 32 along its rows, w = scale · (quantum − zero point). */
+/** A frozen matrix [n, k] in blocks of 32 along its rows, w = scale · (quantum − zero point) + offset. */
 export interface BlockMatrix {
   readonly bits: 4 | 8;
   readonly shape: readonly [number, number];
@@ -14,8 +15,10 @@ export interface BlockMatrix {
   readonly nibbles: Value | null;
   /** [n, k/32] */
   readonly scales: Value;
-  /** For 4 bits, two in a byte: uint8 [n, k/64], and as uint4 [n, k/32]. 8 bits have 128. */
+  /** Of 4 bits, two in a byte: uint8 [n, k/64], and as uint4 [n, k/32]; null: the middle, 8 or 128. */
   readonly zeroPoints: { readonly bytes: Value; readonly nibbles: Value } | null;
+  /** [n, k/32]; null: none. Of 4 bits, where zero points are the middle. */
+  readonly offsets: Value | null;
 }
 
 /** How products with blocks are computed. */
@@ -27,6 +30,7 @@ export type BlockProducts =
 
 const BLOCK = 32;
 const MIDDLE = 128;
+const MIDDLE_4 = 8;
 /** ONNX's number of float32, for Cast. */
 const FLOAT = 1;
 /** MatMulNBits' accuracy level with 8-bit activations. */
@@ -42,16 +46,19 @@ export function blockMatrix(m: BlockMatrix, products: BlockProducts): Value {
 }
 
 /** [n, k] as floats. */
-function formed({ bits, shape, quanta, nibbles, zeroPoints }: BlockMatrix, scales: Value): Value {
+function formed({ bits, shape, quanta, nibbles, zeroPoints, offsets }: BlockMatrix, scales: Value): Value {
   const [n, k] = shape;
   const blocks = k / BLOCK;
-  if (bits === 4) {
-    const inputs = [nibbles, scales, zeroPoints?.nibbles as Value];
-    return apply("DequantizeLinear", inputs, shape, { axis: 1, block_size: BLOCK }, null, "float32");
+  const wide = (x: Value): Value => reshape(x, [n, blocks, 1]);
+  if (bits === 8) {
+    const numbers = apply("Cast", [quanta], [n, blocks, BLOCK], { to: FLOAT }, null, "float32");
+    return reshape(mul(sub(numbers, scalarConstant(MIDDLE)), wide(scales)), [n, k]);
   }
-  const numbers = apply("Cast", [quanta], [n, blocks, BLOCK], { to: FLOAT }, null, "float32");
-  const centred = sub(numbers, scalarConstant(MIDDLE));
-  return reshape(mul(centred, reshape(scales, [n, blocks, 1])), [n, k]);
+  const inputs = [nibbles, scales, ...(zeroPoints ? [zeroPoints.nibbles] : [])];
+  const numbers = apply("DequantizeLinear", inputs, shape, { axis: 1, block_size: BLOCK }, null, "float32");
+  if (!offsets) return numbers;
+  const lowest = sub(offsets, scale(scales, MIDDLE_4));
+  return reshape(add(reshape(numbers, [n, blocks, BLOCK]), wide(lowest)), [n, k]);
 }
 
 /** `formed` when `x` is there, so that the runtime neither keeps all matrices as floats from the start (it computes what
@@ -73,15 +80,29 @@ function floatProduct(m: BlockMatrix, x: Value, alpha: number): Value {
   ]);
 }
 
-function int8Product(
-  { bits, shape: [n, k], quanta, scales, zeroPoints }: BlockMatrix,
-  x: Value,
-  alpha: number,
-): Value {
+function int8Product(m: BlockMatrix, x: Value, alpha: number): Value {
+  const { bits, quanta, scales, zeroPoints, offsets } = m;
+  const [n, k] = m.shape;
   const inputs = [x, quanta, scales, ...(zeroPoints ? [zeroPoints.bytes] : [])];
   const attributes = { K: k, N: n, bits, block_size: BLOCK, accuracy_level: INT8_LEVEL };
   const y = apply("com.microsoft::MatMulNBits", inputs, [...x.shape.slice(0, -1), n], attributes, null);
-  return alpha === 1 ? y : scale(y, alpha);
+  const whole = offsets ? add(y, linear(matmul(x, blockSums(k)), offsets)) : y;
+  return alpha === 1 ? whole : scale(whole, alpha);
+}
+
+const SUMS = new Map<number, Value>();
+
+/** The matrix [k, k/32] by which a row's blocks are summed: one for all products, so that the runtime finds those of one
+ *  input equal. */
+function blockSums(k: number): Value {
+  const made = SUMS.get(k);
+  if (made) return made;
+  const blocks = k / BLOCK;
+  const data = new Float32Array(k * blocks);
+  for (let i = 0; i < k; i++) data[i * blocks + Math.floor(i / BLOCK)] = 1;
+  const value = constant(floats(data, [k, blocks]));
+  SUMS.set(k, value);
+  return value;
 }
 
 /** Rows [..., k] of an 8-bit matrix. */
