@@ -111,9 +111,16 @@ function resolve(value: Value): Value {
   return v;
 }
 
-/** Names: inputs and weights keep theirs, everything else is numbered in order. */
-function createNames(): (value: Value) => string {
+/** Names: inputs and weights keep theirs, what is put out has the output's, everything else is numbered in order. */
+function createNames(
+  outputs: Readonly<Record<string, Value>>,
+  taken: ReadonlySet<string>,
+): (value: Value) => string {
   const names = new Map<Value, string>();
+  for (const [name, value] of Object.entries(outputs)) {
+    const v = resolve(value);
+    if (!v.node.source && !names.has(v) && !taken.has(name) && !/^v\d+$/.test(name)) names.set(v, name);
+  }
   return (value) => {
     const v = resolve(value);
     const known = names.get(v);
@@ -128,9 +135,10 @@ function createNames(): (value: Value) => string {
 /** ONNX model of everything that `outputs` depend on. External weights are resolved against the folder that the bytes are
  *  saved in. Sources that no output needs fall away, inputs included. */
 export function serialize(outputs: Readonly<Record<string, Value>>): SerializedGraph {
-  const nameOf = createNames();
   const results = Object.values(outputs);
   const order = topologicalOrder(results, (n) => (n.alias ? [n.alias] : n.inputs)).filter((n) => !n.alias);
+  const sources = order.flatMap((n) => (n.source && n.source.kind !== "constant" ? [n.source.name] : []));
+  const nameOf = createNames(outputs, new Set(sources));
   const inputs = order.flatMap((n) =>
     n.source?.kind === "input" ? [{ name: n.source.name, value: n.outputs[0] as Value }] : [],
   );
@@ -140,7 +148,8 @@ export function serialize(outputs: Readonly<Record<string, Value>>): SerializedG
   text(w, 2, "lowrank");
   message(w, 7, (g) => {
     for (const n of operators) message(g, 1, (m) => node(m, n, nameOf));
-    for (const [name, v] of Object.entries(outputs)) message(g, 1, (m) => identity(m, nameOf(v), name));
+    for (const [name, v] of Object.entries(outputs))
+      if (nameOf(v) !== name) message(g, 1, (m) => identity(m, nameOf(v), name));
     text(g, 2, "lowrank");
     for (const n of order) initializer(g, n, nameOf);
     for (const i of inputs) message(g, 11, (m) => valueInfo(m, i.name, i.value));
@@ -159,7 +168,7 @@ export function serialize(outputs: Readonly<Record<string, Value>>): SerializedG
   };
 }
 
-// An output may be an input, a constant or used twice: a named copy is always valid, and the runtime removes it otherwise.
+// An output that is an input or a constant, or goes out under two names, is a named copy.
 function identity(w: BinaryWriter, from: string, to: string): void {
   text(w, 1, from);
   text(w, 2, to);

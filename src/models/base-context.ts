@@ -78,7 +78,7 @@ function quantizedWeight(
             nibbles: part("zeroPoints", [n, blocks], "uint4"),
           }
         : null,
-      offsets: has("offsets") ? part("offsets", [n, blocks], "float32") : null,
+      offsets: has("offsets") ? part("offsets", [blocks, n], "float32") : null,
     },
     products,
   );
@@ -109,7 +109,7 @@ export function batchAttention(
 }
 
 /** Tokens that a layer's queries may look back; null for all that there are. */
-function windowOf(config: ModelConfig, path: string, positionCount: number): number | null {
+export function windowOf(config: ModelConfig, path: string, positionCount: number): number | null {
   const { slidingWindow, localLayers } = config;
   const isLocal = localLayers?.indices.includes(Number(path.split(".")[1])) ?? true;
   return isLocal && slidingWindow !== null && slidingWindow < positionCount ? slidingWindow : null;

@@ -172,7 +172,7 @@ async function removeAbandoned(path: string): Promise<void> {
 
 function keyOf(source: ModelSource, { weights }: Layout): string {
   const layout = [...weights].map(([path, { shape, storage }]) => {
-    const kept = storage.bits === 32 ? "" : ` in ${storage.bits} bits, ${storage.steps}`;
+    const kept = storage.bits === 32 ? "" : ` in ${storage.bits} bits, steps: ${storage.steps}`;
     return `${path} ${shape}${kept}`;
   });
   const identity = JSON.stringify([VERSION, source.fingerprint, layout]);

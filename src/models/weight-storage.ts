@@ -1,4 +1,5 @@
-import { sizeOf } from "../tensor/tensor.ts";
+import { transposed } from "../formats/transpose.ts";
+import { floats, sizeOf } from "../tensor/tensor.ts";
 import type { ModuleSpec, WeightSpec } from "./family.ts";
 import { BLOCK_SIZE, dequantizeRows, type QuantizedBits, quantizeRows, type Steps } from "./quantize.ts";
 
@@ -53,8 +54,10 @@ export function floatStorages(specs: readonly WeightSpec[]): ReadonlyMap<string,
   return new Map(specs.map((spec) => [spec.path, floatStorage(spec)]));
 }
 
+/** Offsets lie [k/32, n]: the order in which the product with a row's block sums reads them fastest. */
 function quantizedStorage({ path, shape }: WeightSpec, bits: QuantizedBits, steps: Steps): WeightStorage {
   const size = sizeOf(shape);
+  const [rows, blocks] = [shape[0] as number, (shape[1] as number) / BLOCK_SIZE];
   const hasOffsets = bits === 4 && steps === "range";
   const hasZeroPoints = bits === 4 && steps === "zero";
   return {
@@ -68,14 +71,21 @@ function quantizedStorage({ path, shape }: WeightSpec, bits: QuantizedBits, step
     ],
     encode: (values) => {
       const { quanta, scales, zeroPoints, offsets } = quantizeRows(values, bits, steps);
-      const last = zeroPoints ?? (offsets && bytesOf(offsets));
+      const last = zeroPoints ?? (offsets && bytesOf(transposed(floats(offsets, [rows, blocks])).data));
       return [quanta, bytesOf(scales), ...(last ? [last] : [])];
     },
     decode: ([quanta, scales, last]) => {
       const zeroPoints = hasZeroPoints ? (last as Uint8Array) : null;
-      const offsets = hasOffsets ? floatsOf(last as Uint8Array) : null;
-      const floats = floatsOf(scales as Uint8Array);
-      return dequantizeRows({ quanta: quanta as Uint8Array, scales: floats, zeroPoints, offsets }, bits);
+      const offsets = hasOffsets
+        ? transposed(floats(floatsOf(last as Uint8Array), [blocks, rows])).data
+        : null;
+      const parts = {
+        quanta: quanta as Uint8Array,
+        scales: floatsOf(scales as Uint8Array),
+        zeroPoints,
+        offsets,
+      };
+      return dequantizeRows(parts, bits);
     },
   };
 }

@@ -22,7 +22,10 @@ export type Request =
       readonly carry: Readonly<Record<string, string>>;
       readonly carryIf: string | null;
       readonly append: Readonly<Record<string, string>>;
+      readonly insert: Readonly<Record<string, string>>;
+      readonly at: readonly number[];
     }
+  | { readonly kind: "resize"; readonly shapes: Readonly<Record<string, readonly number[]>> }
   | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
   | { readonly kind: "get"; readonly names: readonly string[] }
   | { readonly kind: "unload"; readonly session: number };

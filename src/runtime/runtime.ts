@@ -38,6 +38,9 @@ export interface RunOptions {
   readonly carryIf?: string;
   /** Outputs [n, …] added to the end of kept tensors [m, …], under the input's name. */
   readonly append?: Readonly<Record<string, string>>;
+  /** Outputs [R, T, h·d] put into kept tensors [R, h, C, d], under the input's name: row r from column at[r] on. */
+  readonly insert?: Readonly<Record<string, string>>;
+  readonly at?: readonly number[];
 }
 
 /** A loaded graph. */
@@ -57,6 +60,9 @@ export interface Runtime {
   load(outputs: Readonly<Record<string, Value>>, options?: LoadOptions): Promise<Session>;
   /** Keeps tensors under input names for later runs. */
   put(tensors: Readonly<Record<string, Tensor>>): Promise<void>;
+  /** Gives kept float tensors another shape of the same rank: what both have room for stays in its place, the rest is 0.
+   *  One that is not there is made. */
+  resize(shapes: Readonly<Record<string, readonly number[]>>): Promise<void>;
   /** Copies of kept tensors. @throws RuntimeError if one is not there. */
   get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
   close(): Promise<void>;
@@ -142,8 +148,19 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     const inputs = graph.inputs.map((i) => i.name);
     return {
       graph,
-      run: (feeds, { fetch = graph.outputs, carry = {}, carryIf, append = {} } = {}) =>
-        call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf: carryIf ?? null, append }),
+      run: (feeds, { fetch = graph.outputs, carry = {}, carryIf, append = {}, insert = {}, at = [] } = {}) =>
+        call({
+          kind: "run",
+          session,
+          feeds,
+          inputs,
+          fetch,
+          carry,
+          carryIf: carryIf ?? null,
+          append,
+          insert,
+          at,
+        }),
       close: async () => {
         await call({ kind: "unload", session });
       },
@@ -156,6 +173,9 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     load,
     put: async (tensors) => {
       await call({ kind: "put", tensors });
+    },
+    resize: async (shapes) => {
+      await call({ kind: "resize", shapes });
     },
     get: async <K extends string>(names: readonly K[]) => {
       const tensors = await call({ kind: "get", names });

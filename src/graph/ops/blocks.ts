@@ -1,9 +1,9 @@
 import { floats } from "../../tensor/tensor.ts";
 import { apply, constant, type Dim, scalarConstant, storedMatrix, type Value } from "../value.ts";
 import { add, mul, scale, sub } from "./arithmetic.ts";
-import { foldRows, linear, matmul } from "./matrix.ts";
+import { foldRows, matmul } from "./matrix.ts";
 import { int64s } from "./reduce.ts";
-import { reshape } from "./shape.ts";
+import { reshape, transpose } from "./shape.ts";
 
 /** A frozen matrix [n, k] in blocks of 32 along its rows, w = scale · (quantum − zero point) + offset. */
 export interface BlockMatrix {
@@ -17,7 +17,7 @@ export interface BlockMatrix {
   readonly scales: Value;
   /** Of 4 bits, two in a byte: uint8 [n, k/64], and as uint4 [n, k/32]; null: the middle, 8 or 128. */
   readonly zeroPoints: { readonly bytes: Value; readonly nibbles: Value } | null;
-  /** [n, k/32]; null: none. Of 4 bits, where zero points are the middle. */
+  /** [k/32, n]; null: none. Of 4 bits, where zero points are the middle. */
   readonly offsets: Value | null;
 }
 
@@ -57,7 +57,7 @@ function formed({ bits, shape, quanta, nibbles, zeroPoints, offsets }: BlockMatr
   const inputs = [nibbles, scales, ...(zeroPoints ? [zeroPoints.nibbles] : [])];
   const numbers = apply("DequantizeLinear", inputs, shape, { axis: 1, block_size: BLOCK }, null, "float32");
   if (!offsets) return numbers;
-  const lowest = sub(offsets, scale(scales, MIDDLE_4));
+  const lowest = sub(transpose(offsets, [1, 0]), scale(scales, MIDDLE_4));
   return reshape(add(reshape(numbers, [n, blocks, BLOCK]), wide(lowest)), [n, k]);
 }
 
@@ -86,7 +86,7 @@ function int8Product(m: BlockMatrix, x: Value, alpha: number): Value {
   const inputs = [x, quanta, scales, ...(zeroPoints ? [zeroPoints.bytes] : [])];
   const attributes = { K: k, N: n, bits, block_size: BLOCK, accuracy_level: INT8_LEVEL };
   const y = apply("com.microsoft::MatMulNBits", inputs, [...x.shape.slice(0, -1), n], attributes, null);
-  const whole = offsets ? add(y, linear(matmul(x, blockSums(k)), offsets)) : y;
+  const whole = offsets ? add(y, matmul(matmul(x, blockSums(k)), offsets)) : y;
   return alpha === 1 ? whole : scale(whole, alpha);
 }
 
