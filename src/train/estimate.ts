@@ -37,12 +37,18 @@ function activationBytes(base: BaseModel, work: Workload): number {
 /** Memory pools hold the largest of all batches' shapes, and more than is in use. */
 const POOL_FACTOR = 1.3;
 
-/** Peak resident bytes of a run: the memory-mapped weights, a prepacked copy for each direction of training and one for
- *  evaluation, activations, optimizer. The quick start peaked at 3.1 to 3.7 GB in five runs, 3.2 by this formula. */
+/** Bytes of the frozen weights in use: memory-mapped, with a prepacked copy for each direction of training and one for
+ *  evaluation. Of a quantized base the blocks alone, and the matrix that is being multiplied with as floats: at most the
+ *  output layer, in the forward and the backward pass. */
+function weightBytes(base: BaseModel): number {
+  if (base.bits === 32) return 4 * base.weights.sizeBytes;
+  return base.weights.sizeBytes + 2 * 4 * base.config.hiddenSize * base.config.vocabSize;
+}
+
+/** Peak resident bytes of a run: weights, activations, optimizer. The quick start peaked at 3.1 to 3.7 GB in five runs, 3.2 by this formula. */
 export function estimateMemoryBytes(base: BaseModel, work: Workload): number {
   const process = 150e6;
-  const copies = 4 * base.weights.sizeBytes;
-  return process + copies + POOL_FACTOR * activationBytes(base, work) + 24 * work.stateParameters;
+  return process + weightBytes(base) + POOL_FACTOR * activationBytes(base, work) + 24 * work.stateParameters;
 }
 
 /** Multiply-adds as FLOPs per second of this machine, measured on one product like the model's. */
