@@ -62,11 +62,15 @@ function formed({ bits, shape, quanta, nibbles, zeroPoints, offsets }: BlockMatr
 }
 
 /** `formed` when `x` is there, so that the runtime neither keeps all matrices as floats from the start (it computes what
- *  depends on nothing when it loads) nor forms them before they are used. */
+ *  depends on nothing when it loads) nor forms them before they are used. The dependence is on x's size, not on its values:
+ *  0 times NaN is NaN. */
 function formedFor(m: BlockMatrix, x: Value): Value {
-  const first = apply("Slice", [foldRows(x), int64s([0, 0]), int64s([1, 1])], [1, 1], {}, null);
-  const zero = scale(first, 0);
-  return formed(m, apply("Add", [m.scales, zero], m.scales.shape, {}, null));
+  const rows = apply("Shape", [x], [1], { start: 0, end: 1 }, null, "int64");
+  const zero = apply("Mul", [rows, int64s([0])], [1], {}, null);
+  const scales = add(m.scales, apply("Cast", [zero], [1], { to: FLOAT }, null, "float32"));
+  if (m.bits === 4) return formed(m, scales);
+  const shape = apply("Add", [int64s(m.quanta.shape as readonly number[]), zero], [3], {}, null);
+  return formed({ ...m, quanta: apply("Reshape", [m.quanta, shape], m.quanta.shape, {}, null) }, scales);
 }
 
 /** alpha · x · Wᵀ; dX = alpha · dY · W. The matrix is formed once in each direction: holding it would take what blocks save. */
