@@ -1,7 +1,7 @@
 import { floats } from "../../tensor/tensor.ts";
 import { apply, constant, type Dim, scalarConstant, storedMatrix, type Value } from "../value.ts";
 import { add, mul, scale, sub } from "./arithmetic.ts";
-import { foldRows, matmul } from "./matrix.ts";
+import { matmul } from "./matrix.ts";
 import { int64s } from "./reduce.ts";
 import { reshape, transpose } from "./shape.ts";
 
