@@ -19,8 +19,9 @@ export async function inspectSwap(model: string | null, flags: SwapFlags, cli: C
   const { onProgress, show, close } = progressTo(cli);
   let live: LiveLine | null = null;
   try {
-    const choice = { model, adapter: flags.adapter, anyBase: false, device: "cpu", threads: null } as const;
-    const { weights: _all, ...request } = await resolveModel({ ...choice, offline: false }, onProgress);
+    const where = { device: "cpu", threads: null, offline: false } as const;
+    const choice = { model, adapter: flags.adapter, anyBase: false, baseBits: 32, ...where } as const;
+    const { weights: _all, ...request } = await resolveModel(choice, onProgress);
     const measureSwap = await importMeasureSwap();
     const counts = { count: Number(flags.count), rank: Number(flags.rank) };
     for await (const event of measureSwap({ ...request, ...counts })) {

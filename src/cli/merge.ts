@@ -56,7 +56,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const progress = progressTo(cli);
   try {
     const { model, adapters, weights } = await resolveModel(
-      { ...choice, device: "cpu", threads: null },
+      { ...choice, baseBits: 32, device: "cpu", threads: null },
       progress.onProgress,
     );
     const merge = await importMerge();

@@ -33,6 +33,7 @@ export const modelSettings = {
     group: GROUP,
     description: "use adapters also where they name another base model than this",
   }) as Setting<boolean>,
+  baseBits: trainSettings.baseBits as typeof trainSettings.baseBits,
   device: trainSettings.device as typeof trainSettings.device,
   threads: trainSettings.threads as typeof trainSettings.threads,
   offline: trainSettings.offline as typeof trainSettings.offline,
@@ -55,6 +56,7 @@ export interface ModelRequest {
   readonly adapters: Readonly<Record<string, string>>;
   readonly weights: Readonly<Record<string, number>>;
   readonly anyBase: boolean;
+  readonly baseBits: ModelChoice["baseBits"];
   readonly device: ModelChoice["device"];
   readonly threads: number | null;
   readonly offline: boolean;
@@ -63,13 +65,13 @@ export interface ModelRequest {
 /** The model to load: the adapters found in their run folders, in the cache or on the Hub; the base model taken from the first
  *  that names one where none is named. @throws UsageError for two adapters of one name */
 export async function resolveModel(choice: ModelChoice, onProgress: OnProgress): Promise<ModelRequest> {
-  const { offline, device, threads, anyBase } = choice;
+  const { offline, device, threads, anyBase, baseBits } = choice;
   const named = await namedAdapters(choice.adapter, (text) => exists(text));
   const adapters: Record<string, string> = {};
   for (const { name, path } of named) adapters[name] = await resolveAdapter(path, { offline, onProgress });
   const model = choice.model ?? (await firstBase(Object.values(adapters))) ?? "smollm2-135m";
   const weights = Object.fromEntries(named.map((a) => [a.name, a.factor]));
-  return { model, adapters, weights, anyBase, device, threads, offline };
+  return { model, adapters, weights, anyBase, baseBits, device, threads, offline };
 }
 
 async function firstBase(adapters: readonly string[]): Promise<string | null> {

@@ -1,8 +1,9 @@
 import { UnsupportedError } from "../errors.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
-import { floats, ints, longs, type Tensor } from "../tensor/tensor.ts";
-import { cacheNames, decodeGraph } from "./graph.ts";
+import { ints, longs, type Tensor } from "../tensor/tensor.ts";
+import { type Cache, type NewTokens, openCache } from "./cache.ts";
+import { decodeGraph } from "./graph.ts";
 
 /** Autoregressive decoding of R sequences side by side, with a key-value cache that stays in the runtime. */
 export interface Decoder {
@@ -18,38 +19,27 @@ export interface Decoder {
   close(): Promise<void>;
 }
 
-interface Block {
+interface Block extends NewTokens {
   readonly tokens: Int32Array;
   readonly positions: BigInt64Array;
-  readonly rows: number;
-  readonly length: number;
+  /** Place of the last token of each row among all. */
+  readonly lastNodes: Int32Array;
 }
 
-function iota(from: number, count: number): Tensor {
-  return ints(
-    Int32Array.from({ length: count }, (_, i) => from + i),
-    [count],
-  );
-}
-
-function promptBlock(prompts: readonly (readonly number[])[]): { block: Block; starts: Int32Array } {
+function promptBlock(prompts: readonly (readonly number[])[], cache: Cache): Block {
   const length = Math.max(...prompts.map((p) => p.length));
-  const rows = prompts.length;
-  const tokens = new Int32Array(rows * length);
-  const positions = new BigInt64Array(rows * length);
-  const starts = Int32Array.from(prompts, (p) => length - p.length);
+  const tokens = new Int32Array(prompts.length * length);
+  const positions = new BigInt64Array(prompts.length * length);
+  const firsts = prompts.map((p, r) => r * length + cache.firstColumn(p.length, length));
   prompts.forEach((prompt, r) => {
-    const start = starts[r] as number;
     prompt.forEach((id, i) => {
-      tokens[r * length + start + i] = id;
-      positions[r * length + start + i] = BigInt(i);
+      tokens[(firsts[r] as number) + i] = id;
+      positions[(firsts[r] as number) + i] = BigInt(i);
     });
   });
-  return { block: { tokens, positions, rows, length }, starts };
-}
-
-function lastNodes({ rows, length }: Block): Int32Array {
-  return Int32Array.from({ length: rows }, (_, r) => (r + 1) * length - 1);
+  const sizes = prompts.map((p) => p.length);
+  const lastNodes = Int32Array.from(sizes, (size, r) => (firsts[r] as number) + size - 1);
+  return { tokens, positions, sizes, length, lastNodes };
 }
 
 /** Loads the decoding graph of a model. θ, where something is adapted, is what was `put` as "theta". */
@@ -59,31 +49,25 @@ export async function createDecoder(
   folder: string,
   options: { readonly prepack?: boolean } = {},
 ): Promise<Decoder> {
-  const session: Session = await runtime.load(decodeGraph(model), { folder, ...options });
-  const { layerCount, kvHeadCount, headDim } = model.config;
-  const caches = cacheNames(layerCount);
-  const append = Object.fromEntries(caches.map((name) => [`${name}.new`, name]));
-  let starts = new Int32Array(0);
-  let past = 0;
+  const cache = openCache(runtime, model);
+  const session: Session = await runtime.load(decodeGraph(model, cache.kind), { folder, ...options });
 
-  const run = async (
-    { tokens, positions, rows, length }: Block,
-    outputs: Int32Array,
-  ): Promise<Float32Array[]> => {
-    if (past + length > model.positionCount)
+  const run = async (block: Block, outputs: Int32Array): Promise<Float32Array[]> => {
+    const after = cache.length + block.length;
+    if (after > model.positionCount)
       throw new UnsupportedError(
-        `the context is full: ${past + length} tokens, and this model was loaded for ${model.positionCount}`,
+        `the context is full: ${after} tokens, and this model was loaded for ${model.positionCount}`,
       );
-    const feeds = {
-      tokens: ints(tokens, [rows, length]),
-      positions: longs(positions, [rows, length]),
-      queryColumns: iota(past, length),
-      keyColumns: iota(0, past + length),
-      starts: ints(starts, [rows]),
+    const { feeds, keep } = await cache.prepare(block);
+    const shape = [block.sizes.length, block.length];
+    const inputs = {
+      tokens: ints(block.tokens, shape),
+      positions: longs(block.positions, shape),
       outputNodes: ints(outputs, [outputs.length]),
+      ...feeds,
     };
-    const { logits } = await session.run(feeds, { fetch: ["logits"], append });
-    past += length;
+    const { logits } = await session.run(inputs, { fetch: ["logits"], ...keep });
+    cache.advance(block);
     const flat = (logits as Tensor).data as Float32Array;
     const vocab = flat.length / outputs.length;
     return Array.from(outputs, (_, r) => flat.subarray(r * vocab, (r + 1) * vocab));
@@ -92,30 +76,28 @@ export async function createDecoder(
   const begin = async (prompts: readonly (readonly number[])[]): Promise<Block> => {
     if (prompts.length === 0 || prompts.some((p) => p.length === 0))
       throw new UnsupportedError("a prompt needs at least one token, got none");
-    const prepared = promptBlock(prompts);
-    starts = Int32Array.from(prepared.starts);
-    past = 0;
-    const empty = floats(new Float32Array(0), [0, prompts.length, kvHeadCount * headDim]);
-    await runtime.put(Object.fromEntries(caches.map((name) => [name, empty])));
-    return prepared.block;
+    const block = promptBlock(prompts, cache);
+    await cache.start(block);
+    return block;
   };
 
   return {
     get length() {
-      return past;
+      return cache.length;
     },
     start: async (prompts) => {
       const block = await begin(prompts);
-      return run(block, lastNodes(block));
+      return run(block, block.lastNodes);
     },
     score: async (ids) => {
       const block = await begin([ids]);
       return run(block, Int32Array.from(ids.keys()));
     },
     next: (tokens) => {
-      const positions = BigInt64Array.from(starts, (start) => BigInt(past - start));
-      const block = { tokens: Int32Array.from(tokens), positions, rows: tokens.length, length: 1 };
-      return run(block, lastNodes(block));
+      const positions = BigInt64Array.from(cache.positions(), BigInt);
+      const lastNodes = Int32Array.from(tokens.keys());
+      const sizes = tokens.map(() => 1);
+      return run({ tokens: Int32Array.from(tokens), positions, sizes, length: 1, lastNodes }, lastNodes);
     },
     close: () => session.close(),
   };

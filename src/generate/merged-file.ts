@@ -25,7 +25,7 @@ export async function writeMergedFile(merged: MergedWeights, base: BaseModel): P
   const path = join(base.weights.folder, fileName);
   try {
     const values = await storing(path, () => writeWeights(merged, path, fileName));
-    return { path, lookup: (name) => values.get(name) ?? base.frozen(name) };
+    return { path, lookup: (name) => values.get(name) ?? base.decoding(name) };
   } catch (error) {
     await rm(path, { force: true });
     throw error;

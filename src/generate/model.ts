@@ -195,7 +195,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
 
   const load = async (key: string, adapter: Adaptation | null, merged: MergedFile | null) => {
     const { config, family, modules } = base;
-    const frozen = merged?.lookup ?? base.frozen;
+    const frozen = merged?.lookup ?? base.decoding;
     const methods = adapter && !merged ? adapter.methods : [];
     const count = roomFor(methods);
     const parts = { config, family, modules, frozen, methods, positionCount: count, rowTokens: count };

@@ -23,6 +23,7 @@ const ELEM_TYPE: Readonly<Record<DType, number>> = {
   int64: 7,
   bool: 9,
   uint32: 12,
+  uint4: 21,
 };
 
 type Write = (w: BinaryWriter) => void;
@@ -67,9 +68,9 @@ function tensor(w: BinaryWriter, name: string, value: Tensor): void {
   w.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(buffer, byteOffset, byteLength));
 }
 
-function externalTensor(w: BinaryWriter, name: string, shape: readonly number[], file: WeightLocation): void {
-  for (const d of shape) int(w, 1, d);
-  int(w, 2, ELEM_TYPE.float32);
+function externalTensor(w: BinaryWriter, name: string, value: Value, file: WeightLocation): void {
+  for (const d of value.shape as readonly number[]) int(w, 1, d);
+  int(w, 2, ELEM_TYPE[value.dtype]);
   text(w, 8, name);
   const entries = { location: file.fileName, offset: `${file.offsetBytes}`, length: `${file.sizeBytes}` };
   for (const [key, value] of Object.entries(entries))
@@ -144,9 +145,16 @@ function resolve(value: Value): Value {
   return v;
 }
 
-/** Names: inputs and weights keep theirs, everything else is numbered in order. */
-function createNames(): (value: Value) => string {
+/** Names: inputs and weights keep theirs, what is put out has the output's, everything else is numbered in order. */
+function createNames(
+  outputs: Readonly<Record<string, Value>>,
+  taken: ReadonlySet<string>,
+): (value: Value) => string {
   const names = new Map<Value, string>();
+  for (const [name, value] of Object.entries(outputs)) {
+    const v = resolve(value);
+    if (!v.node.source && !names.has(v) && !taken.has(name) && !/^v\d+$/.test(name)) names.set(v, name);
+  }
   return (value) => {
     const v = resolve(value);
     const known = names.get(v);
@@ -161,9 +169,10 @@ function createNames(): (value: Value) => string {
 /** ONNX model of everything that `outputs` depend on. External weights are resolved against the folder that the bytes are
  *  saved in. Sources that no output needs fall away, inputs included. */
 export function serialize(outputs: Readonly<Record<string, Value>>): SerializedGraph {
-  const nameOf = createNames();
   const results = Object.values(outputs);
   const order = topologicalOrder(results, (n) => (n.alias ? [n.alias] : n.inputs)).filter((n) => !n.alias);
+  const sources = order.flatMap((n) => (n.source && n.source.kind !== "constant" ? [n.source.name] : []));
+  const nameOf = createNames(outputs, new Set(sources));
   const inputs = order.flatMap((n) =>
     n.source?.kind === "input" ? [{ name: n.source.name, value: n.outputs[0] as Value }] : [],
   );
@@ -173,7 +182,8 @@ export function serialize(outputs: Readonly<Record<string, Value>>): SerializedG
   text(w, 2, "lowrank");
   message(w, 7, (g) => {
     for (const n of operators) message(g, 1, (m) => node(m, n, nameOf));
-    for (const [name, v] of Object.entries(outputs)) message(g, 1, (m) => identity(m, nameOf(v), name));
+    for (const [name, v] of Object.entries(outputs))
+      if (nameOf(v) !== name) message(g, 1, (m) => identity(m, nameOf(v), name));
     text(g, 2, "lowrank");
     for (const n of order) initializer(g, n, nameOf);
     for (const i of inputs) message(g, 11, (m) => valueInfo(m, i.name, i.value));
@@ -192,7 +202,7 @@ export function serialize(outputs: Readonly<Record<string, Value>>): SerializedG
   };
 }
 
-// An output may be an input, a constant or used twice: a named copy is always valid, and the runtime removes it otherwise.
+// An output that is an input or a constant, or goes out under two names, is a named copy.
 function identity(w: BinaryWriter, from: string, to: string): void {
   text(w, 1, from);
   text(w, 2, to);
@@ -207,7 +217,7 @@ function initializer(g: BinaryWriter, n: Node, nameOf: (v: Value) => string): vo
     message(g, 5, (m) => tensor(m, nameOf(value), constantTensor));
   } else if (n.source?.kind === "weight") {
     const { file } = n.source;
-    message(g, 5, (m) => externalTensor(m, nameOf(value), value.shape as number[], file));
+    message(g, 5, (m) => externalTensor(m, nameOf(value), value, file));
   }
 }
 

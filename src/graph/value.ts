@@ -74,6 +74,16 @@ export interface Node {
   readonly source: Source | null;
   readonly alias: Value | null;
   readonly place: Place;
+  /** How this matrix is used without forming it, where it has such ways; null where products take it as it is. */
+  readonly uses: MatrixUses | null;
+}
+
+/** Products with a matrix [n, k] and look-ups in it that do not form it. */
+export interface MatrixUses {
+  /** alpha · x · Wᵀ: [..., k] → [..., n]. */
+  linear(x: Value, alpha: number): Value;
+  /** Rows by their indices: [...] → [..., k]; where it is missing they are taken from the formed matrix. */
+  gather?(indices: Value): Value;
 }
 
 /** A tensor in a graph. The graph is what is reachable from the outputs. */
@@ -98,11 +108,12 @@ interface NodeParts {
   gradient: Gradient | null;
   source?: Source;
   alias?: Value;
+  uses?: MatrixUses;
 }
 
 function makeNode(parts: NodeParts, types: readonly OutputType[]): Node {
   const outputs: Value[] = [];
-  const node: Node = { attributes: {}, source: null, alias: null, place, ...parts, outputs };
+  const node: Node = { attributes: {}, source: null, alias: null, uses: null, place, ...parts, outputs };
   types.forEach((type, index) => {
     outputs.push({ dtype: type.dtype, shape: type.shape, node, index });
   });
@@ -156,6 +167,14 @@ export function compose(
   return node.outputs[0] as Value;
 }
 
+/** A frozen matrix that `body` forms from what is stored, and what spares forming it. */
+export function storedMatrix(body: Value, uses: MatrixUses): Value {
+  const node = makeNode({ opType: "storedMatrix", inputs: [], alias: body, gradient: null, uses }, [
+    { dtype: body.dtype, shape: body.shape },
+  ]);
+  return node.outputs[0] as Value;
+}
+
 function fromOutside(source: Source, dtype: DType, shape: readonly Dim[]): Value {
   return makeNode({ opType: source.kind, inputs: [], gradient: null, source }, [{ dtype, shape }])
     .outputs[0] as Value;
@@ -176,9 +195,14 @@ export function scalarConstant(value: number): Value {
   return constant(floats(Float32Array.of(value), []));
 }
 
-/** A frozen float32 weight in an external file: memory-mapped, never copied into the graph. */
-export function weight(name: string, shape: readonly number[], file: WeightLocation): Value {
-  return fromOutside({ kind: "weight", name, file }, "float32", shape);
+/** A frozen weight in an external file: memory-mapped, never copied into the graph. */
+export function weight(
+  name: string,
+  shape: readonly number[],
+  file: WeightLocation,
+  dtype: DType = "float32",
+): Value {
+  return fromOutside({ kind: "weight", name, file }, dtype, shape);
 }
 
 /** `[R, T, 64]` for messages. */

@@ -3,6 +3,8 @@ import type { ModelConfig } from "../formats/model-source.ts";
 import {
   add,
   attention,
+  type BlockProducts,
+  blockMatrix,
   concat,
   gather,
   groupMask,
@@ -17,24 +19,72 @@ import {
 } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import { apply, type Dim, known, type Value, weight } from "../graph/value.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { ForwardContext, KeyValuePrefix, LinearWeights, SegmentStrategy } from "./context.ts";
-import { type ModuleSpec, moduleWeights } from "./family.ts";
+import { type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
+import { BLOCK_SIZE, type QuantizedBits } from "./quantize.ts";
 import type { WeightFile } from "./weight-file.ts";
+import { partName, type WeightPart } from "./weight-storage.ts";
 
 /** Looks a weight up by path; null if there is none. */
 export type WeightLookup = (path: string) => Value | null;
 
-/** The frozen weights of a model, each one graph value however often it is used. */
-export function frozenWeights(modules: readonly ModuleSpec[], file: WeightFile): WeightLookup {
+/** The frozen weights of a model, each one graph value however often it is used. `products`: how those with quantized ones
+ *  are computed. */
+export function frozenWeights(
+  modules: readonly ModuleSpec[],
+  file: WeightFile,
+  products: BlockProducts = "float",
+): WeightLookup {
   const specs = new Map(modules.flatMap(moduleWeights).map((w) => [w.path, w]));
   const made = new Map<string, Value>();
   return (path) => {
     const spec = specs.get(path);
     if (!spec) return null;
-    const value = made.get(path) ?? weight(path, spec.shape, file.locate(path));
+    const value = made.get(path) ?? frozenWeight(spec, file, products);
     made.set(path, value);
     return value;
   };
+}
+
+function frozenWeight({ path, shape }: WeightSpec, file: WeightFile, products: BlockProducts): Value {
+  const bits = file.bitsOf(path);
+  return bits === 32
+    ? weight(path, shape, file.locate(path))
+    : quantizedWeight(path, shape, bits, file, products);
+}
+
+function quantizedWeight(
+  path: string,
+  shape: readonly number[],
+  bits: QuantizedBits,
+  file: WeightFile,
+  products: BlockProducts,
+): Value {
+  const [n, k] = shape as [number, number];
+  const blocks = k / BLOCK_SIZE;
+  const part = (name: WeightPart, dims: readonly number[], dtype: DType): Value => {
+    const stored = partName(path, name);
+    return weight(`${stored} ${dtype}`, dims, file.locate(stored), dtype);
+  };
+  const has = (name: WeightPart): boolean => file.has(partName(path, name));
+  return blockMatrix(
+    {
+      bits,
+      shape: [n, k],
+      quanta: part("quanta", [n, blocks, (BLOCK_SIZE * bits) / 8], "uint8"),
+      nibbles: bits === 4 ? part("quanta", [n, k], "uint4") : null,
+      scales: part("scales", [n, blocks], "float32"),
+      zeroPoints: has("zeroPoints")
+        ? {
+            bytes: part("zeroPoints", [n, blocks / 2], "uint8"),
+            nibbles: part("zeroPoints", [n, blocks], "uint4"),
+          }
+        : null,
+      offsets: has("offsets") ? part("offsets", [blocks, n], "float32") : null,
+    },
+    products,
+  );
 }
 
 /** How a query sees keys and values: over the packed batch, or over a cache. What it computes with them is a `segment`. */
@@ -104,7 +154,7 @@ function tokensUpTo(parts: readonly TrieTokens[], last: number): TrieTokens {
 }
 
 /** Tokens that a layer's queries may look back; null for all that there are. */
-function windowOf(config: ModelConfig, path: string, positionCount: number): number | null {
+export function windowOf(config: ModelConfig, path: string, positionCount: number): number | null {
   const { slidingWindow, localLayers } = config;
   const isLocal = localLayers?.indices.includes(Number(path.split(".")[1])) ?? true;
   return isLocal && slidingWindow !== null && slidingWindow < positionCount ? slidingWindow : null;

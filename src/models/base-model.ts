@@ -1,3 +1,4 @@
+import { InputError } from "../errors.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { ModelConfig, ModelSource, OnProgress } from "../formats/model-source.ts";
 import { openModel } from "../formats/open-model.ts";
@@ -9,6 +10,7 @@ import { familyOf } from "./families.ts";
 import { type Family, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 import { withNewWeights } from "./new-head.ts";
 import { openWeightFile, type WeightFile } from "./weight-file.ts";
+import { type BaseBits, ROW_MULTIPLE, type WeightStorage, weightStorages } from "./weight-storage.ts";
 
 /** How to find and open a model. */
 export interface OpenBaseOptions {
@@ -16,6 +18,8 @@ export interface OpenBaseOptions {
   readonly offline?: boolean;
   /** Default: `LOWRANK_CACHE`, else the platform's cache folder. */
   readonly cacheFolder?: string;
+  /** Bits that the matrices of linear layers are kept in; default 32: as floats. */
+  readonly baseBits?: BaseBits;
   readonly onProgress?: OnProgress;
   readonly signal?: AbortSignal;
 }
@@ -27,9 +31,14 @@ export interface BaseModel {
   readonly family: Family;
   readonly modules: readonly ModuleSpec[];
   readonly weights: WeightFile;
+  /** Bits that the matrices of linear layers are kept in. */
+  readonly bits: BaseBits;
+  /** The weights for training and scoring: activations are floats throughout. */
   readonly frozen: WeightLookup;
   /** Paths of weights that the checkpoint lacks, and that start at random: those of a new head. */
   readonly newWeights: readonly string[];
+  /** The weights for decoding: products with quantized ones round activations to 8 bits. The same for a base of floats. */
+  readonly decoding: WeightLookup;
   readonly tokenizer: Tokenizer;
   /** null for models without one. */
   readonly template: ChatTemplate | null;
@@ -56,14 +65,18 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
     const family = familyOf(source.config.family);
     const modules = family.modules(source.config);
     const folder = cacheFolder(options.cacheFolder);
-    const weights = await openWeightFile(source, storedWeights(source, modules), folder, options);
+    const specs = storedWeights(source, modules);
+    const storages = storagesOf(source, modules, specs, options.baseBits ?? 32);
+    const weights = await openWeightFile(source, specs, folder, { ...options, storages });
     return withNewWeights({
       source,
       config: source.config,
       family,
       modules,
       weights,
+      bits: options.baseBits ?? 32,
       frozen: frozenWeights(modules, weights),
+      decoding: frozenWeights(modules, weights, "int8"),
       tokenizer: createTokenizer(source.tokenizer),
       template: source.tokenizer.chatTemplate === null ? null : createChatTemplate(source.tokenizer),
       eosIds: source.eosIds,
@@ -80,6 +93,20 @@ function storedWeights(source: ModelSource, modules: readonly ModuleSpec[]): Wei
   const isOptional = ({ module }: WeightSpec): boolean =>
     module.kind === "linear" && module.mayBeNew === true;
   return modules.flatMap(moduleWeights).filter((w) => present.has(w.path) || !isOptional(w));
+}
+
+/** @throws InputError if nothing of the model can be kept in so few bits */
+function storagesOf(
+  source: ModelSource,
+  modules: readonly ModuleSpec[],
+  specs: readonly WeightSpec[],
+  bits: BaseBits,
+): ReadonlyMap<string, WeightStorage> {
+  const types = new Map(source.weights.map((w) => [w.path, w.storage]));
+  const storages = weightStorages(modules, specs, bits, (path) => types.get(path));
+  if (bits === 32 || [...storages.values()].some((s) => s.bits === bits)) return storages;
+  const message = `expected 32: no linear layer has inputs that are a multiple of ${ROW_MULTIPLE}`;
+  throw new InputError(`${source.name} cannot be quantized`, [{ where: "baseBits", message }]);
 }
 
 /** Number of parameters; a shared weight counts once. */

@@ -8,6 +8,7 @@ import { abandonedPaths } from "../formats/temporary.ts";
 import type { WeightLocation } from "../graph/value.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
 import type { WeightSpec } from "./family.ts";
+import { type BaseBits, floatStorages, type WeightStorage } from "./weight-storage.ts";
 
 /** Format of the file: raise it when it changes. */
 const VERSION = 2;
@@ -15,28 +16,40 @@ const VERSION = 2;
 const ALIGNMENT_BYTES = 4096;
 const FILE_NAME = "weights.bin";
 
-/** A model's weights as one float32 file, which the runtime memory-maps. */
+/** A model's weights as one file, which the runtime memory-maps: floats, and blocks of whole numbers where the base is
+ *  quantized. */
 export interface WeightFile {
   readonly folder: string;
   readonly sizeBytes: number;
-  /** Place of a weight. @throws FormatError if the model has none of that path. */
-  locate(path: string): WeightLocation;
   /** Shape of a weight; null if the model has none of that path. */
   shapeOf(path: string): readonly number[] | null;
-  /** A weight as a host array. @throws FormatError if the model has none of that path, or the file was cut off. */
+  /** Bits that a weight is kept in. @throws FormatError if the model has none of that path. */
+  bitsOf(path: string): BaseBits;
+  /** Whether the file has a part of that name. */
+  has(name: string): boolean;
+  /** Place of a float weight, or of a part of a quantized one. @throws FormatError if there is none of that name. */
+  locate(name: string): WeightLocation;
+  /** A weight as a host array: the values that the runtime computes with.
+   *  @throws FormatError if the model has none of that path, or the file was cut off. */
   read(path: string): Promise<FloatTensor>;
 }
 
-/** Where each weight lies: follows from the weights alone. */
+/** Where each weight lies: follows from the weights and how they are kept alone. */
 interface Layout {
+  readonly weights: ReadonlyMap<string, StoredWeight>;
+  /** By the name of a part. */
   readonly places: ReadonlyMap<string, Place>;
   readonly sizeBytes: number;
+}
+
+interface StoredWeight {
+  readonly shape: readonly number[];
+  readonly storage: WeightStorage;
 }
 
 interface Place {
   readonly offsetBytes: number;
   readonly sizeBytes: number;
-  readonly shape: readonly number[];
 }
 
 /** What the conversion of a model may be told. */
@@ -44,6 +57,12 @@ export interface ConvertOptions {
   readonly onProgress?: OnProgress | undefined;
   /** Ends the conversion before the next weight. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** How to open the file of a model's weights. */
+export interface WeightFileOptions extends ConvertOptions {
+  /** How each weight is kept; default: all as float32. */
+  readonly storages?: ReadonlyMap<string, WeightStorage>;
 }
 
 /** The weights of a model, each as the family wants it. Shapes are [out, in], whatever the order on disk.
@@ -71,32 +90,39 @@ function paddedBytes(sizeBytes: number): number {
   return Math.ceil(sizeBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
 }
 
-function layoutOf(specs: readonly WeightSpec[]): Layout {
+function layoutOf(specs: readonly WeightSpec[], storages: ReadonlyMap<string, WeightStorage>): Layout {
+  const weights = new Map<string, StoredWeight>();
   const places = new Map<string, Place>();
   let offsetBytes = 0;
   for (const { path, shape } of specs) {
-    const sizeBytes = 4 * sizeOf(shape);
-    places.set(path, { offsetBytes, sizeBytes, shape });
-    offsetBytes += paddedBytes(sizeBytes);
+    const storage = storages.get(path) as WeightStorage;
+    weights.set(path, { shape, storage });
+    for (const { name, sizeBytes } of storage.parts) {
+      places.set(name, { offsetBytes, sizeBytes });
+      offsetBytes += paddedBytes(sizeBytes);
+    }
   }
-  return { places, sizeBytes: offsetBytes };
+  return { weights, places, sizeBytes: offsetBytes };
 }
 
 /** Writes the weights one after another, one in memory at a time. */
 async function convert(
   file: string,
   entries: readonly WeightEntry[],
+  { weights }: Layout,
   { onProgress, signal }: ConvertOptions,
 ): Promise<void> {
   const totalBytes = entries.reduce((n, { shape }) => n + 4 * sizeOf(shape), 0);
   let doneBytes = 0;
   await writeFileAtomic(file, async (write) => {
-    for (const { read } of entries) {
+    for (const { path, shape, read } of entries) {
       signal?.throwIfAborted();
-      const { buffer, byteOffset, byteLength } = (await read()).data;
-      await write(new Uint8Array(buffer, byteOffset, byteLength));
-      await write(new Uint8Array(paddedBytes(byteLength) - byteLength));
-      doneBytes += byteLength;
+      const { storage } = weights.get(path) as StoredWeight;
+      for (const part of storage.encode((await read()).data)) {
+        await write(part);
+        await write(new Uint8Array(paddedBytes(part.byteLength) - part.byteLength));
+      }
+      doneBytes += 4 * sizeOf(shape);
       onProgress?.({ what: "converting weights", doneBytes, totalBytes });
     }
   });
@@ -110,30 +136,34 @@ async function isWhole(file: string, sizeBytes: number): Promise<boolean> {
   );
 }
 
-function opened(folder: string, { places, sizeBytes }: Layout): WeightFile {
-  const placeOf = (path: string): Place => {
-    const place = places.get(path);
-    if (!place) throw new FormatError(folder, `no weight ${path}`);
-    return place;
+function opened(folder: string, { weights, places, sizeBytes }: Layout): WeightFile {
+  const found = <T>(map: ReadonlyMap<string, T>, name: string): T => {
+    const value = map.get(name);
+    if (!value) throw new FormatError(folder, `no weight ${name}`);
+    return value;
   };
   return {
     folder,
     sizeBytes,
-    shapeOf: (path) => places.get(path)?.shape ?? null,
-    locate: (path) => {
-      const { offsetBytes, sizeBytes } = placeOf(path);
-      return { fileName: FILE_NAME, offsetBytes, sizeBytes };
-    },
+    shapeOf: (path) => weights.get(path)?.shape ?? null,
+    bitsOf: (path) => found(weights, path).storage.bits,
+    has: (name) => places.has(name),
+    locate: (name) => ({ fileName: FILE_NAME, ...found(places, name) }),
     read: async (path) => {
-      const { offsetBytes, shape } = placeOf(path);
-      const data = new Float32Array(sizeOf(shape));
+      const { shape, storage } = found(weights, path);
+      const parts: Uint8Array[] = [];
       const file = await openFile(join(folder, FILE_NAME));
       try {
-        await file.read(offsetBytes, new Uint8Array(data.buffer));
+        for (const { name } of storage.parts) {
+          const { offsetBytes, sizeBytes } = found(places, name);
+          const bytes = new Uint8Array(sizeBytes);
+          await file.read(offsetBytes, bytes);
+          parts.push(bytes);
+        }
       } finally {
         await file.close();
       }
-      return floats(data, shape);
+      return floats(storage.decode(parts), shape);
     },
   };
 }
@@ -143,13 +173,16 @@ async function removeAbandoned(path: string): Promise<void> {
   for (const left of await abandonedPaths(path)) await rm(left, { force: true });
 }
 
-function keyOf(source: ModelSource, specs: readonly WeightSpec[]): string {
-  const layout = specs.map(({ path, shape }) => `${path} ${shape}`);
+function keyOf(source: ModelSource, { weights }: Layout): string {
+  const layout = [...weights].map(([path, { shape, storage }]) => {
+    const kept = storage.bits === 32 ? "" : ` in ${storage.bits} bits, steps: ${storage.steps}`;
+    return `${path} ${shape}${kept}`;
+  });
   const identity = JSON.stringify([VERSION, source.fingerprint, layout]);
   return createHash("sha256").update(identity).digest("hex").slice(0, 32);
 }
 
-/** The float32 file of a model's weights below `cacheFolder`, converted on first use and kept by content. `weights.bin`
+/** The file of a model's weights, kept as `storages` say, below `cacheFolder`, converted on first use and kept by content. `weights.bin`
  *  appears complete or not at all, so several processes may convert at once: all write the same content. One that was cut
  *  off later is made anew. Other files in the folder must not have its name.
  *  @throws InputError as `checkWeights`, before anything is converted; FormatError naming the first weight with NaN or
@@ -158,16 +191,16 @@ export async function openWeightFile(
   source: ModelSource,
   specs: readonly WeightSpec[],
   cacheFolder: string,
-  options: ConvertOptions = {},
+  { storages = floatStorages(specs), ...options }: WeightFileOptions = {},
 ): Promise<WeightFile> {
-  const folder = join(cacheFolder, "weights", keyOf(source, specs));
+  const layout = layoutOf(specs, storages);
+  const folder = join(cacheFolder, "weights", keyOf(source, layout));
   const file = join(folder, FILE_NAME);
-  const layout = layoutOf(specs);
   if (await isWhole(file, layout.sizeBytes)) return opened(folder, layout);
   const entries = checkWeights(source, specs);
   await removeAbandoned(file);
   try {
-    await convert(file, entries, options);
+    await convert(file, entries, layout, options);
   } catch (error) {
     await rmdir(folder).catch(() => undefined); // where nothing else is in it
     // Where another process was faster, and has the file mapped, Windows does not let it be replaced.

@@ -32,7 +32,10 @@ export type Request =
       readonly append: Readonly<Record<string, string>>;
       readonly inPlace: Readonly<Record<string, string>>;
       readonly part: KeptPart | null;
+      readonly insert: Readonly<Record<string, string>>;
+      readonly at: readonly number[];
     }
+  | { readonly kind: "resize"; readonly shapes: Readonly<Record<string, readonly number[]>> }
   | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
   | { readonly kind: "get"; readonly names: readonly string[] }
   | { readonly kind: "endProfile"; readonly session: number }

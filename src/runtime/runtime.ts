@@ -46,6 +46,9 @@ export interface RunOptions {
   readonly inPlace?: Readonly<Record<string, string>>;
   /** Kept vectors of which the run takes a stretch, and of which `carry` changes only that. */
   readonly part?: KeptPart;
+  /** Outputs [R, T, h·d] put into kept tensors [R, h, C, d], under the input's name: row r from column at[r] on. */
+  readonly insert?: Readonly<Record<string, string>>;
+  readonly at?: readonly number[];
 }
 
 /** A loaded graph. */
@@ -67,6 +70,9 @@ export interface Runtime {
   load(outputs: Readonly<Record<string, Value>>, options?: LoadOptions): Promise<Session>;
   /** Keeps tensors under input names for later runs. */
   put(tensors: Readonly<Record<string, Tensor>>): Promise<void>;
+  /** Gives kept float tensors another shape of the same rank: what both have room for stays in its place, the rest is 0.
+   *  One that is not there is made. */
+  resize(shapes: Readonly<Record<string, readonly number[]>>): Promise<void>;
   /** Copies of kept tensors. @throws RuntimeError if one is not there. */
   get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
   close(): Promise<void>;
@@ -154,9 +160,10 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     return {
       graph,
       run: (feeds, options = {}) => {
-        const { fetch = graph.outputs, carry = {}, carryIf = null, append = {}, inPlace = {} } = options;
-        const { part = null } = options;
-        return call({ kind: "run", session, feeds, inputs, fetch, carry, carryIf, append, inPlace, part });
+        const { fetch = graph.outputs, carry = {}, carryIf = null, append = {}, insert = {} } = options;
+        const { at = [], inPlace = {}, part = null } = options;
+        const state = { carry, carryIf, append, insert, at, inPlace, part };
+        return call({ kind: "run", session, feeds, inputs, fetch, ...state });
       },
       endProfile: async () => {
         await call({ kind: "endProfile", session });
@@ -173,6 +180,9 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     load,
     put: async (tensors) => {
       await call({ kind: "put", tensors });
+    },
+    resize: async (shapes) => {
+      await call({ kind: "resize", shapes });
     },
     get: async <K extends string>(names: readonly K[]) => {
       const tensors = await call({ kind: "get", names });

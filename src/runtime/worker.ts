@@ -31,6 +31,50 @@ function append(name: string, rows: ort.Tensor): void {
   resident.set(name, new ort.Tensor("float32", store.subarray(0, used + added.length), dims));
 }
 
+/** Puts [R, T, h·d] into a resident tensor [R, h, C, d], row r from column at[r] on. */
+function insert(name: string, added: ort.Tensor, at: readonly number[]): void {
+  const kept = resident.get(name);
+  if (!kept) throw new Error(`nothing to insert into: "${name}" was not put`);
+  const [from, to] = [added.data as Float32Array, kept.data as Float32Array];
+  const [rows, heads, room, size] = kept.dims as [number, number, number, number];
+  const length = added.dims[1] as number;
+  let source = 0;
+  for (let r = 0; r < rows; r++)
+    for (let i = 0; i < length; i++)
+      for (let h = 0; h < heads; h++, source += size)
+        to.set(from.subarray(source, source + size), ((r * heads + h) * room + (at[r] as number) + i) * size);
+}
+
+/** Number of elements from one index of an axis to the next. */
+function strideOf(shape: readonly number[], axis: number): number {
+  return shape.slice(axis + 1).reduce((n, d) => n * d, 1);
+}
+
+/** Copies what two row-major arrays of one rank have room for, axis by axis. */
+function copyOverlap(
+  from: { readonly data: Float32Array; readonly shape: readonly number[] },
+  to: { readonly data: Float32Array; readonly shape: readonly number[] },
+  axis = 0,
+  [source, target]: readonly [number, number] = [0, 0],
+): void {
+  const count = Math.min(from.shape[axis] as number, to.shape[axis] as number);
+  if (axis === to.shape.length - 1) {
+    to.data.set(from.data.subarray(source, source + count), target);
+    return;
+  }
+  const [step, stride] = [strideOf(from.shape, axis), strideOf(to.shape, axis)];
+  for (let i = 0; i < count; i++) copyOverlap(from, to, axis + 1, [source + i * step, target + i * stride]);
+}
+
+function resize(name: string, shape: readonly number[]): void {
+  const before = resident.get(name);
+  if (before && String(before.dims) === String(shape)) return;
+  const data = new Float32Array(shape.reduce((n, d) => n * d, 1));
+  if (before?.dims.length === shape.length)
+    copyOverlap({ data: before.data as Float32Array, shape: before.dims }, { data, shape });
+  resident.set(name, new ort.Tensor("float32", data, shape));
+}
+
 function toOrt(t: Tensor): ort.Tensor {
   return new ort.Tensor(t.dtype, t.data as ort.Tensor.DataTypeMap[ort.Tensor.Type], t.shape);
 }
@@ -120,7 +164,12 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<s
     if (!value) throw new Error(`input "${name}" was neither fed nor put`);
     feeds[name] = value;
   }
-  const wanted = [...request.fetch, ...Object.keys(request.carry), ...Object.keys(request.append)];
+  const wanted = [
+    ...request.fetch,
+    ...Object.keys(request.carry),
+    ...Object.keys(request.append),
+    ...Object.keys(request.insert),
+  ];
   const fetches: Record<string, ort.Tensor | null> = Object.fromEntries(wanted.map((name) => [name, null]));
   for (const [from, to] of Object.entries(request.inPlace)) fetches[from] = feeds[to] as ort.Tensor;
   const outputs = await session.run(feeds, fetches);
@@ -129,6 +178,8 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<s
     for (const [from, to] of Object.entries(request.carry))
       keep(to, outputs[from] as ort.Tensor, request.part);
   for (const [from, to] of Object.entries(request.append)) append(to, outputs[from] as ort.Tensor);
+  for (const [from, to] of Object.entries(request.insert))
+    insert(to, outputs[from] as ort.Tensor, request.at);
   return Object.fromEntries(request.fetch.map((name) => [name, fromOrt(outputs[name] as ort.Tensor)]));
 }
 
@@ -141,6 +192,9 @@ async function handle(request: Request): Promise<Record<string, Tensor>> {
       return run(request);
     case "put":
       for (const [name, t] of Object.entries(request.tensors)) resident.set(name, toOrt(t));
+      return {};
+    case "resize":
+      for (const [name, shape] of Object.entries(request.shapes)) resize(name, shape);
       return {};
     case "get":
       return Object.fromEntries(

@@ -25,6 +25,12 @@ export const trainSettings = {
     description: "model to adapt: an alias, a Hugging Face folder, a .gguf file or a Hub id",
     knownAs: ["modelNameOrPath", "baseModel", "modelName"],
   }) as Setting<string>,
+  baseBits: setting(z.literal([32, 8, 4]), 32, {
+    group: MODEL,
+    value: "bits",
+    description: "keep the frozen matrices in 4 or 8 bits: less memory, faster generation, rounded weights",
+    knownAs: ["loadIn4bit", "loadIn8bit", "quantization", "quantize"],
+  }) as Setting<32 | 8 | 4>,
   device: setting(z.enum(["cpu", "cuda", "webgpu", "dml", "coreml"]), "cpu", {
     group: MODEL,
     description: "where to compute",

@@ -68,6 +68,13 @@ function backwardShare(layerCount: number, methods: readonly Method[]): number {
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;
 }
 
+/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, and the matrix that is being multiplied with as
+ *  floats: at most the output layer, in the forward and the backward pass. */
+function weightBytes(base: BaseModel, frozenBytes: number, copies: number): number {
+  if (base.bits === 32) return copies * frozenBytes;
+  return base.weights.sizeBytes + 2 * 4 * base.config.hiddenSize * base.config.vocabSize;
+}
+
 /** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they
  *  are prepacked; activations; state. Peaks seen on SmolLM2 with the quick start's batches, nothing, attention and activations,
  *  and layers computed again: 1.33, 1.12 and 0.99 GB; by this formula 1.55, 1.26 and 0.94. */
@@ -80,7 +87,7 @@ export function estimateMemoryBytes(
 ): number {
   const process = 220e6;
   const share = backwardShare(base.config.layerCount, methods);
-  const copies = prepack ? (1 + share) * frozenBytes : frozenBytes;
+  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1);
   const activations = POOL_FACTOR * activationBytes(base, work, recompute, share);
   const stateBytes = isStretched({ methods }) ? STATE_BYTES.inStretches : STATE_BYTES.atOnce;
   return process + copies + activations + stateBytes * parameterCount(trainablesOf(methods));

@@ -139,7 +139,12 @@ function planMemory(
   methods: readonly Method[],
   work: Workload,
 ): Pick<RunPlan, "recompute" | "resources"> {
-  const state = stateResources(base, methods, publicModelName(base.source.name));
+  const state = stateResources(
+    base,
+    methods,
+    publicModelName(base.source.name),
+    base.bits === 32 ? null : base.weights.sizeBytes,
+  );
   const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;
   const bytesAt = (recompute: Recompute): number =>
     Math.round(estimateMemoryBytes(base, methods, frozenBytes, work, { recompute, prepack }));

@@ -13,20 +13,23 @@ import type { MeasuredResources, ResourcePlan } from "./events.ts";
 /** The part of a plan's resources that follows from model and methods alone. */
 export type StateResources = Omit<ResourcePlan, "workingBytes" | "memoryBytes">;
 
-/** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files. */
+/** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files. `quantizedBytes`: of a
+ *  base that is kept in fewer bits than floats. */
 export function stateResources(
   { modules }: Pick<ModelShape, "modules">,
   methods: readonly Method[],
   baseModel: string | null,
+  quantizedBytes: number | null = null,
 ): StateResources {
   const trainables = methods.flatMap((m) => m.trainables);
   const own = new Set(trainables.map((t) => t.name));
   const frozen = modules.flatMap(moduleWeights).filter((w) => !own.has(w.path));
   const [size, trained] = [parameterCount(trainables), trainedCount(trainables)];
   const adapter = adapterBytes(methods, baseModel);
+  const floats = 4 * frozen.reduce((n, w) => n + sizeOf(w.shape), 0);
   return {
     // What is kept with the parameters and not trained (VeRA's projections) is frozen as well.
-    frozenBytes: 4 * (frozen.reduce((n, w) => n + sizeOf(w.shape), 0) + size - trained),
+    frozenBytes: (quantizedBytes ?? floats) + 4 * (size - trained),
     trainableBytes: 4 * trained,
     gradientBytes: 4 * size,
     optimizerBytes: 8 * size,

@@ -48,7 +48,10 @@ export async function answer(
     readonly onDone?: (done: number) => void;
   },
 ): Promise<Sample[]> {
-  const decoder = await createDecoder(runtime, model, base.weights.folder, { prepack: false });
+  const decoder = await createDecoder(runtime, { ...model, frozen: base.decoding }, base.weights.folder, {
+    // Blocks are fast only in the runtime's own order; floats need not be copied for a few answers.
+    prepack: base.bits !== 32,
+  });
   try {
     const samples: Sample[] = [];
     for (let i = 0; i < prompts.length; i += options.batchSize) {

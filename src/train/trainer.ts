@@ -101,8 +101,9 @@ async function* planning(
   dataset: Dataset,
   signal: AbortSignal,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
-  const { model, offline } = config;
-  const base = yield* withProgress((onProgress) => openBase(model, { offline, onProgress, signal }));
+  const { model, offline, baseBits } = config;
+  const access = { offline, baseBits, signal };
+  const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   signal.throwIfAborted();
   const plan = planRun(config, base, dataset);
   const notices = plan.model.methods.flatMap((m) => m.notices);

@@ -137,6 +137,8 @@ const BUILD: Readonly<Record<string, Build>> = {
 
 /** Exports without a case of their own, and what covers them. */
 const COVERED_BY = new Map([
+  ["blockMatrix", "test/models/quantized-base.test.ts: against the same matrix as floats, both ways"],
+  ["cachedAttention", "test/models/decoding.test.ts: against attention without a cache, on every family"],
   ["detach", "test/graph/gradients.test.ts: the identity, but for its gradient"],
   ["dropout", "test/graph/dropout.test.ts: it is random"],
   ["rotaryConstants", "the case `rotary`: makes its tables"],

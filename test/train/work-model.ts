@@ -29,6 +29,8 @@ const noWeights: WeightFile = {
   folder: "",
   sizeBytes: 0,
   shapeOf: () => null,
+  bitsOf: () => 32,
+  has: () => false,
   locate: () => ({ fileName: "weights.bin", offsetBytes: 0, sizeBytes: 0 }),
   read: () => Promise.reject(new Error("there are no weights")),
 };

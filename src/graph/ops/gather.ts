@@ -4,6 +4,7 @@ import { zeros } from "./shape.ts";
 
 /** Rows of `table` [n, d] by `indices` (any shape): [..., d]. Gradient: rows added back where they came from. */
 export function gather(table: Value, indices: Value): Value {
+  if (table.node.uses?.gather) return table.node.uses.gather(indices);
   const shape: Dim[] = [...indices.shape, ...table.shape.slice(1)];
   return apply("Gather", [table, indices], shape, { axis: 0 }, (dy) => [
     scatterAdd(zeros(table), indices, dy),
