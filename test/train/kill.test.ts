@@ -81,10 +81,10 @@ test("SIGTERM is Ctrl-C with another exit status: checkpoint, hint, 143", async 
 
 test("a folder in use is refused; a second Ctrl-C ends the process in the middle of a step, and the folder is free", async () => {
   const folder = lab.path("held");
-  writeFileSync(lab.path("many.jsonl"), rowsText(1500, 0));
-  // An update of 1,500 examples takes more than two seconds, in one call of the engine.
+  writeFileSync(lab.path("many.jsonl"), rowsText(12000, 0));
+  // An update takes seconds, nearly all of them inside the engine (packing one large batch would take as long, here).
   const long = {
-    ...{ ...statefulRun(lab, "held"), data: [lab.path("many.jsonl")], batchSize: 1500, accumulation: 1 },
+    ...{ ...statefulRun(lab, "held"), data: [lab.path("many.jsonl")], batchSize: 30, accumulation: 400 },
     ...{ samples: 0, testData: null, validationData: null, evalEvery: null, checkpointEvery: 100 },
     maxSteps: 30,
   };
