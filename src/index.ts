@@ -17,6 +17,12 @@ export type { ModelConfig, OnProgress, Progress } from "./formats/model-source.t
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft-adapter.ts";
 export type { LoraConfig } from "./formats/peft-config.ts";
 export {
+  type Classification,
+  type ClassifierInput,
+  type LoadedClassifier,
+  loadClassifier,
+} from "./generate/classifier.ts";
+export {
   type ActiveAdapter,
   type LoadedModel,
   type LoadModelOptions,

@@ -11,6 +11,13 @@ export async function importLoadModel(): Promise<typeof import("../generate/mode
   return (await import("../generate/model.ts")).loadModel;
 }
 
+/** Classifying. */
+export async function importLoadClassifier(): Promise<
+  typeof import("../generate/classifier.ts").loadClassifier
+> {
+  return (await import("../generate/classifier.ts")).loadClassifier;
+}
+
 /** Evaluation. */
 export async function importEvaluate(): Promise<typeof import("../train/evaluate.ts").evaluate> {
   return (await import("../train/evaluate.ts")).evaluate;

@@ -71,7 +71,8 @@ interface LoadedDecoder {
   readonly file: string | null;
 }
 
-function describe({ path, methods, config, warnings }: OpenedAdapter): ActiveAdapter {
+/** An opened adapter as its users see it. */
+export function describeAdapter({ path, methods, config, warnings }: OpenedAdapter): ActiveAdapter {
   return { path, methods: methods.map((m) => m.name), config, warnings };
 }
 
@@ -86,6 +87,10 @@ export async function loadModel(options: LoadModelOptions): Promise<LoadedModel>
   const { device = "cpu", threads = null } = options;
   checkDevice(device);
   const base = await openBase(options.model, options);
+  if (base.config.encoder)
+    throw new UnsupportedError(
+      `${base.source.name} is an encoder (${base.config.architecture}): it generates no text. Classify with it: lowrank classify, loadClassifier`,
+    );
   const positionCount = contextLength(options, base);
   const first = options.adapter === undefined ? null : await openAdapter(options.adapter, base, options);
   const runtime = openRuntime({ device, threads });
@@ -221,7 +226,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: OpenBaseOption
   const loaded: LoadedModel = {
     base,
     get adapter() {
-      return current && describe(current);
+      return current && describeAdapter(current);
     },
     get isMerged() {
       return isMerged;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { FormatError } from "../errors.ts";
+import { FormatError, InputError } from "../errors.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
@@ -7,10 +7,13 @@ import {
   readAdapterWeights,
   writeAdapterFolder,
 } from "../formats/adapter-folder.ts";
+import { readLabels } from "../formats/adapter-labels.ts";
 import { readForeignAdapter } from "../formats/foreign-adapter.ts";
 import type { PeftFiles } from "../formats/lora-factors.ts";
-import { resolveAdapter } from "../formats/resolve.ts";
-import type { OpenBaseOptions } from "../models/base-model.ts";
+import { hfTensorName } from "../formats/names.ts";
+import { type ResolveOptions, resolveAdapter } from "../formats/resolve.ts";
+import type { BaseModel, OpenBaseOptions } from "../models/base-model.ts";
+import { withClassifier } from "../models/new-head.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
@@ -67,13 +70,7 @@ export async function openAdapter(
   shape: ModelShape,
   options: OpenBaseOptions = {},
 ): Promise<OpenedAdapter> {
-  const { offline = false, cacheFolder, onProgress, signal } = options;
-  const path = await resolveAdapter(name, {
-    offline,
-    ...(cacheFolder === undefined ? {} : { cacheDir: cacheFolder }),
-    ...(onProgress ? { onProgress } : {}),
-    ...(signal ? { signal } : {}),
-  });
+  const path = await resolveAdapter(name, accessOf(options));
   const foreign = await readForeignAdapter(path, shape.config);
   const config = foreign?.config ?? (await readAdapterConfig(path));
   const parts = foreign
@@ -86,6 +83,53 @@ export async function openAdapter(
     methods.flatMap((m) => m.trainables),
   );
   return { path, config, warnings: parts.flatMap((p) => p.warnings), methods, theta };
+}
+
+/** A base model and an adapter on it. */
+export interface AdaptedBase {
+  /** An encoder has the adapter's labels. */
+  readonly base: BaseModel;
+  readonly adapter: OpenedAdapter | null;
+}
+
+/** Opens an adapter on a base; null: the base alone. An encoder gets the labels of the adapter's head.
+ *  @throws as `openAdapter`; InputError if an encoder has no head, neither by itself nor by the adapter */
+export async function adaptBase(
+  base: BaseModel,
+  name: string | null,
+  options: OpenBaseOptions = {},
+): Promise<AdaptedBase> {
+  const path = name === null ? null : await resolveAdapter(name, accessOf(options));
+  const fitted = path === null ? base : await withLabelsOf(base, path);
+  const adapter = path === null ? null : await openAdapter(path, fitted, options);
+  const trained = new Set(adapter?.methods.flatMap((m) => m.trainables.map((t) => t.name)));
+  const missing = fitted.newWeights.filter((weight) => !trained.has(weight));
+  if (missing.length === 0) return { base: fitted, adapter };
+  const problems = missing.map((weight) => ({
+    where: hfTensorName(base.config.family, weight),
+    message: `is not in the model${path === null ? "" : " and not in the adapter"}`,
+  }));
+  throw new InputError(
+    `${base.source.name} has no head to classify with; one comes with training:`,
+    problems,
+  );
+}
+
+async function withLabelsOf(base: BaseModel, path: string): Promise<BaseModel> {
+  const { family, encoder } = base.config;
+  const output = base.modules.findLast((m) => m.kind === "linear" && m.isOutput);
+  if (!encoder || !output) return base;
+  const outputWeight = hfTensorName(family, `${output.path}.weight`);
+  return withClassifier(base, await readLabels(path, encoder.classifier, outputWeight));
+}
+
+function accessOf({ offline = false, cacheFolder, onProgress, signal }: OpenBaseOptions): ResolveOptions {
+  return {
+    offline,
+    ...(cacheFolder === undefined ? {} : { cacheDir: cacheFolder }),
+    ...(onProgress ? { onProgress } : {}),
+    ...(signal ? { signal } : {}),
+  };
 }
 
 function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {

@@ -1,15 +1,18 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { LowrankError, UnsupportedError } from "../errors.ts";
+import { FormatError, LowrankError, UnsupportedError } from "../errors.ts";
+import { architectureOf } from "../formats/architectures/table.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { GgufTensorType } from "../formats/gguf-quantize.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../formats/gguf-save.ts";
-import type { ModelSource } from "../formats/model-source.ts";
+import type { ModelSource, WeightEntry } from "../formats/model-source.ts";
 import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
 import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
+import { moduleWeights, type WeightSpec } from "../models/family.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
-import { type OpenedAdapter, openAdapter } from "./adapter.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { adaptBase, type OpenedAdapter } from "./adapter.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { compareLogits } from "./merge-check.ts";
 
@@ -113,12 +116,12 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   const [format, facts] = checkOutput(options);
   const output = resolve(options.output);
   await format.check(output);
-  const base = await openBase(options.model, options);
-  const adapter = await openAdapter(options.adapter, base, options);
+  const { base, adapter } = await adaptBase(await openBase(options.model, options), options.adapter, options);
+  if (adapter === null) throw new TypeError("an adapter was asked for");
   const runtime = openRuntime();
   const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
-    await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
+    await writeMerged(options, base, merged, (source, how) => format.write(output, source, facts, how));
     const original = { base, adapter, runtime };
     const maxLogitDifference = await checkWritten(original, output, facts.tolerance, options);
     const { warnings } = adapter;
@@ -129,8 +132,32 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   }
 }
 
+/** The source of an encoder as it is to be written: with its labels, and with the weights of a new head, which are all merged
+ *  ones. Decoders stay as they are. */
+function sourceWithHead(source: ModelSource, { config, modules, newWeights }: BaseModel): ModelSource {
+  const { withClassifier } = architectureOf(config.family);
+  if (!config.encoder || !withClassifier) return source;
+  const fresh = new Set(newWeights);
+  const added = modules.flatMap(moduleWeights).filter(({ path }) => fresh.has(path));
+  const entry = ({ path, shape }: WeightSpec): WeightEntry => ({
+    path,
+    name: source.nameOf(path),
+    shape,
+    storage: "F32",
+    sizeBytes: 4 * sizeOf(shape),
+    read: () => Promise.reject(new FormatError(source.path, `no weight ${path}`)),
+  });
+  return {
+    ...source,
+    config,
+    hfConfig: withClassifier(source.hfConfig, config.encoder.classifier),
+    weights: [...source.weights.filter(({ path }) => !fresh.has(path)), ...added.map(entry)],
+  };
+}
+
 async function writeMerged(
   options: MergeOptions,
+  base: BaseModel,
   merged: MergedWeights,
   write: (source: ModelSource, how: WriteHow) => Promise<void>,
 ): Promise<void> {
@@ -138,7 +165,7 @@ async function writeMerged(
   const changed = new Set(merged.paths);
   const source = await openSource(options.model, options);
   try {
-    await write(source, {
+    await write(sourceWithHead(source, base), {
       override: (path) => (changed.has(path) ? merged.read(path) : null),
       ...(onProgress ? { onProgress: (p) => onProgress({ ...p, what: "writing the merged model" }) } : {}),
       ...(signal ? { signal } : {}),

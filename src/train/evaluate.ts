@@ -1,10 +1,10 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
-import { InputError, type Problem } from "../errors.ts";
+import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import { type AdaptedModel, positionRoom } from "../peft/adapted-model.ts";
-import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
+import { adaptBase, type OpenedAdapter } from "../peft/adapter.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -12,9 +12,12 @@ import { type TrainConfig, trainConfig } from "./config.ts";
 import { type DataChoice, encodeRows, readData } from "./data.ts";
 import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "./engine.ts";
 import type { ProgressEvent, Sample, WarningEvent } from "./events.ts";
+import type { Measures } from "./measures.ts";
 import { maxRowTokens } from "./plan.ts";
 import { reporting, withProgress } from "./progress.ts";
 import { answer, promptsOf } from "./samples.ts";
+import { taskOf } from "./tasks/table.ts";
+import type { Task } from "./tasks/task.ts";
 
 /** What to evaluate, and on what. Options not given have training's defaults. */
 export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions {
@@ -32,16 +35,17 @@ export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions {
 }
 
 /** Measures of a model on data. */
-export interface EvaluationSummary {
+export interface EvaluationSummary extends Measures {
   readonly type: "result";
   readonly split: "validation" | "test";
   readonly examples: number;
+  /** Labels that the loss is the mean over: tokens, or one per example. */
   readonly labelTokens: number;
-  /** Nats per label token. */
+  /** What was measured for: "language-modelling" | "classification" | … */
+  readonly task: string;
+  /** In `lossUnit`. */
   readonly loss: number;
-  readonly perplexity: number;
-  /** 0 to 1. */
-  readonly tokenAccuracy: number;
+  readonly lossUnit: string;
   readonly elapsedMs: number;
   /** By generation: shares of 0 to 1, BLEU of 0 to 100. */
   readonly exactMatch?: number;
@@ -67,7 +71,16 @@ const CHOICES = [
     "promptTemplate",
     "messagesField",
   ] as const),
-  ...(["textField", "textUnit", "limit", "maxLength", "truncation", "lossOn"] as const),
+  ...([
+    "textField",
+    "pairField",
+    "labelField",
+    "textUnit",
+    "limit",
+    "maxLength",
+    "truncation",
+    "lossOn",
+  ] as const),
   ...(["batchSize", "device", "threads"] as const),
 ];
 
@@ -98,6 +111,7 @@ function choiceOf(options: EvaluateOptions): Choice {
 
 /** What is scored: a base model, possibly with an adapter. */
 interface Subject {
+  readonly task: Task;
   readonly base: BaseModel;
   readonly adapter: OpenedAdapter | null;
   readonly model: AdaptedModel;
@@ -108,31 +122,39 @@ function subjectOf(
   base: BaseModel,
   adapter: OpenedAdapter | null,
   data: EncodedDataset,
+  task: Task,
 ): Subject {
   const { config, family, modules, frozen } = base;
   const wanted = choice.maxLength + (choice.generate ? choice.maxTokens : 0);
   const methods = adapter?.methods ?? [];
   const positionCount = Math.min(positionRoom(config, methods), wanted);
   const rowTokens = maxRowTokens([data], choice.batchSize);
-  return { base, adapter, model: { config, family, modules, frozen, methods, positionCount, rowTokens } };
+  return {
+    task,
+    base,
+    adapter,
+    model: { config, family, modules, frozen, methods, positionCount, rowTokens },
+  };
 }
 
-/** Scores a model on data: loss, perplexity and token accuracy; with `generate` also exact match, BLEU and ROUGE of greedy
+/** Scores a model on data: loss and the measures of its task (of a decoder perplexity and token accuracy); with `generate` also exact match, BLEU and ROUGE of greedy
  *  answers. Of a data set with splits the test rows count, else validation, else all.
  *  @throws InputError for everything wrong in options or data; and what opening model and adapter throws */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
   const choice = choiceOf(options);
   checkDevice(choice.device);
   const { rows, split } = yield* rowsOf(choice, options);
-  const { adapter: name } = options;
-  const [base, adapter] = yield* withProgress(async (onProgress) => {
+  const { base, adapter } = yield* withProgress(async (onProgress) => {
     const opened = await openBase(options.model, { ...options, onProgress });
-    return [opened, name === undefined ? null : await openAdapter(name, opened, options)] as const;
+    return adaptBase(opened, options.adapter ?? null, options);
   });
+  const task = taskOf(base);
+  if (choice.generate && task.command !== "generate")
+    throw new UnsupportedError(`${base.config.architecture} generates no text: generate cannot be measured`);
   const methods = adapter?.methods ?? [];
   const maxLength = Math.min(choice.maxLength, positionRoom(base.config, methods));
-  const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods) as EncodedDataset;
-  const subject = subjectOf(choice, base, adapter, encoded);
+  const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods, task) as EncodedDataset;
+  const subject = subjectOf(choice, base, adapter, encoded, task);
   for (const message of adapter?.warnings ?? []) yield { type: "warning", message };
   const runtime = openRuntime(choice);
   try {
@@ -141,9 +163,9 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     const scores = yield* score(choice, subject, encoded, runtime, options.signal);
     const answers = choice.generate ? yield* answersTo(choice, subject, rows, runtime, options.signal) : {};
     const examples = encoded.examples.length;
-    const perplexity = Math.exp(scores.loss);
     const elapsedMs = performance.now() - started;
-    yield { type: "result", split, examples, ...scores, perplexity, elapsedMs, ...answers };
+    const { name, lossUnit } = task;
+    yield { type: "result", task: name, split, examples, lossUnit, ...scores, elapsedMs, ...answers };
   } finally {
     await runtime.close();
   }
@@ -165,13 +187,13 @@ async function* rowsOf(choice: Choice, options: EvaluateOptions): AsyncGenerator
 
 async function* score(
   { batchSize }: Choice,
-  { base, model }: Subject,
+  { task, base, model }: Subject,
   { examples }: EncodedDataset,
   runtime: Runtime,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, EvaluationResult> {
   const labels = maxBatchLabels(examples, batchSize);
-  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels);
+  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels, task);
   const total = examples.length;
   try {
     return yield* reporting<EvaluateEvent, EvaluationResult>((report) =>

@@ -2,6 +2,8 @@ import { packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
+import { architectureOf } from "../formats/architectures/table.ts";
+import { hfModuleName } from "../formats/names.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
@@ -17,10 +19,13 @@ import { type EncodedSplit, encodeRows } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels } from "./engine.ts";
 import { estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
 import type { PlanEvent } from "./events.ts";
+import { taskFor } from "./tasks/table.ts";
+import type { Task } from "./tasks/task.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
 /** Everything that a run is before its first step. */
 export interface RunPlan {
+  readonly task: Task;
   readonly base: BaseModel;
   readonly dataset: Dataset;
   readonly model: AdaptedModel;
@@ -43,6 +48,21 @@ export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number)
   return Math.max(...sizes);
 }
 
+/** LoRA's options for a model: the usual modules of its architecture where none are named; the head of an encoder, and what else
+ *  its checkpoint lacks, are trained whole. */
+function fitted(options: MethodOptions, config: TrainConfig, base: BaseModel, task: Task): MethodOptions {
+  const { loraTargets, headModules = [] } = architectureOf(base.config.family);
+  const named = config.targetModules !== null || loraTargets === undefined;
+  const parts = base.newWeights.map((path) =>
+    hfModuleName(base.config.family, path.replace(/\.(weight|bias)$/, "")),
+  );
+  const isCovered = (part: string): boolean =>
+    headModules.some((name) => part === name || part.startsWith(`${name}.`));
+  const saved = [...config.modulesToSave, ...headModules, ...parts.filter((part) => !isCovered(part))];
+  const lora = { ...options.lora, taskType: task.peftName, modulesToSave: [...new Set(saved)] };
+  return { ...options, lora: named ? lora : { ...lora, targetModules: loraTargets } };
+}
+
 /** The training options' part that the methods read. */
 export function methodOptionsOf(config: TrainConfig): MethodOptions {
   const { rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init, layers } =
@@ -50,7 +70,7 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
   const lora = {
     ...DEFAULT_LORA_CONFIG,
     ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
-    targetModules: peftModules(config.targetModules),
+    targetModules: peftModules(config.targetModules ?? "all-linear"),
     excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
     layersToTransform: layers,
     baseModel: config.model,
@@ -79,19 +99,23 @@ function checkLength(config: TrainConfig, base: BaseModel, methods: readonly Met
 }
 
 /** Encodes the data for a model and works out the run. @throws InputError */
-export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset): RunPlan {
-  const methods = createMethods(config.method, methodOptionsOf(config), base);
+export function planRun(config: TrainConfig, opened: BaseModel, dataset: Dataset): RunPlan {
+  const task = taskFor(config.task, opened, dataset.train);
+  const base = task.prepare(opened, dataset, config);
+  const methods = createMethods(config.method, fitted(methodOptionsOf(config), config, base, task), base);
+  task.checkMethods(base, methods);
   checkLength(config, base, methods);
-  const train = encodeRows(dataset.train, base, config, methods);
+  const train = encodeRows(dataset.train, base, config, methods, task);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = encodeRows(dataset.validation, base, config, methods);
-  const test = encodeRows(dataset.test, base, config, methods);
+  const validation = encodeRows(dataset.validation, base, config, methods, task);
+  const test = encodeRows(dataset.test, base, config, methods, task);
   const { batchSize, accumulation, epochs, maxSteps, seed } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
   const warmupSteps = config.warmupSteps ?? Math.round((config.warmupRatio ?? 0) * steps);
   return {
+    task,
     base,
     dataset,
     model: {
@@ -120,7 +144,7 @@ export async function planEvent(
   runtime: Runtime,
   runFolder: string,
 ): Promise<PlanEvent> {
-  const { base, train, windows, steps } = plan;
+  const { task, base, train, windows, steps } = plan;
   const packing = packingReport(train.examples, windows.batchSize, windows.seed);
   const trainables = trainablesOf(plan.model.methods);
   const trainableParameters = trainedCount(trainables);
@@ -135,6 +159,10 @@ export async function planEvent(
   return {
     type: "plan",
     model: config.model,
+    task: task.name,
+    lossUnit: task.lossUnit,
+    counts: task.counts,
+    command: task.command,
     method: config.method,
     data: config.data.join(", "),
     trainableParameters,

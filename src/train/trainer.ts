@@ -2,10 +2,8 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { previewExample } from "../data/encode.ts";
 import { storing } from "../formats/disk.ts";
 import { openBase } from "../models/base-model.ts";
-import { realTokens } from "../peft/virtual-tokens.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config.ts";
@@ -123,11 +121,11 @@ function dataWarnings({ dataset, train }: RunPlan): string[] {
   ];
 }
 
-function preview({ train, base }: RunPlan): PreviewEvent {
+function preview({ task, train, base }: RunPlan): PreviewEvent {
   const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
   return {
     type: "preview",
-    examples: first.map((e) => previewExample(realTokens(e, base.config.vocabSize), base.tokenizer)),
+    examples: first.map((e) => task.preview(e, base)),
   };
 }
 

@@ -10,6 +10,10 @@ import type {
 export const PLAN: PlanEvent = {
   type: "plan",
   model: "smollm2-135m",
+  task: "language-modelling",
+  lossUnit: "nats per token",
+  counts: "tokens",
+  command: "generate",
   method: "lora",
   data: "shell-recipes",
   trainableParameters: 460_800,
