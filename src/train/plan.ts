@@ -145,7 +145,7 @@ export async function planEvent(
   runFolder: string,
 ): Promise<PlanEvent> {
   const { task, base, train, windows, steps } = plan;
-  const packing = packingReport(train.examples, windows.batchSize, windows.seed);
+  const packing = packingReport(train.examples, windows.batchSize, windows.seed, task.packedSize);
   const trainables = trainablesOf(plan.model.methods);
   const trainableParameters = trainedCount(trainables);
   const totalParameters = parameterTotal(base.modules) + trainableParameters;

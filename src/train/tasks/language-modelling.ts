@@ -1,6 +1,6 @@
 import { previewExample } from "../../data/encode.ts";
 import { encodeDataset } from "../../data/examples.ts";
-import { packTrie } from "../../data/trie.ts";
+import { packTrie, trieSize } from "../../data/trie.ts";
 import { InputError } from "../../errors.ts";
 import { crossEntropy, mul, topIsLabel, total } from "../../graph/ops/index.ts";
 import { apply, type Value } from "../../graph/value.ts";
@@ -61,6 +61,7 @@ export const languageModelling: Task = {
   encode,
   preview: (example, base) => previewExample(realTokens(example, base.config.vocabSize), base.tokenizer),
   pack: packTrie,
+  packedSize: trieSize,
   loss: ({ logits, labels, weights }, smoothing) => crossEntropy(logits, labels, weights, smoothing),
   scores: (chunks) => ({ correct: total(chunks.map(correct)) }),
   scorer,

@@ -19,6 +19,7 @@ type Shared =
   | "encode"
   | "preview"
   | "pack"
+  | "packedSize"
   | "scores"
   | "samples";
 
@@ -82,6 +83,7 @@ export const sequences: Pick<Task, Shared> = {
   encode,
   preview,
   pack: packSequences,
+  packedSize: (examples) => examples.reduce((n, { ids }) => n + ids.length, 0),
   scores: (chunks) => Object.fromEntries(chunks.map(({ logits }, i) => [`logits.${i}`, logits])),
   samples,
 };

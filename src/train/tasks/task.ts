@@ -82,6 +82,8 @@ export interface Task {
   /** An example as people read it. */
   preview(example: Example, base: BaseModel): readonly PreviewSpan[];
   pack(examples: readonly Example[], options: PackOptions): PackedBatch;
+  /** Tokens that a batch of these examples computes. */
+  packedSize(examples: readonly Example[]): number;
   /** Σ of the weighted losses of one chunk, []. */
   loss(edges: Edges, smoothing: number): Value;
   /** What an evaluation puts out beside the loss, by name. */
