@@ -10,6 +10,7 @@ import {
 import { readLabels } from "../formats/adapter-labels.ts";
 import { readForeignAdapter } from "../formats/foreign-adapter.ts";
 import type { PeftFiles } from "../formats/lora-factors.ts";
+import type { Classifier } from "../formats/model-source.ts";
 import { hfTensorName } from "../formats/names.ts";
 import { type ResolveOptions, resolveAdapter } from "../formats/resolve.ts";
 import type { BaseModel, OpenBaseOptions } from "../models/base-model.ts";
@@ -116,11 +117,16 @@ export async function adaptBase(
 }
 
 async function withLabelsOf(base: BaseModel, path: string): Promise<BaseModel> {
-  const { family, encoder } = base.config;
-  const output = base.modules.findLast((m) => m.kind === "linear" && m.isOutput);
-  if (!encoder || !output) return base;
-  const outputWeight = hfTensorName(family, `${output.path}.weight`);
-  return withClassifier(base, await readLabels(path, encoder.classifier, outputWeight));
+  const classifier = await labelsOf(path, base);
+  return classifier === null ? base : withClassifier(base, classifier);
+}
+
+/** What the head of an encoder tells apart with the adapter in a folder; null for a decoder. @throws FormatError */
+export async function labelsOf(path: string, { config, modules }: ModelShape): Promise<Classifier | null> {
+  const output = modules.findLast((m) => m.kind === "linear" && m.isOutput);
+  if (!config.encoder || !output) return null;
+  const outputWeight = hfTensorName(config.family, `${output.path}.weight`);
+  return readLabels(path, config.encoder.classifier, outputWeight);
 }
 
 function accessOf({ offline = false, cacheFolder, onProgress, signal }: OpenBaseOptions): ResolveOptions {

@@ -23,6 +23,8 @@ export interface PlanEvent {
   readonly model: string;
   /** What it is trained for: "language-modelling" | "classification" | … */
   readonly task: string;
+  /** Names of the classes, in their order; null where there are none. */
+  readonly labels: readonly string[] | null;
   /** What losses are in: "nats per token" | … */
   readonly lossUnit: string;
   /** What losses are the mean over: "tokens" | "examples". */

@@ -137,6 +137,11 @@ export function planRun(config: TrainConfig, opened: BaseModel, dataset: Dataset
   };
 }
 
+function labelNames({ config }: BaseModel): readonly string[] | null {
+  const classifier = config.encoder?.classifier;
+  return classifier?.kind === "classes" ? classifier.labels : null;
+}
+
 /** The plan as it is shown, with memory and time estimated on this machine. */
 export async function planEvent(
   config: TrainConfig,
@@ -160,6 +165,7 @@ export async function planEvent(
     type: "plan",
     model: config.model,
     task: task.name,
+    labels: labelNames(base),
     lossUnit: task.lossUnit,
     counts: task.counts,
     command: task.command,

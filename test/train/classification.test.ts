@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Classification, loadClassifier } from "../../src/generate/classifier.ts";
 import { loadModel } from "../../src/generate/model.ts";
+import { convertAdapter } from "../../src/peft/convert.ts";
 import { mergeAdapter } from "../../src/peft/merge.ts";
 import { random } from "../../src/tensor/random.ts";
 import type { TrainOptions } from "../../src/train/config.ts";
@@ -98,6 +99,7 @@ describe("a roberta without a head learns to classify", () => {
     expect(after.perplexity).toBeUndefined();
     expect(eventsOf(events, "plan")[0]).toMatchObject({
       task: "classification",
+      labels: ["bad", "good"],
       lossUnit: "nats per example",
     });
     expect(eventsOf(events, "plan")[0]?.tokensPerEpoch.trie).toBeGreaterThan(0);
@@ -253,7 +255,7 @@ describe("what cannot be", () => {
       /^prefix-tuning cannot be used on RobertaForSequenceClassification/,
     );
     expect(await failure(run("roberta", "vera", { method: "vera" }))).toMatch(
-      /modulesToSave: vera does not have it/,
+      /modulesToSave: vera does not have it, and an encoder's head \(classifier\) needs it/,
     );
     const decoder = { ...run("roberta", "decoder"), model: tinyModel("llama") };
     expect(await failure({ ...decoder, task: "classification" })).toBe(
@@ -272,6 +274,17 @@ describe("what cannot be", () => {
       summaryOf({ model: encoderFolder("roberta"), data: [held], generate: true }),
     ).rejects.toThrow(/generates no text/);
   });
+});
+
+test("converted, an adapter keeps its labels", async () => {
+  const three = lab.path("three.jsonl");
+  await writeFile(three, rows(30, "three").replaceAll('"good"', '"neutral"') + rows(30, "more"));
+  await runAll(run("roberta-masked", "three", { data: [three], maxSteps: 2 }));
+  const [model, output] = [encoderFolder("roberta-masked"), lab.path("three-copy")];
+  await convertAdapter({ adapter: lab.path("three"), to: "peft", output, offline: true });
+  const classifier = await loadClassifier({ model, adapter: output, offline: true, threads: 1 });
+  expect(classifier.labels).toEqual(["bad", "good", "neutral"]);
+  await classifier.close();
 });
 
 test("a decoder takes labelled texts as text", async () => {

@@ -11,6 +11,7 @@ export const PLAN: PlanEvent = {
   type: "plan",
   model: "smollm2-135m",
   task: "language-modelling",
+  labels: null,
   lossUnit: "nats per token",
   counts: "tokens",
   command: "generate",

@@ -21,6 +21,17 @@ import {
 import type { Style } from "./output.ts";
 import { labelled, printable, sideBySide } from "./text.ts";
 
+/** Most labels that are named. */
+const SHOWN_LABELS = 12;
+
+/** What it is trained for, where that is not language modelling. */
+function taskRows({ task, labels }: PlanEvent): [string, string][] {
+  if (task === "language-modelling") return [];
+  const shown = labels?.slice(0, SHOWN_LABELS).join(", ") ?? "";
+  const more = labels && labels.length > SHOWN_LABELS ? `, … (${labels.length} in all)` : "";
+  return [["Task", shown === "" ? task : `${task}: ${shown}${more}`]];
+}
+
 /** The plan as a table. */
 export function planLines(plan: PlanEvent, columns: number): string[] {
   const { padded, trie, labels } = plan.tokensPerEpoch;
@@ -34,7 +45,7 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
   ].filter((text) => text !== "");
   const rows: [string, string][] = [
     ["Model", plan.model],
-    ...(plan.task === "language-modelling" ? [] : ([["Task", plan.task]] as [string, string][])),
+    ...taskRows(plan),
     [
       "Adapter",
       `${plan.method}: ${formatInteger(plan.trainableParameters)} of ${formatCount(plan.totalParameters)} ` +

@@ -91,7 +91,7 @@ function planTable({ plan, outcome }: ReportData): Html {
   const { padded, trie, labels } = plan.tokensPerEpoch;
   return definitions([
     ["Model", plan.model],
-    ["Task", plan.task],
+    ["Task", plan.labels === null ? plan.task : `${plan.task}: ${plan.labels.join(", ")}`],
     ["Method", `${plan.method}, ${(plan.share * 100).toFixed(2)}% of the parameters`],
     ["Training examples", `${integer(plan.examples)} (${plan.truncated} truncated, ${plan.dropped} dropped)`],
     ["Held out", `${integer(plan.validationExamples)} validation, ${integer(plan.testExamples)} test`],
