@@ -61,5 +61,6 @@ export {
 } from "./train/evaluate.ts";
 export type * from "./train/events.ts";
 export { type InspectedTensor, type Inspection, inspect } from "./train/inspect.ts";
+export type { Measures } from "./train/measures.ts";
 export { readMetrics } from "./train/metrics-log.ts";
 export { type TrainRunOptions, train } from "./train/trainer.ts";
