@@ -153,7 +153,9 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     throw new UnsupportedError(`${base.config.architecture} generates no text: generate cannot be measured`);
   const methods = adapter?.methods ?? [];
   const maxLength = Math.min(choice.maxLength, positionRoom(base.config, methods));
-  const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods, task) as EncodedDataset;
+  const encoded = encodeRows(task.labelled(rows, base), base, { ...choice, maxLength }, methods, task);
+  if (!encoded)
+    throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf(choice, base, adapter, encoded, task);
   for (const message of adapter?.warnings ?? []) yield { type: "warning", message };
   const runtime = openRuntime(choice);

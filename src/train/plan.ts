@@ -108,8 +108,8 @@ export function planRun(config: TrainConfig, opened: BaseModel, dataset: Dataset
   const train = encodeRows(dataset.train, base, config, methods, task);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = encodeRows(dataset.validation, base, config, methods, task);
-  const test = encodeRows(dataset.test, base, config, methods, task);
+  const validation = encodeRows(task.labelled(dataset.validation, base), base, config, methods, task);
+  const test = encodeRows(task.labelled(dataset.test, base), base, config, methods, task);
   const { batchSize, accumulation, epochs, maxSteps, seed } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);

@@ -107,11 +107,19 @@ async function* planning(
   return plan;
 }
 
-function dataWarnings({ dataset, train }: RunPlan): string[] {
+function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
   const { duplicates } = dataset;
+  const hidden = (split: "validation" | "test"): string[] => {
+    const count = dataset[split].length - task.labelled(dataset[split], base).length;
+    return count === 0
+      ? []
+      : [`${count} of ${dataset[split].length} ${split} rows have no label (-1) and are left out`];
+  };
   const shared = (split: "validation" | "test"): string =>
     `${duplicates[split]} of ${dataset[split].length} ${split} rows are also training rows: the ${split} loss is too good`;
   return [
+    ...hidden("validation"),
+    ...hidden("test"),
     ...(["validation", "test"] as const).filter((s) => duplicates[s] > 0).map(shared),
     ...(train.report.inexact > 0
       ? [

@@ -287,6 +287,19 @@ test("converted, an adapter keeps its labels", async () => {
   await classifier.close();
 });
 
+test("held-out rows whose labels are hidden (-1) are left out, with a warning", async () => {
+  const [train, hidden] = [lab.path("numbers.jsonl"), lab.path("hidden.jsonl")];
+  const numbered = rows(20, "numbers").replaceAll('"bad"', "0").replaceAll('"good"', "1");
+  await writeFile(train, numbered);
+  await writeFile(hidden, numbered.replaceAll('"label":1', '"label":-1'));
+  const options = { data: [train], testData: [hidden], maxSteps: 1 };
+  const events = await runAll(run("roberta-masked", "hidden", options));
+  const warnings = eventsOf(events, "warning").map(({ message }) => message);
+  expect(warnings).toContain("10 of 20 test rows have no label (-1) and are left out");
+  expect(eventsOf(events, "evaluation")[0]?.labelTokens).toBe(10);
+  expect(eventsOf(events, "plan")[0]?.labels).toEqual(["LABEL_0", "LABEL_1"]);
+});
+
 test("a decoder takes labelled texts as text", async () => {
   const options = { ...run("roberta", "text"), model: tinyModel("llama"), maxSteps: 2, maxLength: 128 };
   const events = await runAll(options);

@@ -58,6 +58,7 @@ export const languageModelling: Task = {
   suits: () => true,
   prepare: (base) => base,
   checkMethods: () => undefined,
+  labelled: (rows) => rows,
   encode,
   preview: (example, base) => previewExample(realTokens(example, base.config.vocabSize), base.tokenizer),
   pack: packTrie,

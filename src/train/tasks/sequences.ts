@@ -1,3 +1,5 @@
+import type { DatasetRow } from "../../data/examples.ts";
+import { labelIndex, numberOf } from "../../data/labels.ts";
 import { packSequences } from "../../data/sequence-batch.ts";
 import { encodeSequences } from "../../data/sequence-examples.ts";
 import { InputError, type Problem, UnsupportedError } from "../../errors.ts";
@@ -16,6 +18,7 @@ type Shared =
   | "peftName"
   | "fits"
   | "checkMethods"
+  | "labelled"
   | "encode"
   | "preview"
   | "pack"
@@ -41,6 +44,14 @@ function checkMethods(base: BaseModel, methods: readonly Method[]): void {
   });
   if (problems.length > 0) throw new InputError("the head would stay at random values", problems);
 }
+
+/** Data sets of the Hub have −1 where a label is hidden. */
+const labelled: Task["labelled"] = (rows, { config }) => {
+  const { kind, labels } = encoderOf(config).classifier;
+  const isHidden = ({ row }: DatasetRow): boolean =>
+    row.kind === "labelled" && numberOf(row.label) === -1 && labelIndex(row.label, labels) === null;
+  return kind === "value" ? rows : rows.filter((row) => !isHidden(row));
+};
 
 const encode: Task["encode"] = (rows, base, { maxLength, truncation }) => {
   const { tokenizer, source, config } = base;
@@ -80,6 +91,7 @@ export const sequences: Pick<Task, Shared> = {
   peftName: "SEQ_CLS",
   fits: ({ config }) => config.encoder !== undefined,
   checkMethods,
+  labelled,
   encode,
   preview,
   pack: packSequences,

@@ -72,6 +72,8 @@ export interface Task {
   prepare(base: BaseModel, dataset: Pick<Dataset, "train">, options: TaskOptions): BaseModel;
   /** Methods that the task can be trained with. @throws UnsupportedError, InputError for others */
   checkMethods(base: BaseModel, methods: readonly Method[]): void;
+  /** Held-out rows that can be measured on: public tests often hide their labels. */
+  labelled(rows: readonly DatasetRow[], base: BaseModel): readonly DatasetRow[];
   /** Rows as examples for a prepared model, with the virtual tokens of its methods. @throws InputError */
   encode(
     rows: readonly DatasetRow[],
