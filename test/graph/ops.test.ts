@@ -107,6 +107,7 @@ const BUILD: Readonly<Record<string, Build>> = {
       v(x, "ends"),
       x.positions ? { size: number(c, "window"), positions: x.positions } : null,
     ),
+  sequenceMask: (x) => op.sequenceMask(v(x, "ends")),
   cacheMask: (x, c) =>
     op.cacheMask(
       v(x, "queries"),
@@ -209,6 +210,7 @@ test("every case that has gradients is of an op declared differentiable, and no 
     "ones",
     "openColumns",
     "prefixColumns",
+    "sequenceMask",
     "sign",
     "topIsLabel",
     "trieMask",

@@ -54,7 +54,10 @@ async function expectSame(wrap: (h: Value) => Value): Promise<void> {
   expect(got.loss, "the forward pass is the same").toEqual(want.loss);
   for (const name of ["dx", "dw"])
     expect(
-      Array.from(got[name]?.data ?? [], (value, i) => Number(value) - Number(want[name]?.data[i])),
+      Array.from<number | bigint, number>(
+        got[name]?.data ?? [],
+        (value, i) => Number(value) - Number(want[name]?.data[i]),
+      ),
     ).toEqual(Array.from({ length: N * N }, () => expect.closeTo(0, 5)));
 }
 
