@@ -18,6 +18,12 @@ export type { ModelConfig, OnProgress, Progress } from "./formats/model-source.t
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft-adapter.ts";
 export type { LoraConfig } from "./formats/peft-config.ts";
 export {
+  type Classification,
+  type ClassifierInput,
+  type LoadedClassifier,
+  loadClassifier,
+} from "./generate/classifier.ts";
+export {
   type ActiveAdapter,
   type LoadedModel,
   type LoadModelOptions,
@@ -58,6 +64,7 @@ export {
 } from "./train/evaluate.ts";
 export type * from "./train/events.ts";
 export { type InspectedTensor, type Inspection, inspect } from "./train/inspect.ts";
+export type { Measures } from "./train/measures.ts";
 export { type MethodCost, methodCosts } from "./train/method-costs.ts";
 export { readMetrics } from "./train/metrics-log.ts";
 export { type RunSummary, readSummary } from "./train/summary.ts";

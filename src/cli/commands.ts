@@ -5,6 +5,11 @@ export const commands: readonly CommandEntry[] = [
   { name: "train", summary: "fine-tune a model with an adapter", load: () => import("./train.ts") },
   { name: "generate", summary: "answer a prompt", load: () => import("./generate.ts") },
   { name: "chat", summary: "talk with a model", load: () => import("./chat.ts") },
+  {
+    name: "classify",
+    summary: "tell the classes of texts with an encoder",
+    load: () => import("./classify.ts"),
+  },
   { name: "evaluate", summary: "measure a model on data", load: () => import("./evaluate.ts") },
   { name: "merge", summary: "fold an adapter into its base model", load: () => import("./merge.ts") },
   {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { trainSettings } from "../train/config.ts";
 import { names } from "../train/config-values.ts";
 import type { EvaluateEvent, EvaluationSummary } from "../train/evaluate.ts";
+import { measureTexts } from "../train/measures.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
@@ -15,7 +16,18 @@ import { modelSettings, resolveModel } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const { format, promptField, completionField, systemField, promptTemplate } = trainSettings;
-const { messagesField, textField, textUnit, limit, maxLength, truncation, lossOn, batchSize } = trainSettings;
+const {
+  messagesField,
+  textField,
+  pairField,
+  labelField,
+  textUnit,
+  limit,
+  maxLength,
+  truncation,
+  lossOn,
+  batchSize,
+} = trainSettings;
 
 const schema = z.strictObject({
   ...modelSettings,
@@ -33,6 +45,8 @@ const schema = z.strictObject({
   promptTemplate,
   messagesField,
   textField,
+  pairField,
+  labelField,
   textUnit,
   limit,
   maxLength,
@@ -51,7 +65,7 @@ const schema = z.strictObject({
   }) as Setting<number>,
 });
 
-/** `lowrank evaluate`: loss, perplexity and token accuracy; with --generate the measures of whole answers. */
+/** `lowrank evaluate`: loss, and what the model's task measures; with --generate the measures of whole answers. */
 export function build(command: Command, cli: Cli): void {
   addSettings(command, schema)
     .option("--json", "print the result as JSON")
@@ -118,15 +132,16 @@ function jsonOf({ type: _type, ...result }: EvaluationSummary): string {
 /** The measures as a table. */
 export function textOf(result: EvaluationSummary, columns: number): string {
   const rows: [string, string][] = [
-    ["Loss", `${formatLoss(result.loss)} nats per token`],
-    ["Perplexity", result.perplexity.toFixed(2)],
-    ["Token accuracy", formatShare(result.tokenAccuracy)],
+    ["Loss", `${formatLoss(result.loss)} ${result.lossUnit}`],
+    ...measureTexts(result).map(([title, value]): [string, string] => [title, value]),
   ];
   if (result.exactMatch !== undefined) rows.push(["Exact match", formatShare(result.exactMatch)]);
   if (result.bleu !== undefined) rows.push(["BLEU", result.bleu.toFixed(2)]);
   if (result.rouge1 !== undefined) rows.push(["ROUGE-1", result.rouge1.toFixed(4)]);
   if (result.rougeL !== undefined) rows.push(["ROUGE-L", result.rougeL.toFixed(4)]);
-  const amount = `${formatInteger(result.examples)} examples, ${formatInteger(result.labelTokens)} tokens with a loss`;
+  const tokens =
+    result.perplexity === undefined ? "" : `, ${formatInteger(result.labelTokens)} tokens with a loss`;
+  const amount = `${formatInteger(result.examples)} examples${tokens}`;
   rows.push(["Over", `${amount}, in ${formatDuration(result.elapsedMs)}`]);
   return `${labelled(rows, columns).join("\n")}\n`;
 }

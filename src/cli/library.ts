@@ -16,6 +16,13 @@ export async function importMeasureSwap(): Promise<typeof import("../train/swap.
   return (await import("../train/swap.ts")).measureSwap;
 }
 
+/** Classifying. */
+export async function importLoadClassifier(): Promise<
+  typeof import("../generate/classifier.ts").loadClassifier
+> {
+  return (await import("../generate/classifier.ts")).loadClassifier;
+}
+
 /** Evaluation. */
 export async function importEvaluate(): Promise<typeof import("../train/evaluate.ts").evaluate> {
   return (await import("../train/evaluate.ts")).evaluate;

@@ -8,6 +8,10 @@ export interface Example {
   readonly index: number;
   /** Where the first answer begins, if labels begin before it (loss on everything); else the first label says it. */
   readonly answerStart?: number;
+  /** [length] which sequence of a pair each token is of, 0 or 1 (encoders). */
+  readonly types?: Uint8Array;
+  /** What the whole sequence is to be told as: the index of a label, or a value (encoders). */
+  readonly target?: number;
 }
 
 /** A packed trie of examples (design: "The batch"): R rows × T tokens in depth-first order. */
@@ -20,7 +24,8 @@ export interface PackedBatch {
   readonly tokens: Int32Array;
   /** [R·T] depth of each node: its position. */
   readonly positions: Int32Array;
-  /** [R·T] end of each node's subtree as an index in its row: token i may attend to j iff j ≤ i < end[j]. */
+  /** [R·T] end of each node's subtree as an index in its row: token i may attend to j iff j ≤ i < end[j]. In a batch of whole
+   *  sequences, the end of the token's sequence: i may attend to j iff their ends are the same. */
   readonly ends: Int32Array;
   /** [E] flat node index (row·T + column) each edge starts from. */
   readonly edgeNodes: Int32Array;
@@ -28,6 +33,10 @@ export interface PackedBatch {
   readonly edgeLabels: Int32Array;
   /** [E] number of examples that take the edge with a loss on it; 0 for padding edges. */
   readonly edgeWeights: Float32Array;
+  /** [R·T] which sequence of a pair each token is of; missing where nobody asks. */
+  readonly types?: Int32Array;
+  /** [E] values that edges lead to, where these are no labels. */
+  readonly edgeTargets?: Float32Array;
   /** Sum of edgeWeights: label tokens in the batch. */
   readonly labelCount: number;
   /** Indices of the examples in this batch. */

@@ -39,15 +39,21 @@ export interface PackingReport {
   readonly ratio: number;
 }
 
-/** Padded against trie tokens over the batches of epoch 0 (one trie per batch). */
-export function packingReport(examples: readonly Example[], batchSize: number, seed: number): PackingReport {
+/** Padded against packed tokens over the batches of epoch 0. `packedSize`: tokens of a batch that are computed; by default those
+ *  of one trie per batch. */
+export function packingReport(
+  examples: readonly Example[],
+  batchSize: number,
+  seed: number,
+  packedSize: (examples: readonly Example[]) => number = trieSize,
+): PackingReport {
   const batches = batchOrder({ count: examples.length, batchSize, seed, epoch: 0 });
   let paddedTokens = 0;
   let trieTokens = 0;
   for (const indices of batches) {
     const batch = Array.from(indices, (i) => examples[i] as Example);
     paddedTokens += paddedSize(batch);
-    trieTokens += trieSize(batch);
+    trieTokens += packedSize(batch);
   }
   return { batches: batches.length, paddedTokens, trieTokens, ratio: paddedTokens / Math.max(1, trieTokens) };
 }

@@ -155,6 +155,8 @@ function mergeMapping(options: DatasetOptions, own: FieldMapping = {}): FieldMap
     promptTemplate: template ?? (options.promptField === undefined ? own.promptTemplate : undefined),
     messagesField: options.messagesField ?? own.messagesField,
     textField: options.textField ?? own.textField,
+    pairField: options.pairField ?? own.pairField,
+    labelField: options.labelField ?? own.labelField,
   };
 }
 

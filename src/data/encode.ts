@@ -3,7 +3,7 @@ import { type EncodedChat, encodeChat } from "../text/chat-encode.ts";
 import type { ChatTemplate } from "../text/chat-template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Example } from "./batch.ts";
-import type { Conversation, PlainText, Report, Row } from "./formats/format.ts";
+import type { Conversation, Labelled, PlainText, Report, Row } from "./formats/format.ts";
 
 /** How text becomes one model's tokens. */
 export interface TextCodec {
@@ -36,7 +36,7 @@ export interface EncodedRow {
  *  whose end is not learned, nothing to learn. */
 export function encodeRow(row: Row, codec: TextCodec, lossOn: LossOn, report: Report): EncodedRow | null {
   const encoded =
-    row.kind === "text" ? encodeText(row, codec, report) : encodeConversation(row, codec, report);
+    row.kind === "conversation" ? encodeConversation(row, codec, report) : encodeText(row, codec, report);
   if (encoded === null) return null;
   const { isAssistant, isExact } = encoded;
   const ids = Int32Array.from(encoded.ids);
@@ -48,7 +48,8 @@ export function encodeRow(row: Row, codec: TextCodec, lossOn: LossOn, report: Re
   const length =
     row.kind === "conversation" && row.messages.at(-1)?.role === "assistant" ? ids.length : answered;
   isLabel.fill(1, answered, length);
-  const completionLength = row.kind === "text" ? 0 : length - 1 - isAssistant.lastIndexOf(0, answered - 1);
+  const completionLength =
+    row.kind !== "conversation" ? 0 : length - 1 - isAssistant.lastIndexOf(0, answered - 1);
   const answer = lossOn === "all" && row.kind === "conversation" ? isAssistant.indexOf(1) : 0;
   return {
     ids: ids.slice(0, length),
@@ -59,7 +60,12 @@ export function encodeRow(row: Row, codec: TextCodec, lossOn: LossOn, report: Re
   };
 }
 
-function encodeText(row: PlainText, codec: TextCodec, report: Report): EncodedChat | null {
+/** Of a row with a label a decoder learns the text. */
+function encodeText(row: PlainText | Labelled, codec: TextCodec, report: Report): EncodedChat | null {
+  if (row.kind === "labelled" && row.pair !== null) {
+    report("is a pair of texts with a label: only an encoder (bert, roberta) learns from it");
+    return null;
+  }
   const bos = leadingBos(codec.tokenizer);
   const eos = endToken(codec.tokenizer, report);
   if (eos === null) return null;

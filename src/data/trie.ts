@@ -43,15 +43,19 @@ const DEFAULT_COSTS: PackingCosts = packingCosts({
   mlpSize: 1536,
 });
 
-/** An example as a path from the root. Nothing is predicted from its last label, nor from what follows it, so these
- *  need no node. */
-interface Path {
-  readonly ids: Int32Array;
-  readonly isLabel: Uint8Array;
+/** An example's nodes in a row. */
+export interface Stretch {
   /** Nodes on the path. */
   readonly length: number;
   /** Nodes shared with the path before it in sorted order. */
   readonly shared: number;
+}
+
+/** An example as a path from the root. Nothing is predicted from its last label, nor from what follows it, so these
+ *  need no node. */
+interface Path extends Stretch {
+  readonly ids: Int32Array;
+  readonly isLabel: Uint8Array;
 }
 
 /** Packs examples into R rows × T tokens, each row a trie in depth-first order (design: "The batch"). Examples are
@@ -59,10 +63,10 @@ interface Path {
  *  are those of the padded batch. Same examples, same batch.
  *  @throws InputError if rows, bucket or edgeBucket is not a positive integer. */
 export function packTrie(examples: readonly Example[], options: PackOptions = {}): PackedBatch {
-  const { rows = "auto", bucket = 32, edgeBucket = 32, costs = DEFAULT_COSTS } = options;
+  const { rows = "auto", bucket = 32, edgeBucket = 32 } = options;
   checkPositive({ bucket, edgeBucket, ...(rows === "auto" ? {} : { rows }) });
   const paths = sortedPaths(examples);
-  const length = chooseLength(paths, rows, bucket, costs);
+  const length = chooseLength(paths, options, partition);
   const groups = partition(paths, length);
   const rowCount = rows === "auto" ? Math.max(1, groups.length) : rows;
   const nodes = emptyNodes(rowCount, length);
@@ -92,7 +96,8 @@ export function trieSize(examples: readonly Example[]): number {
   return sortedPaths(examples).reduce((size, path) => size + path.length - path.shared, 0);
 }
 
-function checkPositive(values: Readonly<Record<string, number>>): void {
+/** @throws InputError naming the packing options that are no positive integers */
+export function checkPositive(values: Readonly<Record<string, number>>): void {
   const problems = Object.entries(values)
     .filter(([, value]) => !Number.isInteger(value) || value < 1)
     .map(([where, value]) => ({ where, message: `expected a positive integer, got ${value}` }));
@@ -135,12 +140,11 @@ export function longestRow(longest: number): number {
   return Math.max(longest, LONGEST_FREE_ROW);
 }
 
-/** T: the multiple of the bucket with the least cost, or the first that fits into a given number of rows. */
-function chooseLength(
-  paths: readonly Path[],
-  rows: number | "auto",
-  bucket: number,
-  costs: PackingCosts,
+/** T: the multiple of the bucket with the least cost, or the first that fits into a given number of rows. `cut` fills rows. */
+export function chooseLength<S extends Stretch>(
+  paths: readonly S[],
+  { rows = "auto", bucket = 32, costs = DEFAULT_COSTS }: PackOptions,
+  cut: (paths: readonly S[], length: number) => readonly (readonly S[])[],
 ): number {
   const toBucket = (tokens: number): number => Math.max(1, Math.ceil(tokens / bucket)) * bucket;
   const longest = paths.reduce((n, path) => Math.max(n, path.length), 0);
@@ -149,7 +153,7 @@ function chooseLength(
   let best = most;
   let bestCost = Number.POSITIVE_INFINITY;
   for (let length = toBucket(longest); length <= most; length += bucket) {
-    const count = partition(paths, length).length;
+    const count = cut(paths, length).length;
     if (rows !== "auto" && count <= rows) return length;
     const cost = count * (length * costs.perToken + length * length * costs.perTokenPair);
     if (rows === "auto" && cost < bestCost) [best, bestCost] = [length, cost];
@@ -179,7 +183,7 @@ function partition(paths: readonly Path[], length: number): Path[][] {
 type Nodes = Pick<PackedBatch, "tokens" | "positions" | "ends">;
 
 /** All padding: token 0 at position 0, seeing itself only. */
-function emptyNodes(rows: number, length: number): Nodes {
+export function emptyNodes(rows: number, length: number): Nodes {
   const size = rows * length;
   return {
     tokens: new Int32Array(size),

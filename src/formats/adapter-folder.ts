@@ -11,6 +11,8 @@ import { temporaryPath } from "./temporary.ts";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
+/** Of an encoder's adapter: what the outputs of its head are called. PEFT has no place for that, and passes it over. */
+export const LABELS_FILE = "labels.json";
 
 /** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
 export const COMBINATION = "lowrank_methods";

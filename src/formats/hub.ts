@@ -1,7 +1,13 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { NetworkError, UnsupportedError } from "../errors.ts";
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts, readAdapterConfig } from "./adapter-folder.ts";
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_WEIGHTS,
+  combinationParts,
+  LABELS_FILE,
+  readAdapterConfig,
+} from "./adapter-folder.ts";
 import { exists } from "./download.ts";
 import { hubUrlOf } from "./hub-http.ts";
 import {
@@ -79,7 +85,8 @@ export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise
   if (isOffline(options)) throw offlineError(repo, missing.join(", "), options);
   const remote = await openRemote(repo, options);
   await remote.fetch([ADAPTER_CONFIG]);
-  await remote.fetch(await filesOfAdapter(remote.folder));
+  const labels = remote.files.has(LABELS_FILE) ? [LABELS_FILE] : [];
+  await remote.fetch([...(await filesOfAdapter(remote.folder)), ...labels]);
   await remote.finish();
   return remote.folder;
 }

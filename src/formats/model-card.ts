@@ -18,6 +18,7 @@ export interface CardMetadata {
   readonly license: string | null;
   /** Program that loads the files. */
   readonly library: "peft" | "mlx" | "transformers" | "lowrank";
+  readonly task: "text-generation" | "text-classification";
   readonly tags: readonly string[];
 }
 
@@ -30,7 +31,7 @@ function frontMatter(card: CardMetadata): string {
     ...(datasets.length === 0 ? {} : { datasets }),
     library_name: library,
     ...(license === null ? {} : { license }),
-    pipeline_tag: "text-generation",
+    pipeline_tag: card.task,
     tags,
   });
 }

@@ -75,6 +75,11 @@ export function isSavedModule(config: LoraConfig, name: string): boolean {
   return config.modulesToSave.some((saved) => paths.some((path) => path.endsWith(saved)));
 }
 
+/** PEFT adds this name to `modulesToSave` by itself, whether the model has such a module or not. */
+export function isAddedByPeft({ taskType }: LoraConfig, saved: string): boolean {
+  return taskType === "SEQ_CLS" && ["classifier", "score"].includes(saved);
+}
+
 function patternValue(patterns: Readonly<Record<string, number>>, name: string): number | undefined {
   const key = Object.keys(patterns).find((k) => patternTest(k)(name));
   return key === undefined ? undefined : patterns[key];

@@ -82,12 +82,17 @@ function generationConfigOf({ hfConfig, eosIds }: ModelSource): Record<string, u
 }
 
 /** Copies a file of the source; what the source does not have (a GGUF has no files) is written from `fallback`. */
-async function carry(source: ModelSource, folder: string, name: string, fallback: unknown): Promise<void> {
+async function carry(
+  source: ModelSource,
+  folder: string,
+  name: string,
+  fallback: unknown | null,
+): Promise<void> {
   try {
     await copyFile(join(source.path, name), join(folder, name));
   } catch (error) {
     if (!["ENOENT", "ENOTDIR"].includes(systemErrorCode(error) ?? "")) throw error;
-    await writeJson(folder, name, fallback);
+    if (fallback !== null) await writeJson(folder, name, fallback);
   }
 }
 
@@ -102,7 +107,9 @@ async function writeSmallFiles(source: ModelSource, folder: string, config: unkn
   await writeJson(folder, "tokenizer_config.json", tokenizer.tokenizerConfig);
   if (tokenizer.chatTemplate !== null)
     await writeFile(join(folder, "chat_template.jinja"), tokenizer.chatTemplate);
-  const fallbacks = [generationConfigOf(source), specialTokensOf(tokenizer)];
+  // An encoder generates nothing, and names its special tokens in tokenizer_config.json.
+  const isEncoder = source.config.encoder !== undefined;
+  const fallbacks = isEncoder ? [null, null] : [generationConfigOf(source), specialTokensOf(tokenizer)];
   for (const [i, name] of CARRIED_FILES.entries()) await carry(source, folder, name, fallbacks[i]);
 }
 

@@ -114,7 +114,8 @@ interface LoadedDecoder {
   readonly file: string | null;
 }
 
-function describe({ path, methods, config, warnings, theta }: OpenedAdapter): ActiveAdapter {
+/** An opened adapter as its users see it. */
+export function describeAdapter({ path, methods, config, warnings, theta }: OpenedAdapter): ActiveAdapter {
   return { path, methods: methods.map((m) => m.name), config, parameters: theta.length, warnings };
 }
 
@@ -129,6 +130,10 @@ export async function loadModel(options: LoadModelOptions): Promise<LoadedModel>
   const { device = "cpu", threads = null } = options;
   checkDevice(device);
   const base = await openBase(options.model, options);
+  if (base.config.encoder)
+    throw new UnsupportedError(
+      `${base.source.name} is an encoder (${base.config.architecture}): it generates no text. Classify with it: lowrank classify, loadClassifier`,
+    );
   const positionCount = contextLength(options, base);
   const chosen = await openChosen(options, base, options);
   const runtime = openRuntime({ device, threads });
@@ -287,10 +292,10 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
     base,
     get adapter() {
       const [first] = state.factors.keys();
-      return first === undefined ? null : describe(state.opened.get(first) as OpenedAdapter);
+      return first === undefined ? null : describeAdapter(state.opened.get(first) as OpenedAdapter);
     },
     get adapters() {
-      return Object.fromEntries([...state.opened].map(([name, adapter]) => [name, describe(adapter)]));
+      return Object.fromEntries([...state.opened].map(([name, adapter]) => [name, describeAdapter(adapter)]));
     },
     get active() {
       return Object.fromEntries(state.factors);

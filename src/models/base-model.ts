@@ -2,7 +2,7 @@ import { InputError } from "../errors.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { ModelConfig, ModelSource, OnProgress } from "../formats/model-source.ts";
 import { openModel } from "../formats/open-model.ts";
-import { resolveModel } from "../formats/resolve.ts";
+import { type ResolveOptions, resolveModel } from "../formats/resolve.ts";
 import { type ChatTemplate, createChatTemplate } from "../text/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { frozenWeights, type WeightLookup } from "./base-context.ts";
@@ -46,15 +46,24 @@ export interface BaseModel {
   readonly eosIds: readonly number[];
 }
 
+/** The part of the options that says how to find a model or an adapter. */
+export function resolveOptions({
+  offline = false,
+  cacheFolder,
+  onProgress,
+  signal,
+}: OpenBaseOptions): ResolveOptions {
+  return {
+    offline,
+    ...(cacheFolder === undefined ? {} : { cacheDir: cacheFolder }),
+    ...(onProgress ? { onProgress } : {}),
+    ...(signal ? { signal } : {}),
+  };
+}
+
 /** Finds a model by alias, path or Hub id without reading its weights. The caller closes it. */
 export async function openSource(name: string, options: OpenBaseOptions = {}): Promise<ModelSource> {
-  const path = await resolveModel(name, {
-    offline: options.offline ?? false,
-    ...(options.cacheFolder === undefined ? {} : { cacheDir: options.cacheFolder }),
-    ...(options.onProgress ? { onProgress: options.onProgress } : {}),
-    ...(options.signal ? { signal: options.signal } : {}),
-  });
-  return openModel(path, name);
+  return openModel(await resolveModel(name, resolveOptions(options)), name);
 }
 
 /** Opens a model by alias, path or Hub id: fetched and converted on first use.

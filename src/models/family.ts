@@ -39,6 +39,13 @@ export function encoderOf({ encoder, architecture }: ModelConfig): EncoderConfig
   throw new FormatError("model", `${architecture} is no encoder`);
 }
 
+/** The layer that puts out logits. */
+export function outputModule(
+  modules: readonly ModuleSpec[],
+): Extract<ModuleSpec, { kind: "linear" }> | undefined {
+  return modules.filter((m) => m.kind === "linear").findLast((m) => m.isOutput);
+}
+
 /** A weight that a model needs: path, shape. */
 export interface WeightSpec {
   readonly path: string;

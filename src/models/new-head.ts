@@ -4,14 +4,15 @@ import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
 import { frozenWeights } from "./base-context.ts";
 import type { BaseModel } from "./base-model.ts";
-import { encoderOf, moduleWeights, type WeightSpec } from "./family.ts";
+import { encoderOf, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 
 /** Weights that a model has and its checkpoint lacks, or has in another shape: parts of a head. */
-function missingWeights({ modules, weights }: Pick<BaseModel, "modules" | "weights">): WeightSpec[] {
+export function missingWeights(
+  modules: readonly ModuleSpec[],
+  shapeOf: (path: string) => readonly number[] | null,
+): WeightSpec[] {
   const optional = modules.filter((m) => m.kind === "linear" && m.mayBeNew);
-  return optional
-    .flatMap(moduleWeights)
-    .filter(({ path, shape }) => `${weights.shapeOf(path)}` !== `${shape}`);
+  return optional.flatMap(moduleWeights).filter(({ path, shape }) => `${shapeOf(path)}` !== `${shape}`);
 }
 
 /** As transformers starts a new head: weights from N(0, initializerRange²), biases 0; each from a stream of its own. */
@@ -23,7 +24,7 @@ function newWeight({ path, shape }: WeightSpec, deviation: number, seed: number)
 
 /** A model whose head starts anew where the checkpoint has none; others stay as they are. */
 export function withNewWeights(base: BaseModel, seed = 0): BaseModel {
-  const missing = missingWeights(base);
+  const missing = missingWeights(base.modules, (path) => base.weights.shapeOf(path));
   if (missing.length === 0) return { ...base, newWeights: [] };
   const { initializerRange } = encoderOf(base.config);
   const made = new Map(missing.map((spec) => [spec.path, newWeight(spec, initializerRange, seed)]));

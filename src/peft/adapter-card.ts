@@ -1,5 +1,6 @@
 import { basename, dirname, resolve } from "node:path";
 import { type CardMetadata, writeCard } from "../formats/model-card.ts";
+import type { Classifier } from "../formats/model-source.ts";
 import { hubModelId, licenceOf } from "../formats/resolve.ts";
 
 /** What a card says of an adapter. */
@@ -13,6 +14,8 @@ export interface AdapterCard {
   readonly methods: readonly string[];
   /** Program whose format its files have. */
   readonly library: "peft" | "mlx" | "lowrank";
+  /** What an encoder's head tells apart; null for a decoder. */
+  readonly classifier: Classifier | null;
   /** Hub ids of the training data. */
   readonly datasets?: readonly string[];
   /** Markdown between summary and use. */
@@ -25,12 +28,44 @@ function fenced(language: string, lines: readonly string[]): string {
   return [`\`\`\`${language}`, ...lines, "```"].join("\n");
 }
 
+/** What a card calls the use of a model. */
+interface Use {
+  readonly task: CardMetadata["task"];
+  readonly command: string;
+  readonly load: string;
+  /** A line of TypeScript. */
+  readonly call: string;
+  readonly peftClass: string;
+}
+
+const GENERATE: Use = {
+  task: "text-generation",
+  command: "generate",
+  load: "loadModel",
+  call: 'const { text } = await model.generateText({ prompt: "…" });',
+  peftClass: "AutoPeftModelForCausalLM",
+};
+
+const CLASSIFY: Use = {
+  task: "text-classification",
+  command: "classify",
+  load: "loadClassifier",
+  call: 'const [answer] = await model.classify(["…"]);',
+  peftClass: "AutoPeftModelForSequenceClassification",
+};
+
+function useOf(classifier: Classifier | null): Use {
+  return classifier === null ? GENERATE : CLASSIFY;
+}
+
 /** How to use an adapter: by lowrank, and by the program whose format it has. */
-function usage(library: AdapterCard["library"], base: string): string {
+function usage({ library, classifier }: AdapterCard, base: string): string {
+  const { command, load, call, peftClass } = useOf(classifier);
+  const count = classifier === null ? "" : `, num_labels=${classifier.labels.length}`;
   const python = [
-    "from peft import AutoPeftModelForCausalLM",
+    `from peft import ${peftClass}`,
     "",
-    `model = AutoPeftModelForCausalLM.from_pretrained("${FOLDER}")`,
+    `model = ${peftClass}.from_pretrained("${FOLDER}"${count})`,
   ];
   const others: Readonly<Record<AdapterCard["library"], readonly string[]>> = {
     peft: ["PEFT, in Python:", fenced("py", python)],
@@ -38,15 +73,15 @@ function usage(library: AdapterCard["library"], base: string): string {
     lowrank: [],
   };
   const api = [
-    'import { loadModel } from "lowrank";',
+    `import { ${load} } from "lowrank";`,
     "",
-    `const model = await loadModel({ model: "${base}", adapter: "${FOLDER}" });`,
-    'const { text } = await model.generateText({ prompt: "…" });',
+    `const model = await ${load}({ model: "${base}", adapter: "${FOLDER}" });`,
+    call,
   ];
   return [
     "## Use",
     "A folder or, once it is on the Hub, its id:",
-    fenced("sh", [`npx lowrank generate --adapter ${FOLDER} "…"`]),
+    fenced("sh", [`npx lowrank ${command} --adapter ${FOLDER} "…"`]),
     fenced("ts", api),
     ...others[library],
   ].join("\n\n");
@@ -67,7 +102,7 @@ function baseText(baseModel: string | null, hubId: string | null): string {
 /** Writes the card of an adapter folder, for people and the Hub; one that someone else wrote stays.
  *  @throws LowrankError ("storage") if the disk does not take it */
 export async function writeAdapterCard(folder: string, card: AdapterCard): Promise<void> {
-  const { baseModel, methods, library, datasets = [], sections = [] } = card;
+  const { baseModel, methods, library, classifier, datasets = [], sections = [] } = card;
   const hubId = baseModel === null ? null : await hubModelId(baseModel);
   const metadata: CardMetadata = {
     baseModel: hubId,
@@ -75,6 +110,7 @@ export async function writeAdapterCard(folder: string, card: AdapterCard): Promi
     datasets,
     license: null, // the author's to choose
     library,
+    task: useOf(classifier).task,
     tags: methods,
   };
   const base = hubId ?? (baseModel === null ? "BASE" : basename(baseModel));
@@ -82,7 +118,7 @@ export async function writeAdapterCard(folder: string, card: AdapterCard): Promi
     `# ${card.title}`,
     `${card.summary} Base model: ${baseText(baseModel, hubId)}.`,
     ...sections,
-    usage(library, base),
+    usage(card, base),
   ];
   await writeCard(folder, metadata, body.join("\n\n"));
 }
@@ -96,11 +132,14 @@ export interface MergedCard {
   readonly methods: readonly string[];
   readonly changedWeights: number;
   readonly dtype: string;
+  /** What an encoder's head tells apart; null for a decoder. */
+  readonly classifier: Classifier | null;
 }
 
 /** Writes the card of a merged Hugging Face folder. @throws LowrankError ("storage") if the disk does not take it */
 export async function writeMergedCard(folder: string, card: MergedCard): Promise<void> {
-  const { model, adapters, methods, changedWeights, dtype } = card;
+  const { model, adapters, methods, changedWeights, dtype, classifier } = card;
+  const { task, command } = useOf(classifier);
   const names = await Promise.all(adapters.map(shownName));
   const hubId = await hubModelId(model);
   const metadata: CardMetadata = {
@@ -109,15 +148,16 @@ export async function writeMergedCard(folder: string, card: MergedCard): Promise
     datasets: [],
     license: licenceOf(model),
     library: "transformers",
+    task,
     tags: methods,
   };
-  const python = ["from transformers import pipeline", "", `pipeline("text-generation", "${FOLDER}")("…")`];
+  const python = ["from transformers import pipeline", "", `pipeline("${task}", "${FOLDER}")("…")`];
   const body = [
     `# ${await shownName(model)}, merged with ${names.join(" + ")}`,
     `${baseText(model, hubId)} with an adapter (${methods.join(" + ")}) folded into ${changedWeights} of its weights by lowrank, ` +
       `as ${dtype}: an ordinary model, which needs no adapter at run time.`,
     "## Use",
-    fenced("sh", [`npx lowrank generate --model ${FOLDER} "…"`]),
+    fenced("sh", [`npx lowrank ${command} --model ${FOLDER} "…"`]),
     fenced("py", python),
   ];
   await writeCard(folder, metadata, body.join("\n\n"));

@@ -10,11 +10,15 @@ import {
   readAdapterWeights,
   writeAdapterFolder,
 } from "../formats/adapter-folder.ts";
+import { readLabels } from "../formats/adapter-labels.ts";
 import { compareBase } from "../formats/base-names.ts";
 import { baseModelOfAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
 import type { PeftFiles } from "../formats/lora-factors.ts";
+import type { Classifier } from "../formats/model-source.ts";
+import { hfTensorName } from "../formats/names.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
-import type { OpenBaseOptions } from "../models/base-model.ts";
+import { type OpenBaseOptions, resolveOptions } from "../models/base-model.ts";
+import { outputModule } from "../models/family.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
@@ -100,13 +104,8 @@ export async function openAdapter(
   shape: ModelShape,
   options: OpenAdapterOptions = {},
 ): Promise<OpenedAdapter> {
-  const { offline = false, cacheFolder, onProgress, signal, anyBase = false } = options;
-  const path = await resolveAdapter(name, {
-    offline,
-    ...(cacheFolder === undefined ? {} : { cacheDir: cacheFolder }),
-    ...(onProgress ? { onProgress } : {}),
-    ...(signal ? { signal } : {}),
-  });
+  const { anyBase = false } = options;
+  const path = await resolveAdapter(name, resolveOptions(options));
   const base = anyBase ? FITTING : await checkBase(await baseModelOfAdapter(path), shape, path);
   const { config, parts } = await reading(() => readParts(path, shape), base.problems, path);
   const methods = parts.map((p) => p.method);
@@ -163,6 +162,14 @@ async function reading<T>(read: () => Promise<T>, known: readonly Problem[], pat
     throw new InputError(title, [...known, ...error.problems], known.length + error.count);
   }
   throw new InputError(title, known);
+}
+
+/** What the head of an encoder tells apart with the adapter in a folder; null for a decoder. @throws FormatError */
+export async function labelsOf(path: string, { config, modules }: ModelShape): Promise<Classifier | null> {
+  const output = outputModule(modules);
+  if (!config.encoder || !output) return null;
+  const outputWeight = hfTensorName(config.family, `${output.path}.weight`);
+  return readLabels(path, config.encoder.classifier, outputWeight);
 }
 
 function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {

@@ -49,6 +49,7 @@ export async function combineFolders(
     baseModel,
     methods: ["lora"],
     library: "peft",
+    classifier: null, // a head of its own is refused
     sections: [`## Parts\n\n${cardTable(parts.map((p, i) => [names[i] as string, String(p.weight)]))}`],
   });
   return { rank, modules: combined.tensors.size };

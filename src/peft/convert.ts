@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { InputError, UnsupportedError } from "../errors.ts";
+import { writeLabels } from "../formats/adapter-labels.ts";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
 import { writeGgufAdapter } from "../formats/gguf-adapter.ts";
 import { requireNewGguf } from "../formats/gguf-save.ts";
@@ -7,10 +8,10 @@ import type { LoraFactors } from "../formats/lora-factors.ts";
 import { writeMlxAdapter } from "../formats/mlx-adapter.ts";
 import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
 import { requireFreeFolder } from "../formats/save-folder.ts";
-import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
+import { type OpenBaseOptions, openSource, resolveOptions } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
-import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import { labelsOf, type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
 import { shownName, writeAdapterCard } from "./adapter-card.ts";
 import { isPlainLora, type Lora } from "./lora.ts";
 import type { Method } from "./method.ts";
@@ -58,7 +59,10 @@ const TARGETS: Readonly<Record<AdapterFormat, Target>> = {
   peft: {
     library: "peft",
     check: requireFreeFolder,
-    write: (output, lora, { theta }, { baseModel }) => writeMethods(output, [lora], theta, baseModel),
+    write: async (output, lora, { theta }, { shape, baseModel }) => {
+      await writeMethods(output, [lora], theta, baseModel);
+      if (shape.config.encoder) await writeLabels(output, shape.config.encoder.classifier);
+    },
   },
   mlx: {
     library: "mlx",
@@ -106,14 +110,8 @@ function factorsOf(lora: Lora, theta: Float32Array, program: string): LoraFactor
   });
 }
 
-async function baseOf(options: ConvertOptions): Promise<string> {
+async function baseOf(options: ConvertOptions, path: string): Promise<string> {
   if (options.model !== undefined) return options.model;
-  const { offline = false, cacheFolder: cacheDir, onProgress } = options;
-  const path = await resolveAdapter(options.adapter, {
-    offline,
-    cacheDir,
-    ...(onProgress ? { onProgress } : {}),
-  });
   const named = await baseModelOfAdapter(path);
   if (named !== null) return named;
   throw new InputError("The adapter cannot be converted:", [
@@ -121,11 +119,14 @@ async function baseOf(options: ConvertOptions): Promise<string> {
   ]);
 }
 
-async function shapeOf(model: string, options: OpenBaseOptions): Promise<ModelShape> {
+async function shapeOf(model: string, options: OpenBaseOptions, path: string): Promise<ModelShape> {
   const source = await openSource(model, options);
   try {
-    const { config } = source;
-    const family = familyOf(config.family);
+    const family = familyOf(source.config.family);
+    const shape = { config: source.config, family, modules: family.modules(source.config) };
+    const classifier = await labelsOf(path, shape);
+    if (!classifier || !shape.config.encoder) return shape;
+    const config = { ...shape.config, encoder: { ...shape.config.encoder, classifier } };
     return { config, family, modules: family.modules(config) };
   } finally {
     await source.close();
@@ -144,9 +145,10 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
     );
   const output = resolve(options.output);
   await target.check(output);
-  const model = await baseOf(options);
-  const shape = await shapeOf(model, options);
-  const opened = await openAdapter(options.adapter, shape, options);
+  const path = await resolveAdapter(options.adapter, resolveOptions(options));
+  const model = await baseOf(options, path);
+  const shape = await shapeOf(model, options, path);
+  const opened = await openAdapter(path, shape, options);
   const lora = loraOf(opened.methods);
   const baseModel = publicModelName(model);
   await target.write(output, lora, opened, { shape, baseModel });
@@ -156,7 +158,15 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
     const name = await shownName(options.adapter);
     const summary = `LoRA of ${modules} modules, rank ${rank}, converted from ${name} by lowrank.`;
     const { library } = target;
-    await writeAdapterCard(output, { title: name, summary, baseModel, methods: ["lora"], library });
+    const classifier = shape.config.encoder?.classifier ?? null;
+    await writeAdapterCard(output, {
+      title: name,
+      summary,
+      baseModel,
+      methods: ["lora"],
+      library,
+      classifier,
+    });
   }
   return { output: options.output, modules, rank, warnings: opened.warnings };
 }

@@ -3,6 +3,7 @@ import { hfModuleName } from "../formats/names.ts";
 import type { LoraConfig } from "../formats/peft-config.ts";
 import {
   alphaOf,
+  isAddedByPeft,
   isSavedModule,
   type ModuleInfo,
   matchTargets,
@@ -80,6 +81,7 @@ export function planLora(config: LoraConfig, family: string, modules: readonly M
   const infos = modules.map((m) => describe(family, m));
   const { matched, problems } = matchTargets(infos, config);
   const unknownSaved = config.modulesToSave
+    .filter((s) => !isAddedByPeft(config, s))
     .filter((s) => !infos.some((m) => isSavedModule({ ...config, modulesToSave: [s] }, m.name)))
     .map((s) => ({ where: "modules_to_save", message: `"${s}" matches no module` }));
   if (problems.length + unknownSaved.length > 0)

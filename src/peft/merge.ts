@@ -1,20 +1,22 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { LowrankError, UnsupportedError } from "../errors.ts";
+import { FormatError, LowrankError, UnsupportedError } from "../errors.ts";
 import { withAllBiases } from "../formats/added-biases.ts";
+import { architectureOf } from "../formats/architectures/table.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { GgufTensorType } from "../formats/gguf-quantize.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../formats/gguf-save.ts";
-import type { ModelConfig, ModelSource } from "../formats/model-source.ts";
+import type { ModelConfig, ModelSource, WeightEntry } from "../formats/model-source.ts";
 import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
-import { type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
+import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import { moduleWeights, type WeightSpec } from "../models/family.ts";
 import { openRuntime } from "../runtime/runtime.ts";
-import { createComposer } from "./active.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { adaptBase } from "./adapted-base.ts";
 import { type MergedCard, writeMergedCard } from "./adapter-card.ts";
-import { type AdapterChoice, openChosen, pathsOf } from "./adapter-choice.ts";
+import { type AdapterChoice, pathsOf } from "./adapter-choice.ts";
 import { type MergedWeights, mergedWeights } from "./delta.ts";
 import { type Unmerged, verifyMerged } from "./merge-verify.ts";
 
@@ -117,15 +119,14 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   const [format, facts] = checkOutput(options);
   const output = resolve(options.output);
   await format.check(output);
-  const base = await openBase(options.model, options);
-  const { opened, factors } = await openChosen(options, base, options);
+  const bare = await openBase(options.model, options);
+  const { base, opened, factors, adaptation: adapter } = await adaptBase(bare, options, options);
   const paths = pathsOf(options);
-  const adapter = createComposer(base).compose(opened, factors);
   if (adapter === null) throw new UnsupportedError("there is no adapter to merge");
   const runtime = openRuntime();
   const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
-    await writeMerged(options, merged, (source, how) => format.write(output, source, facts, how));
+    await writeMerged(options, base, merged, (source, how) => format.write(output, source, facts, how));
     const original = { base, adapter, merged, runtime };
     const maxLogitDifference = await checkWritten(original, output, facts, options);
     await format.describe(output, {
@@ -134,6 +135,7 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
       methods: adapter.methods.map((m) => m.name),
       changedWeights: merged.paths.length,
       dtype: options.dtype ?? "float32",
+      classifier: base.config.encoder?.classifier ?? null,
     });
     const warnings = [...opened.values()].flatMap((a) => a.warnings);
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
@@ -143,14 +145,38 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   }
 }
 
+/** The source of an encoder as it is to be written: with its labels, and with the weights of a new head, which are all merged
+ *  ones. Decoders stay as they are. */
+function sourceWithHead(source: ModelSource, { config, modules, newWeights }: BaseModel): ModelSource {
+  const { withClassifier } = architectureOf(config.family);
+  if (!config.encoder || !withClassifier) return source;
+  const fresh = new Set(newWeights);
+  const added = modules.flatMap(moduleWeights).filter(({ path }) => fresh.has(path));
+  const entry = ({ path, shape }: WeightSpec): WeightEntry => ({
+    path,
+    name: source.nameOf(path),
+    shape,
+    storage: "F32",
+    sizeBytes: 4 * sizeOf(shape),
+    read: () => Promise.reject(new FormatError(source.path, `no weight ${path}`)),
+  });
+  return {
+    ...source,
+    config,
+    hfConfig: withClassifier(source.hfConfig, config.encoder.classifier),
+    weights: [...source.weights.filter(({ path }) => !fresh.has(path)), ...added.map(entry)],
+  };
+}
+
 async function writeMerged(
   options: MergeOptions,
+  base: BaseModel,
   merged: MergedWeights,
   write: (source: ModelSource, how: WriteHow) => Promise<void>,
 ): Promise<void> {
   const { onProgress, signal } = options;
   const changed = new Set(merged.paths);
-  const opened = await openSource(options.model, options);
+  const opened = sourceWithHead(await openSource(options.model, options), base);
   const there = new Set(opened.weights.map((w) => w.path));
   const addsBiases = merged.paths.some((path) => path.endsWith(".bias") && !there.has(path));
   const source = addsBiases ? withAllBiases(opened, weightsOf) : opened;

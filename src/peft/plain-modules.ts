@@ -8,11 +8,13 @@ export function requirePlain(name: string, lora: LoraConfig, modules: readonly L
   const problems: Problem[] = modules
     .filter((m) => m.kind === "embedding")
     .map((m) => ({ where: m.name, message: "is an embedding: only linear layers" }));
-  const refuse = (where: string, isGiven: boolean): void => {
-    if (isGiven) problems.push({ where, message: `${name} does not have it` });
+  const refuse = (where: string, isGiven: boolean, why = ""): void => {
+    if (isGiven) problems.push({ where, message: `${name} does not have it${why}` });
   };
   refuse("bias", lora.bias !== "none");
-  refuse("modulesToSave", lora.modulesToSave.length > 0);
+  const head =
+    lora.taskType === "SEQ_CLS" ? `, and an encoder's head (${lora.modulesToSave.join(", ")}) needs it` : "";
+  refuse("modulesToSave", lora.modulesToSave.length > 0, head);
   refuse("rsLora", lora.rsLora);
   refuse("rankPattern", Object.keys(lora.rankPattern).length > 0);
   refuse("alphaPattern", Object.keys(lora.alphaPattern).length > 0);

@@ -1,6 +1,7 @@
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
+import { bertNormalizer, bertWords } from "./bert-text.ts";
 import { type BpeConfig, createBpe } from "./bpe.ts";
 import { correctPreTokenizer } from "./pre-tokenizer.ts";
 
@@ -31,14 +32,23 @@ export function openPipeline(source: TokenizerSource): Pipeline {
     throw new FormatError("tokenizer.json", "a BPE model needs merges");
   const library = openLibrary(source, isBpe ? { type: "BPE", vocab: {}, merges: [] } : model);
   const { normalizer, pre_tokenizer: preTokenizer } = library;
+  const bert =
+    typeOf(json.normalizer) === "BertNormalizer" ? bertNormalizer(json.normalizer as object) : null;
   const vocabulary = isBpe ? vocabularyOf(model.vocab) : libraryVocabulary(library);
   return {
     ...vocabulary,
-    normalize: (text) => normalizer?.normalize(text) ?? text,
-    split: (text, isFirst) => preTokenizer?.pre_tokenize(text, { section_index: isFirst ? 0 : 1 }) ?? [text],
+    normalize: bert ?? ((text) => normalizer?.normalize(text) ?? text),
+    split:
+      typeOf(json.pre_tokenizer) === "BertPreTokenizer"
+        ? bertWords
+        : (text, isFirst) => preTokenizer?.pre_tokenize(text, { section_index: isFirst ? 0 : 1 }) ?? [text],
     encodePiece: cached(isBpe ? createBpe(model) : (piece) => libraryIds(library, piece)),
     normalizes: normalizer !== null,
   };
+}
+
+function typeOf(part: unknown): unknown {
+  return typeof part === "object" && part !== null ? (part as { readonly type?: unknown }).type : undefined;
 }
 
 function openLibrary(source: TokenizerSource, model: object): Library {

@@ -4,7 +4,7 @@ import { publicModelName } from "../formats/resolve.ts";
 import { writeAdapterCard } from "../peft/adapter-card.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "./config.ts";
 import type { DoneEvent, PlanEvent } from "./events.ts";
-import type { RunPlan } from "./plan.ts";
+import { fittedOptions, type RunPlan } from "./plan.ts";
 import { describeSettings } from "./settings.ts";
 
 /** What a run's card tells. */
@@ -38,13 +38,14 @@ export async function writeRunCard(folder: string, card: RunCard): Promise<void>
     baseModel,
     methods: names,
     library: isPeft ? "peft" : "lowrank",
+    classifier: plan.base.config.encoder?.classifier ?? null,
     datasets: plan.dataset.hubIds,
     sections: [
       `## Results\n\n${cardTable(results(card))}`,
       `## Data\n\n${cardTable(dataRows(card))}`,
       `## Training\n\n${cardTable(
         options(
-          config,
+          { ...config, targetModules: fittedOptions(config, plan.base, plan.task).lora.targetModules },
           configs.some((c) => "r" in c || "init_r" in c),
         ),
       )}`,
@@ -55,7 +56,7 @@ export async function writeRunCard(folder: string, card: RunCard): Promise<void>
 function results({ planned, outcome, plan }: RunCard): [string, string][] {
   const { lossBefore, lossAfter, bestStep, steps } = outcome;
   const split = plan.test ? "test" : "validation";
-  const loss = (value: number): string => `${value.toFixed(4)} nats per token`;
+  const loss = (value: number): string => `${value.toFixed(4)} ${planned.lossUnit}`;
   return [
     ...(lossBefore === null ? [] : [[`${split} loss before`, loss(lossBefore)] as [string, string]]),
     ...(lossAfter === null ? [] : [[`${split} loss after`, loss(lossAfter)] as [string, string]]),
@@ -71,20 +72,21 @@ function results({ planned, outcome, plan }: RunCard): [string, string][] {
 }
 
 function dataRows({ config, plan, planned }: RunCard): [string, string][] {
-  const { examples, validationExamples, testExamples, truncated, dropped } = planned;
+  const { examples, validationExamples, testExamples, truncated, dropped, labels } = planned;
   return [
     ["name", plan.dataset.name],
     ["format", plan.dataset.format],
     ["training rows", `${integer(examples)} (${integer(truncated)} truncated, ${integer(dropped)} dropped)`],
     ["validation rows", integer(validationExamples)],
     ["test rows", integer(testExamples)],
+    ...(labels === null ? [] : [["labels", labels.join(", ")] as [string, string]]),
     ["longest example", `${integer(plan.model.positionCount)} tokens`],
     ["loss on", config.lossOn],
   ];
 }
 
 /** The options of method and optimizer that are not at their defaults, and those that a reader always asks for. */
-function options(config: TrainConfig, hasRank: boolean): [string, string][] {
+function options(config: Readonly<Record<keyof TrainConfig, unknown>>, hasRank: boolean): [string, string][] {
   const defaults = trainConfig();
   const text = (value: unknown): string =>
     Array.isArray(value)

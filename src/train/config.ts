@@ -5,6 +5,7 @@ import { METHOD_NAMES } from "../peft/methods.ts";
 import { type LayerSelection, layerList, type ModuleSelection, modules, names } from "./config-values.ts";
 import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
+import { TASK_NAMES } from "./tasks/table.ts";
 
 const positive = z.number().positive();
 const count = z.number().int().min(1);
@@ -49,6 +50,13 @@ export const trainSettings = {
     description: "use the cache only, never the network",
     mayChangeOnResume: true,
   }) as Setting<boolean>,
+
+  task: setting(z.enum(TASK_NAMES).nullable(), null, {
+    group: MODEL,
+    description: "what to train for",
+    defaultText: "what model and data call for",
+    knownAs: ["taskType"],
+  }) as Setting<string | null>,
 
   data: setting(names, ["shell-recipes"], {
     group: DATA,
@@ -98,10 +106,32 @@ export const trainSettings = {
   textField: setting(text.nullable(), null, {
     group: DATA,
     value: "field",
-    description: "field that holds plain text",
+    description: "field that holds plain text, or the text that has a label",
     defaultText: "that of the format",
     knownAs: ["datasetTextField", "textFeature", "textColumn"],
   }) as Setting<string | null>,
+  pairField: setting(text.nullable(), null, {
+    group: DATA,
+    value: "field",
+    description: "field that holds the second text of a pair",
+    defaultText: "that of the format",
+    knownAs: ["textPairField", "sentence2Key"],
+  }) as Setting<string | null>,
+  labelField: setting(text.nullable(), null, {
+    group: DATA,
+    value: "field",
+    description: "field that holds the label",
+    defaultText: "that of the format",
+    knownAs: ["labelColumn", "labelColumnName"],
+  }) as Setting<string | null>,
+  labels: setting(names.nullable(), null, {
+    group: DATA,
+    value: "names",
+    description: "names of the classes, in the order of their numbers",
+    defaultText: "the model's, else those in the data",
+    expects: "a list of names",
+    knownAs: ["labelNames", "labelList", "classNames"],
+  }) as Setting<readonly string[] | null>,
   textUnit: setting(z.enum(["file", "paragraph", "line"]), "file", {
     group: DATA,
     description: "what is one example in a .txt file",
@@ -142,7 +172,8 @@ export const trainSettings = {
   }) as Setting<number | null>,
   truncation: setting(z.enum(["left", "drop", "error"]), "left", {
     group: DATA,
-    description: "longer examples: cut the prompt from the left, drop the example, or stop",
+    description:
+      "longer examples: cut the prompt from the left (labelled texts from the end), drop the example, or stop",
   }) as Setting<"left" | "drop" | "error">,
   lossOn: setting(z.enum(["completions", "all"]), "completions", {
     group: DATA,
@@ -180,13 +211,14 @@ export const trainSettings = {
     description: "biases to train as well",
     knownAs: ["loraBias"],
   }) as Setting<"none" | "all" | "lora_only">,
-  targetModules: setting(modules, "all-linear", {
+  targetModules: setting(modules.nullable(), null, {
     group: LORA,
     value: "modules",
     description: "modules to adapt: all-linear, names (comma-separated) or /regex/",
+    defaultText: "all-linear; query,value of an encoder",
     expects: "all-linear, a list of module names or /regex/",
     knownAs: ["target", "targets", "loraTarget", "loraTargetModules", "loraLayers", "keys"],
-  }) as Setting<ModuleSelection>,
+  }) as Setting<ModuleSelection | null>,
   excludeModules: setting(modules.nullable(), null, {
     group: LORA,
     value: "modules",

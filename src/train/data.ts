@@ -1,11 +1,12 @@
 import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
-import { type EncodedDataset, encodeDataset } from "../data/examples.ts";
+import type { EncodedDataset } from "../data/examples.ts";
 import { InputError } from "../errors.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import { positionRoom } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
-import { virtualCount, virtualExample, virtualLayout } from "../peft/virtual-tokens.ts";
+import { languageModelling } from "./tasks/language-modelling.ts";
+import type { Task } from "./tasks/task.ts";
 
 /** Options of a data set as training and evaluation share them; names are those of the training options. */
 export interface DataChoice {
@@ -17,6 +18,8 @@ export interface DataChoice {
   readonly promptTemplate: string | null;
   readonly messagesField: string | null;
   readonly textField: string | null;
+  readonly pairField: string | null;
+  readonly labelField: string | null;
   readonly textUnit: "file" | "paragraph" | "line";
   readonly limit: number | null;
   /** null: 512, or what the model has room for. */
@@ -48,7 +51,7 @@ export function readData(
   access: DataAccess = {},
 ): Promise<Dataset> {
   const { data, format, promptField, completionField, systemField } = choice;
-  const { promptTemplate, messagesField, textField, textUnit, limit } = choice;
+  const { promptTemplate, messagesField, textField, pairField, labelField, textUnit, limit } = choice;
   const options = given({
     format,
     promptField,
@@ -57,6 +60,8 @@ export function readData(
     promptTemplate,
     messagesField,
     textField,
+    pairField,
+    labelField,
     textUnit,
     limit,
     validation: holdOut.validationData ?? null,
@@ -89,24 +94,13 @@ export function lengthLimit(
 /** How rows become examples. */
 export type EncodeChoice = Pick<DataChoice, "lossOn" | "truncation"> & { readonly maxLength: number };
 
-/** Encodes the rows of one split for a model, with the virtual tokens of its methods, which count as length.
- *  @throws InputError */
+/** Encodes the rows of one split for a model, as its task does. @throws InputError */
 export function encodeRows(
   rows: Dataset["train"],
   base: BaseModel,
   choice: EncodeChoice,
   methods: readonly Method[],
+  task: Task = languageModelling,
 ): EncodedSplit {
-  if (rows.length === 0) return null;
-  const { tokenizer, template, eosIds } = base;
-  const { lossOn, truncation } = choice;
-  const layout = virtualLayout(methods, base.config.vocabSize);
-  const added = virtualCount(layout);
-  const maxLength = choice.maxLength - added;
-  if (added > 0 && maxLength < 2) {
-    const message = `expected at least ${added + 2}, ${added} virtual tokens and 2 of an example, got ${choice.maxLength}`;
-    throw new InputError("the examples have no room", [{ where: "maxLength", message }]);
-  }
-  const encoded = encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength, lossOn, truncation });
-  return { ...encoded, examples: encoded.examples.map((e) => virtualExample(e, layout)) };
+  return rows.length === 0 ? null : task.encode(rows, base, choice, methods);
 }

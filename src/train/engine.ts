@@ -1,11 +1,14 @@
 import type { Example, PackedBatch } from "../data/batch.ts";
-import { packingCosts, packTrie } from "../data/trie.ts";
+import { packingCosts } from "../data/trie.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
 import { BUCKET_TOKENS, evaluationGraph, gradientGraph, type Recompute } from "./graphs.ts";
+import type { Measures } from "./measures.ts";
+import { languageModelling } from "./tasks/language-modelling.ts";
+import type { Task } from "./tasks/task.ts";
 import { scalarName } from "./update-graphs.ts";
 import { createUpdater, isStretched } from "./updater.ts";
 
@@ -27,8 +30,13 @@ export function maxBatchLabels(examples: readonly Example[], size: number): numb
 }
 
 /** Packs examples for graphs of `chunks` chunks. */
-export function packBatch(examples: readonly Example[], model: AdaptedModel, chunks: number): PackedBatch {
-  return packTrie(examples, {
+export function packBatch(
+  examples: readonly Example[],
+  model: AdaptedModel,
+  chunks: number,
+  task: Task = languageModelling,
+): PackedBatch {
+  return task.pack(examples, {
     bucket: BUCKET_TOKENS,
     edgeBucket: BUCKET_EDGES * chunks,
     costs: packingCosts(model.config),
@@ -47,11 +55,13 @@ export function batchFeeds(batch: PackedBatch, chunks: number): Record<string, T
       [length],
     ),
   };
+  if (batch.types) feeds.types = ints(batch.types, [rows, length]);
   const size = batch.edgeNodes.length / chunks;
   for (let i = 0; i < chunks; i++) {
     const [from, to] = [i * size, (i + 1) * size];
     feeds[`edgeNodes.${i}`] = ints(batch.edgeNodes.slice(from, to), [size]);
     feeds[`edgeLabels.${i}`] = ints(batch.edgeLabels.slice(from, to), [size]);
+    if (batch.edgeTargets) feeds[`edgeTargets.${i}`] = floats(batch.edgeTargets.slice(from, to), [size]);
     feeds[`edgeWeights.${i}`] = floats(batch.edgeWeights.slice(from, to), [size]);
   }
   return feeds;
@@ -66,7 +76,7 @@ export interface TrainState {
 
 /** What one update did. */
 export interface UpdateResult {
-  /** Nats per label token over the window, before the update. */
+  /** Mean over the window's labels, before the update. */
   readonly loss: number;
   readonly gradNorm: number;
   /** false: loss, gradient or the parameters to be are not numbers, and nothing was changed. */
@@ -128,6 +138,7 @@ export async function createTrainEngine(
   folder: string,
   options: EngineOptions,
   chunks: number,
+  task: Task = languageModelling,
 ): Promise<TrainEngine> {
   const { labelSmoothing, recompute = "none", prepack = false } = options;
   const arena = keepsMemory(model);
@@ -137,7 +148,7 @@ export async function createTrainEngine(
   let profile = options.profile ?? null;
 
   const load = (): Promise<Session> =>
-    runtime.load(gradientGraph(model, labelSmoothing, chunks, undefined, recompute), {
+    runtime.load(gradientGraph(model, labelSmoothing, chunks, undefined, recompute, task), {
       folder,
       arena,
       prepack,
@@ -219,11 +230,11 @@ function noise(batch: PackedBatch, seed: number, stream: string): Tensor {
   return ints(data, [batch.rows, batch.length, 1]);
 }
 
-/** Loss and accuracy over examples. */
-export interface EvaluationResult {
-  /** Nats per label token. */
+/** Loss and measures over examples. */
+export interface EvaluationResult extends Measures {
+  /** Mean over labels: nats per token, or as the task says. */
   readonly loss: number;
-  readonly tokenAccuracy: number;
+  /** Labels: tokens, or one per example where a task says so. */
   readonly labelTokens: number;
 }
 
@@ -243,27 +254,30 @@ export async function createEvaluationEngine(
   folder: string,
   batchSize: number,
   maxEdges: number,
+  task: Task = languageModelling,
 ): Promise<EvaluationEngine> {
   const chunks = chunkCount(maxEdges);
   const arena = keepsMemory(model);
-  const session: Session = await runtime.load(evaluationGraph(model, chunks), {
+  const session: Session = await runtime.load(evaluationGraph(model, chunks, task), {
     folder,
     arena,
     prepack: false,
   });
   return {
     evaluate: async (examples, { signal, onBatch } = {}) => {
-      let [loss, correct, labels] = [0, 0, 0];
+      let [loss, labels] = [0, 0];
+      const scorer = task.scorer(model);
       for (let i = 0; i < examples.length; i += batchSize) {
         signal?.throwIfAborted();
-        const batch = packBatch(examples.slice(i, i + batchSize), model, chunks);
+        const batch = packBatch(examples.slice(i, i + batchSize), model, chunks, task);
         const out = await session.run(batchFeeds(batch, chunks));
         loss += Number(out.loss?.data[0]);
-        correct += Number(out.correct?.data[0]);
+        scorer.add(out, batch);
         labels += batch.labelCount;
         onBatch?.(Math.min(i + batchSize, examples.length));
       }
-      return { loss: loss / labels, tokenAccuracy: correct / labels, labelTokens: labels };
+      const mean = loss / labels;
+      return { loss: mean, labelTokens: labels, ...scorer.measures(mean, labels) };
     },
     close: () => session.close(),
   };

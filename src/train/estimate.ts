@@ -2,6 +2,7 @@ import { packingCosts } from "../data/trie.ts";
 import { matmul } from "../graph/ops/index.ts";
 import { input } from "../graph/value.ts";
 import type { BaseModel } from "../models/base-model.ts";
+import { outputModule } from "../models/family.ts";
 import { trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
 import { parameterCount } from "../peft/parameters.ts";
@@ -19,12 +20,17 @@ export interface Workload {
   readonly labelsPerBatch: number;
 }
 
+/** Logits of one edge: the vocabulary's, or an encoder's labels. */
+function outputSize({ modules, config }: BaseModel): number {
+  return outputModule(modules)?.outSize ?? config.vocabSize;
+}
+
 /** FLOPs of one forward and backward pass over a batch: twice the forward's for the gradient by the input (none is computed
  *  for frozen weights), and the same for the output layer at the edges. */
 function batchFlops(base: BaseModel, work: Workload): number {
   const { perToken, perTokenPair } = packingCosts(base.config);
   const tokens = work.trieTokensPerBatch;
-  const head = 2 * base.config.hiddenSize * base.config.vocabSize;
+  const head = 2 * base.config.hiddenSize * outputSize(base);
   // Attention's backward has four products for the forward's two.
   return 2 * tokens * perToken + 3 * tokens * work.rowTokens * perTokenPair + 2 * work.labelsPerBatch * head;
 }
@@ -44,11 +50,11 @@ function keptFloats({ config: c }: BaseModel, rowTokens: number, recompute: Reco
 }
 
 function activationBytes(base: BaseModel, work: Workload, recompute: Recompute, share: number): number {
-  const { layerCount, vocabSize } = base.config;
+  const { layerCount } = base.config;
   const tokens = work.trieTokensPerBatch;
   const kept = share * layerCount * keptFloats(base, work.rowTokens, recompute);
   const oneLayer = keptFloats(base, work.rowTokens, "none");
-  return 4 * ((kept + oneLayer) * tokens + 4 * work.labelsPerBatch * vocabSize);
+  return 4 * ((kept + oneLayer) * tokens + 4 * work.labelsPerBatch * outputSize(base));
 }
 
 /** Memory pools hold the largest of all batches' shapes. */
@@ -62,7 +68,7 @@ const STATE_BYTES = { atOnce: 100, inStretches: 40 };
 /** Share of the layers that a gradient passes through: all above the lowest with a trained parameter. */
 function backwardShare(layerCount: number, methods: readonly Method[]): number {
   const layers = trainablesOf(methods).map(({ name }) => {
-    if (/^(final_norm|head)\./.test(name)) return layerCount;
+    if (/^(final_norm|head|pooler|classifier)\./.test(name)) return layerCount;
     return Number(/^layers\.(\d+)\./.exec(name)?.[1] ?? 0);
   });
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;

@@ -1,11 +1,12 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
-import { InputError, type Problem } from "../errors.ts";
+import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
-import { type Adaptation, createComposer } from "../peft/active.ts";
+import type { Adaptation } from "../peft/active.ts";
+import { adaptBase } from "../peft/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/adapted-model.ts";
-import { type AdapterChoice, openChosen } from "../peft/adapter-choice.ts";
+import type { AdapterChoice } from "../peft/adapter-choice.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
@@ -13,9 +14,12 @@ import { type TrainConfig, trainConfig } from "./config.ts";
 import { type DataChoice, encodeRows, lengthLimit, readData } from "./data.ts";
 import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "./engine.ts";
 import type { ProgressEvent, Sample, WarningEvent } from "./events.ts";
+import type { Measures } from "./measures.ts";
 import { maxRowTokens } from "./plan.ts";
 import { reporting, withProgress } from "./progress.ts";
 import { answer, promptsOf } from "./samples.ts";
+import { taskOf } from "./tasks/table.ts";
+import type { Task } from "./tasks/task.ts";
 
 /** What to evaluate, and on what. Options not given have training's defaults. */
 export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions, AdapterChoice {
@@ -31,16 +35,17 @@ export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions, A
 }
 
 /** Measures of a model on data. */
-export interface EvaluationSummary {
+export interface EvaluationSummary extends Measures {
   readonly type: "result";
   readonly split: "validation" | "test";
   readonly examples: number;
+  /** Labels that the loss is the mean over: tokens, or one per example. */
   readonly labelTokens: number;
-  /** Nats per label token. */
+  /** What was measured for: "language-modelling" | "classification" | … */
+  readonly task: string;
+  /** In `lossUnit`. */
   readonly loss: number;
-  readonly perplexity: number;
-  /** 0 to 1. */
-  readonly tokenAccuracy: number;
+  readonly lossUnit: string;
   readonly elapsedMs: number;
   /** By generation: shares of 0 to 1, BLEU of 0 to 100. */
   readonly exactMatch?: number;
@@ -66,7 +71,16 @@ const CHOICES = [
     "promptTemplate",
     "messagesField",
   ] as const),
-  ...(["textField", "textUnit", "limit", "maxLength", "truncation", "lossOn"] as const),
+  ...([
+    "textField",
+    "pairField",
+    "labelField",
+    "textUnit",
+    "limit",
+    "maxLength",
+    "truncation",
+    "lossOn",
+  ] as const),
   ...(["batchSize", "device", "threads"] as const),
 ];
 
@@ -97,55 +111,64 @@ function choiceOf(options: EvaluateOptions): Choice {
 
 /** What is scored: a base model, possibly with an adapter. */
 interface Subject {
+  readonly task: Task;
   readonly base: BaseModel;
-  readonly adapter: Adaptation | null;
   readonly model: AdaptedModel;
 }
 
 function subjectOf(
   choice: Choice & { readonly maxLength: number },
   base: BaseModel,
-  adapter: Adaptation | null,
+  adaptation: Adaptation | null,
   data: EncodedDataset,
+  task: Task,
 ): Subject {
   const { config, family, modules, frozen } = base;
   const wanted = choice.maxLength + (choice.generate ? choice.maxTokens : 0);
-  const methods = adapter?.methods ?? [];
+  const methods = adaptation?.methods ?? [];
   const positionCount = Math.min(positionRoom(config, methods), wanted);
   const rowTokens = maxRowTokens([data], choice.batchSize);
-  return { base, adapter, model: { config, family, modules, frozen, methods, positionCount, rowTokens } };
+  return {
+    task,
+    base,
+    model: { config, family, modules, frozen, methods, positionCount, rowTokens },
+  };
 }
 
-/** Scores a model on data: loss, perplexity and token accuracy; with `generate` also exact match, BLEU and ROUGE of greedy
- *  answers. Of a data set with splits the test rows count, else validation, else all.
+/** Scores a model on data: loss and the measures of its task (of a decoder perplexity and token accuracy); with `generate` also
+ *  exact match, BLEU and ROUGE of greedy answers. Of a data set with splits the test rows count, else validation, else all.
  *  @throws InputError for everything wrong in options or data; and what opening model and adapter throws */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
   const choice = choiceOf(options);
   checkDevice(choice.device);
   const { rows, split } = yield* rowsOf(choice, options);
-  const [base, chosen] = yield* withProgress(async (onProgress) => {
-    const opened = await openBase(options.model, { ...options, onProgress });
-    return [opened, await openChosen(options, opened, options)] as const;
+  const { base, opened, adaptation } = yield* withProgress(async (onProgress) => {
+    const bare = await openBase(options.model, { ...options, onProgress });
+    return adaptBase(bare, options, options);
   });
-  const adapter = createComposer(base).compose(chosen.opened, chosen.factors);
-  const methods = adapter?.methods ?? [];
+  const task = taskOf(base);
+  if (choice.generate && task.command !== "generate")
+    throw new UnsupportedError(`${base.config.architecture} generates no text: generate cannot be measured`);
+  const methods = adaptation?.methods ?? [];
   const maxLength = lengthLimit(choice, base, methods);
-  const encoded = encodeRows(rows, base, { ...choice, maxLength }, methods) as EncodedDataset;
-  const subject = subjectOf({ ...choice, maxLength }, base, adapter, encoded);
-  for (const { warnings } of chosen.opened.values())
+  const encoded = encodeRows(task.labelled(rows, base), base, { ...choice, maxLength }, methods, task);
+  if (!encoded)
+    throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
+  const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
+  for (const { warnings } of opened.values())
     for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);
   try {
-    if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });
+    if (adaptation) await runtime.put({ theta: floats(adaptation.theta, [adaptation.theta.length]) });
     const started = performance.now();
     const scores = yield* score(choice, subject, encoded, runtime, options.signal);
     const answers = choice.generate
       ? yield* answersTo({ ...choice, maxLength }, subject, rows, runtime, options.signal)
       : {};
     const examples = encoded.examples.length;
-    const perplexity = Math.exp(scores.loss);
     const elapsedMs = performance.now() - started;
-    yield { type: "result", split, examples, ...scores, perplexity, elapsedMs, ...answers };
+    const { name, lossUnit } = task;
+    yield { type: "result", task: name, split, examples, lossUnit, ...scores, elapsedMs, ...answers };
   } finally {
     await runtime.close();
   }
@@ -167,13 +190,13 @@ async function* rowsOf(choice: Choice, options: EvaluateOptions): AsyncGenerator
 
 async function* score(
   { batchSize }: Choice,
-  { base, model }: Subject,
+  { task, base, model }: Subject,
   { examples }: EncodedDataset,
   runtime: Runtime,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, EvaluationResult> {
   const labels = maxBatchLabels(examples, batchSize);
-  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels);
+  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels, task);
   const total = examples.length;
   try {
     return yield* reporting<EvaluateEvent, EvaluationResult>((report) =>

@@ -1,4 +1,5 @@
 import type { Recompute } from "./graphs.ts";
+import type { Measures } from "./measures.ts";
 import type { StepProfile } from "./profile.ts";
 
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
@@ -51,6 +52,16 @@ export interface PlanEvent {
   readonly type: "plan";
   /** The model as the user named it. */
   readonly model: string;
+  /** What it is trained for: "language-modelling" | "classification" | … */
+  readonly task: string;
+  /** Names of the classes, in their order; null where there are none. */
+  readonly labels: readonly string[] | null;
+  /** What losses are in: "nats per token" | … */
+  readonly lossUnit: string;
+  /** What losses are the mean over: "tokens" | "examples". */
+  readonly counts: string;
+  /** The command that uses the trained adapter. */
+  readonly command: string;
   /** "lora" | … */
   readonly method: string;
   /** The data as the user named it. */
@@ -102,17 +113,15 @@ export interface PreviewEvent {
   readonly examples: readonly (readonly PreviewSpan[])[];
 }
 
-/** Losses on held-out examples. */
-export interface EvaluationEvent {
+/** Losses on held-out examples, and what the task measures. */
+export interface EvaluationEvent extends Measures {
   readonly type: "evaluation";
   /** Optimizer updates done: 0 is the untrained adapter. */
   readonly step: number;
   readonly split: "validation" | "test";
-  /** Nats per label token. */
+  /** Nats per label token, or what the plan's `lossUnit` says. */
   readonly loss: number;
-  readonly perplexity: number;
-  /** Share of label tokens whose most likely prediction is right, 0 to 1. */
-  readonly tokenAccuracy: number;
+  /** Labels that the loss is the mean over: tokens, or what the plan's `counts` says. */
   readonly labelTokens: number;
   readonly elapsedMs: number;
   /** The lowest loss on this split so far. */
@@ -127,7 +136,7 @@ export interface StepEvent {
   readonly steps: number;
   /** Passes over the data, fractional. */
   readonly epoch: number;
-  /** Nats per label token over the step's examples, before the update. */
+  /** Mean over the labels of the step's examples, before the update: nats per token, or what the plan's `lossUnit` says. */
   readonly loss: number;
   readonly learningRate: number;
   /** Global L2 norm before clipping. */
@@ -208,7 +217,7 @@ export interface DoneEvent {
   readonly adapterPath: string;
   /** The step whose adapter was kept; null where nothing was evaluated between (then it is the last). */
   readonly bestStep: number | null;
-  /** Held-out loss (test, else validation) in nats per label token; null without held-out examples. */
+  /** Held-out loss (test, else validation) in the plan's `lossUnit`; null without held-out examples. */
   readonly lossBefore: number | null;
   readonly lossAfter: number | null;
   readonly measured: MeasuredResources;

@@ -1,12 +1,14 @@
 import { gradients } from "../graph/gradients.ts";
-import { add, crossEntropy, foldRows, gather, mul, topIsLabel, total } from "../graph/ops/index.ts";
+import { add, foldRows, gather, mul, total } from "../graph/ops/index.ts";
 import { recomputed } from "../graph/recompute.ts";
-import { apply, type Dim, input, leaveModules, type Value } from "../graph/value.ts";
+import { type Dim, input, leaveModules, type Value } from "../graph/value.ts";
 import { batchAttention, keepSegments, queryBlocks } from "../models/base-context.ts";
 import type { Segment, SegmentStrategy } from "../models/context.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import type { MethodInputs } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
+import { languageModelling } from "./tasks/language-modelling.ts";
+import type { Edges, Task } from "./tasks/task.ts";
 
 /** Flat vector input [|Θ|]. */
 function flat(name: string, model: AdaptedModel): Value {
@@ -50,9 +52,7 @@ const ANY_BATCH: BatchDims = { R: "R", T: "T", E: "E" };
 interface BatchGraph {
   readonly theta: Value;
   readonly inputs: MethodInputs;
-  readonly logits: readonly Value[];
-  readonly labels: readonly Value[];
-  readonly weights: readonly Value[];
+  readonly edges: readonly Edges[];
 }
 
 /** Logits at the edges of a packed batch. The edges come in `chunks` equal parts, so that [E, V] is never whole. */
@@ -67,6 +67,7 @@ function batchLogits(
   const ids = input("tokens", "int32", [R, T]);
   const positions = input("positions", "int64", [R, T]);
   const ends = input("ends", "int32", [R, T]);
+  const types = input("types", "int32", [R, T]);
   const columns = input("columns", "int32", [T]);
   const theta = flat("theta", model);
   const views = viewsOf(theta, trainablesOf(model.methods));
@@ -78,16 +79,17 @@ function batchLogits(
   const blocks = queryBlocks(model.rowTokens);
   const attend = batchAttention(model.config, { columns, ends, positions }, model.positionCount, blocks);
   const ctx = adaptedContext(model, inputs, attend, segments);
-  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, tableLength(model)));
-  const part = (name: string, dtype: "int32" | "float32"): Value[] =>
-    Array.from({ length: chunks }, (_, i) => input(`${name}.${i}`, dtype, [E]));
-  return {
-    theta,
-    inputs,
-    logits: part("edgeNodes", "int32").map((nodes) => ctx.linear("head", gather(hidden, nodes))),
-    labels: part("edgeLabels", "int32"),
-    weights: part("edgeWeights", "float32"),
-  };
+  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, tableLength(model)));
+  const edges = Array.from({ length: chunks }, (_, i): Edges => {
+    const part = (name: string, dtype: "int32" | "float32"): Value => input(`${name}.${i}`, dtype, [E]);
+    return {
+      logits: model.family.logits(ctx, gather(hidden, part("edgeNodes", "int32"))),
+      labels: part("edgeLabels", "int32"),
+      targets: part("edgeTargets", "float32"),
+      weights: part("edgeWeights", "float32"),
+    };
+  });
+  return { theta, inputs, edges };
 }
 
 /** A row is padded to a bucket, and the runtime wants its rotary tables at least as long as the row. */
@@ -95,12 +97,8 @@ function tableLength(model: AdaptedModel): number {
   return Math.max(model.positionCount, Math.ceil(model.rowTokens / BUCKET_TOKENS) * BUCKET_TOKENS);
 }
 
-function lossOf(graph: BatchGraph, smoothing: number): Value {
-  return total(
-    graph.logits.map((logits, i) =>
-      crossEntropy(logits, graph.labels[i] as Value, graph.weights[i] as Value, smoothing),
-    ),
-  );
+function lossOf({ edges }: BatchGraph, task: Task, smoothing: number): Value {
+  return total(edges.map((chunk) => task.loss(chunk, smoothing)));
 }
 
 /** One micro-step: adds the gradient of `Σ edge losses · lossScale` to `gradient`. lossScale is 1 / (label tokens of the
@@ -112,9 +110,10 @@ export function gradientGraph(
   chunks: number,
   dims: BatchDims = ANY_BATCH,
   recompute: Recompute = "none",
+  task: Task = languageModelling,
 ): Record<string, Value> {
   const graph = batchLogits(model, true, chunks, dims, segmentsOf(recompute, model));
-  const loss = mul(lossOf(graph, smoothing), input("lossScale", "float32", []));
+  const loss = mul(lossOf(graph, task, smoothing), input("lossScale", "float32", []));
   const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
   const penaltyScale = input("penaltyScale", "float32", []);
   const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
@@ -124,13 +123,12 @@ export function gradientGraph(
   return { loss, "gradient.next": g ? add(sum, g) : sum };
 }
 
-/** Loss without gradients. Outputs: loss [] (Σ of edge losses, nats), correct [] (Σ of weights where the top logit is the
- *  label). */
-export function evaluationGraph(model: AdaptedModel, chunks: number): Record<string, Value> {
+/** Loss without gradients. Outputs: loss [] (Σ of edge losses), and what the task scores. */
+export function evaluationGraph(
+  model: AdaptedModel,
+  chunks: number,
+  task: Task = languageModelling,
+): Record<string, Value> {
   const graph = batchLogits(model, false, chunks, ANY_BATCH);
-  const hits = graph.logits.map((logits, i) =>
-    mul(topIsLabel(logits, graph.labels[i] as Value), graph.weights[i] as Value),
-  );
-  const sumOf = (x: Value): Value => apply("ReduceSum", [x], [], { keepdims: 0 }, null);
-  return { loss: lossOf(graph, 0), correct: total(hits.map(sumOf)) };
+  return { loss: lossOf(graph, task, 0), ...task.scores(graph.edges) };
 }

@@ -3,6 +3,8 @@ import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { longestRow } from "../data/trie.ts";
 import { InputError } from "../errors.ts";
+import { architectureOf } from "../formats/architectures/table.ts";
+import { hfModuleName } from "../formats/names.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { publicModelName } from "../formats/resolve.ts";
 import { type BaseModel, parameterTotal } from "../models/base-model.ts";
@@ -22,10 +24,13 @@ import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } 
 import type { PlanEvent, ResourcePlan } from "./events.ts";
 import type { Recompute } from "./graphs.ts";
 import { stateResources } from "./resources.ts";
+import { taskFor } from "./tasks/table.ts";
+import type { Task } from "./tasks/task.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
 /** Everything that a run is before its first step. */
 export interface RunPlan {
+  readonly task: Task;
   readonly base: BaseModel;
   readonly dataset: Dataset;
   readonly model: AdaptedModel;
@@ -61,7 +66,7 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
   const lora = {
     ...DEFAULT_LORA_CONFIG,
     ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
-    targetModules: peftModules(config.targetModules),
+    targetModules: peftModules(config.targetModules ?? "all-linear"),
     excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
     layersToTransform: typeof layers === "string" ? null : layers,
     baseModel: config.model,
@@ -85,16 +90,39 @@ export function methodOptionsOf(config: TrainConfig): MethodOptions {
   };
 }
 
+/** What the methods read of the training options, for a model: the usual modules of its architecture where none are named; the head of an encoder, and what else
+ *  its checkpoint lacks, are trained whole. */
+export function fittedOptions(
+  config: TrainConfig,
+  base: Pick<BaseModel, "config" | "newWeights">,
+  task: Task,
+): MethodOptions {
+  const options = methodOptionsOf(config);
+  const { loraTargets, headModules = [] } = architectureOf(base.config.family);
+  const named = config.targetModules !== null || loraTargets === undefined;
+  const parts = base.newWeights.map((path) =>
+    hfModuleName(base.config.family, path.replace(/\.(weight|bias)$/, "")),
+  );
+  const isCovered = (part: string): boolean =>
+    headModules.some((name) => part === name || part.startsWith(`${name}.`));
+  const saved = [...config.modulesToSave, ...headModules, ...parts.filter((part) => !isCovered(part))];
+  const lora = { ...options.lora, taskType: task.peftName, modulesToSave: [...new Set(saved)] };
+  return { ...options, lora: named ? lora : { ...lora, targetModules: loraTargets } };
+}
+
 /** Encodes the data for a model and works out the run. @throws InputError */
-export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset): RunPlan {
-  const methods = createMethods(config.method, methodOptionsOf(config), base);
+export function planRun(config: TrainConfig, opened: BaseModel, dataset: Dataset): RunPlan {
+  const task = taskFor(config.task, opened, dataset.train);
+  const base = task.prepare(opened, dataset, config);
+  const methods = createMethods(config.method, fittedOptions(config, base, task), base);
+  task.checkMethods(base, methods);
   const maxLength = lengthLimit(config, base, methods);
   const encode = { ...config, maxLength };
-  const train = encodeRows(dataset.train, base, encode, methods);
+  const train = encodeRows(dataset.train, base, encode, methods, task);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = encodeRows(dataset.validation, base, encode, methods);
-  const test = encodeRows(dataset.test, base, encode, methods);
+  const validation = encodeRows(task.labelled(dataset.validation, base), base, encode, methods, task);
+  const test = encodeRows(task.labelled(dataset.test, base), base, encode, methods, task);
   const { batchSize, accumulation, epochs, maxSteps, seed } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
@@ -108,14 +136,15 @@ export function planRun(config: TrainConfig, base: BaseModel, dataset: Dataset):
     positionCount: maxLength,
     rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
   };
-  const packing = packingReport(train.examples, batchSize, seed);
+  const packing = packingReport(train.examples, batchSize, seed, task.packedSize);
   const work: Workload = {
     batches: (steps / stepsPerEpoch(windows)) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,
-    rowTokens: packBatch(train.examples.slice(0, batchSize), model, 1).length,
+    rowTokens: packBatch(train.examples.slice(0, batchSize), model, 1, task).length,
     labelsPerBatch: train.report.labelTokens / packing.batches,
   };
   return {
+    task,
     base,
     dataset,
     model,
@@ -154,6 +183,11 @@ function planMemory(
   return { recompute, resources: { ...state, workingBytes, memoryBytes } };
 }
 
+function labelNames({ config }: BaseModel): readonly string[] | null {
+  const classifier = config.encoder?.classifier;
+  return classifier?.kind === "classes" ? classifier.labels : null;
+}
+
 /** The plan as it is shown, with memory and time estimated on this machine. */
 export async function planEvent(
   config: TrainConfig,
@@ -161,7 +195,7 @@ export async function planEvent(
   runtime: Runtime,
   runFolder: string,
 ): Promise<PlanEvent> {
-  const { base, train, windows, steps, packing, work, recompute, resources } = plan;
+  const { task, base, train, windows, steps, packing, work, recompute, resources } = plan;
   const trainables = trainablesOf(plan.model.methods);
   const trainableParameters = trainedCount(trainables);
   // Weights that are trained themselves are the model's own: they are there once.
@@ -172,6 +206,11 @@ export async function planEvent(
   return {
     type: "plan",
     model: config.model,
+    task: task.name,
+    labels: labelNames(base),
+    lossUnit: task.lossUnit,
+    counts: task.counts,
+    command: task.command,
     method: config.method,
     data: config.data.join(", "),
     trainableParameters,

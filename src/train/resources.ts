@@ -1,6 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../formats/adapter-folder.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE } from "../formats/adapter-folder.ts";
+import { labelsBytes } from "../formats/adapter-labels.ts";
 import { moduleWeights } from "../models/family.ts";
 import { adapterBytes } from "../peft/adapter.ts";
 import type { Method } from "../peft/method.ts";
@@ -16,7 +17,7 @@ export type StateResources = Omit<ResourcePlan, "workingBytes" | "memoryBytes">;
 /** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files. `quantizedBytes`: of a
  *  base that is kept in fewer bits than floats. */
 export function stateResources(
-  { modules }: Pick<ModelShape, "modules">,
+  { config, modules }: Pick<ModelShape, "config" | "modules">,
   methods: readonly Method[],
   baseModel: string | null,
   quantizedBytes: number | null = null,
@@ -25,7 +26,8 @@ export function stateResources(
   const own = new Set(trainables.map((t) => t.name));
   const frozen = modules.flatMap(moduleWeights).filter((w) => !own.has(w.path));
   const [size, trained] = [parameterCount(trainables), trainedCount(trainables)];
-  const adapter = adapterBytes(methods, baseModel);
+  const labels = config.encoder ? labelsBytes(config.encoder.classifier) : 0;
+  const adapter = adapterBytes(methods, baseModel) + labels;
   const floats = 4 * frozen.reduce((n, w) => n + sizeOf(w.shape), 0);
   return {
     // What is kept with the parameters and not trained (VeRA's projections) is frozen as well.
@@ -68,7 +70,7 @@ export async function measuredResources(
   adapterPath: string,
   checkpointPath: string | null,
 ): Promise<MeasuredResources> {
-  const isAdapter = (name: string): boolean => name === ADAPTER_CONFIG || name === ADAPTER_WEIGHTS;
+  const isAdapter = (name: string): boolean => [ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE].includes(name);
   return {
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     adapterBytes: await bytesBelow(adapterPath, isAdapter),

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
+import { writeLabels } from "../formats/adapter-labels.ts";
 import { storing } from "../formats/disk.ts";
 import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
@@ -41,10 +42,8 @@ import type {
 import { identityOf, type RunIdentity } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
 import { type Profiling, startProfiling } from "./profiling.ts";
-import { answer, promptsOf } from "./samples.ts";
 import { stepsPerEpoch, windowReader } from "./windows.ts";
 
-const SAMPLE_TOKENS = 64;
 /** Steps that the estimate of the remaining time looks back on. */
 const RECENT_STEPS = 20;
 /** Examples that an error about a step names. */
@@ -83,6 +82,7 @@ export async function startRun(
     folder,
     { ...config, steps: plan.steps, recompute: plan.recompute, profile: profiling?.prefix ?? null },
     chunkCount(plan.maxLabels),
+    plan.task,
   );
   await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
   const progression = from?.progression ?? START;
@@ -124,7 +124,7 @@ export async function takeStep(run: Run): Promise<StepEvent> {
   const window = examplesAt(run, step);
   const started = performance.now();
   const chunks = chunkCount(plan.maxLabels);
-  const batches = window.map((examples) => packBatch(examples, plan.model, chunks));
+  const batches = window.map((examples) => packBatch(examples, plan.model, chunks, plan.task));
   const learningRate = learningRateAt(step - 1, plan.schedule);
   const result = await engine.update(batches, step, learningRate);
   if (!result.isFinite) throw notFinite(run, step, window.flat(), result.loss, result.gradNorm);
@@ -221,7 +221,14 @@ export async function evaluateSplit(
   const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
   const folder = plan.base.weights.folder;
   if (run.profiling === null) await run.engine.rest(); // a profile ends with its session
-  const engine = await createEvaluationEngine(runtime, plan.model, folder, EVALUATION_BATCH, labels);
+  const engine = await createEvaluationEngine(
+    runtime,
+    plan.model,
+    folder,
+    EVALUATION_BATCH,
+    labels,
+    plan.task,
+  );
   try {
     const result = await engine.evaluate(encoded.examples, { signal });
     const { bestLoss } = run.progression;
@@ -230,7 +237,6 @@ export async function evaluateSplit(
       step,
       split,
       ...result,
-      perplexity: Math.exp(result.loss),
       elapsedMs: performance.now() - started,
       isBest: split === "validation" && (bestLoss === null || result.loss < bestLoss),
     };
@@ -256,25 +262,18 @@ export async function takeSamples(
 ): Promise<SamplesEvent | null> {
   const { plan, config, runtime, signal } = run;
   const rows = plan.dataset.test.length > 0 ? plan.dataset.test : plan.dataset.validation;
-  const prompts = promptsOf(
-    plan.base,
-    plan.model.methods,
-    rows.slice(0, 4 * config.samples),
-    plan.model.positionCount,
-  ).slice(0, config.samples);
-  if (prompts.length === 0) return null;
-  const samples = await answer(runtime, plan.model, plan.base, prompts, {
-    maxTokens: SAMPLE_TOKENS,
-    batchSize: prompts.length,
-    signal,
-  });
-  return { type: "samples", step, when, samples };
+  const { task, base, model } = plan;
+  const { samples: count } = config;
+  const { positionCount: maxLength } = model;
+  const samples = await task.samples({ runtime, model, base, rows, count, maxLength, signal });
+  return samples.length > 0 ? { type: "samples", step, when, samples } : null;
 }
 
 /** Writes the adapter of given parameters. */
 export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
   const { model, base } = run.plan;
   await writeMethods(folder, model.methods, theta, publicModelName(base.source.name));
+  if (base.config.encoder) await writeLabels(folder, base.config.encoder.classifier);
 }
 
 /** Writes a checkpoint of where the run is, and removes old ones.

@@ -2,10 +2,8 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { previewExample } from "../data/encode.ts";
 import { storing } from "../formats/disk.ts";
 import { openBase } from "../models/base-model.ts";
-import { realTokens } from "../peft/virtual-tokens.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config.ts";
@@ -111,11 +109,19 @@ async function* planning(
   return plan;
 }
 
-function dataWarnings({ dataset, train }: RunPlan): string[] {
+function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
   const { duplicates } = dataset;
+  const hidden = (split: "validation" | "test"): string[] => {
+    const count = dataset[split].length - task.labelled(dataset[split], base).length;
+    return count === 0
+      ? []
+      : [`${count} of ${dataset[split].length} ${split} rows have no label (-1) and are left out`];
+  };
   const shared = (split: "validation" | "test"): string =>
     `${duplicates[split]} of ${dataset[split].length} ${split} rows are also training rows: the ${split} loss is too good`;
   return [
+    ...hidden("validation"),
+    ...hidden("test"),
     ...(["validation", "test"] as const).filter((s) => duplicates[s] > 0).map(shared),
     ...(train.report.inexact > 0
       ? [
@@ -125,11 +131,11 @@ function dataWarnings({ dataset, train }: RunPlan): string[] {
   ];
 }
 
-function preview({ train, base }: RunPlan): PreviewEvent {
+function preview({ task, train, base }: RunPlan): PreviewEvent {
   const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
   return {
     type: "preview",
-    examples: first.map((e) => previewExample(realTokens(e, base.config.vocabSize), base.tokenizer)),
+    examples: first.map((e) => task.preview(e, base)),
   };
 }
 

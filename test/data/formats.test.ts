@@ -41,6 +41,7 @@ const SAMPLES: Readonly<Record<string, DataRecord>> = {
       { from: "gpt", value: "c" },
     ],
   },
+  classification: { text: "t", label: 0 },
   text: { text: "t" },
 };
 
@@ -65,6 +66,9 @@ describe("the table of formats", () => {
     expect(name({ instruction: "i", output: "o", text: "t" }, { textField: "text" })).toBe("text");
     expect(name({ chat: [{ role: "user", content: "" }] }, { messagesField: "chat" })).toBe("messages");
     expect(name({ question: "q", answer: "a" }, {})).toBeUndefined();
+    expect(name({ text: "t", label: "good" }, { textField: "text" })).toBe("classification");
+    expect(name({ text: "t", stars: 5 }, { labelField: "stars" })).toBe("classification");
+    expect(name({ text: "t", label: null }, {})).toBe("text");
   });
 
   it("says what there is when nothing fits", () => {
@@ -72,8 +76,41 @@ describe("the table of formats", () => {
       /^cannot tell the data format: the record has "question", "answer"\. Name the fields \(promptField and completionField\), or give one of the formats: messages \(/,
     );
     expect(() => findFormat("chatml")).toThrow(
-      'Unknown data format\n  format: "chatml"; known: messages, sharegpt, alpaca, prompt-completion, text',
+      'Unknown data format\n  format: "chatml"; known: messages, sharegpt, alpaca, prompt-completion, classification, text',
     );
+  });
+});
+
+describe("classification", () => {
+  const labelled = (record: DataRecord, mapping: FieldMapping = {}): unknown => {
+    const { row, problems } = parse("classification", record, mapping);
+    expect(problems).toEqual([]);
+    return row?.kind === "labelled" ? [row.text, row.pair, row.label] : row;
+  };
+
+  it("takes a text or a pair under their usual names, or by mapping", () => {
+    expect(labelled({ text: "t", label: "good" })).toEqual(["t", null, "good"]);
+    expect(labelled({ sentence: "s", label: 1, idx: 7 })).toEqual(["s", null, 1]);
+    expect(labelled({ sentence1: "a", sentence2: "b", label: 3.8 })).toEqual(["a", "b", 3.8]);
+    expect(labelled({ premise: "a", hypothesis: "", label: true })).toEqual(["a", "", "true"]);
+    const mapping = { textField: "review", pairField: "reply", labelField: "stars" };
+    expect(labelled({ review: "r", reply: "y", stars: 5, label: 1 }, mapping)).toEqual(["r", "y", 5]);
+    expect(labelled({ text: "t", text_pair: "p", label: 0 }, { textField: "text" })).toEqual(["t", null, 0]);
+  });
+
+  it("reports everything wrong at once", () => {
+    expect(problems("classification", { body: "b", label: null })).toEqual([
+      'no field "text"; the record has "body", "label"',
+      'field "label": expected a label (a name or a number), got null',
+    ]);
+    expect(problems("classification", { text: ["t"] }, { pairField: "p" })).toEqual([
+      'field "text": expected text, got an array',
+      'no field "p"; the record has "text"',
+      'no field "label"; the record has "text"',
+    ]);
+    expect(problems("classification", { text: "t", label: "" })).toEqual([
+      'field "label": expected a label (a name or a number), got an empty text',
+    ]);
   });
 });
 

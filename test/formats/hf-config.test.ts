@@ -226,3 +226,25 @@ test("the architecture is found by model_type where none is named; an unknown on
     /model_type "__proto__" is not supported/,
   );
 });
+
+test("encoders: labels, positions after the padding id, and what is not supported", () => {
+  const { encoder, maxPositions } = configOf("roberta", {
+    id2label: { 0: "no", 1: "yes" },
+    num_labels: undefined,
+  });
+  expect(encoder).toMatchObject({ firstPosition: 2, tokenTypeCount: 1 });
+  expect(encoder?.classifier).toEqual({ labels: ["no", "yes"], kind: "classes" });
+  expect(maxPositions).toBe(62);
+  expect(configOf("bert", { id2label: { 0: "LABEL_0" } }).encoder?.classifier.kind).toBe("value");
+  expect(configOf("bert", { architectures: ["BertForMaskedLM"] }).architecture).toBe(
+    "BertForSequenceClassification",
+  );
+  const odd = {
+    position_embedding_type: "relative_key",
+    is_decoder: true,
+    problem_type: "multi_label_classification",
+  };
+  expect(() => configOf("bert", odd)).toThrow(
+    /position_embedding_type: "relative_key" is not supported[\s\S]*is_decoder: true is not supported[\s\S]*problem_type/,
+  );
+});

@@ -18,6 +18,7 @@ const metadata: CardMetadata = {
   datasets: ["org/data", "other/data: odd"],
   license: "apache-2.0",
   library: "peft",
+  task: "text-generation",
   tags: ["lora", "lora"],
 };
 const card = (): Promise<string> => readFile(join(folder, "README.md"), "utf8");

@@ -28,7 +28,7 @@ describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, gguf, 
     for (const name of Object.keys(tensors)) {
       const path = pathOfHfTensor(family, name) as string;
       expect(hfTensorName(family, path)).toBe(name);
-      expect(pathOfGgufTensor(family, ggufTensorName(family, path))).toBe(path);
+      if (gguf[name] !== null) expect(pathOfGgufTensor(family, ggufTensorName(family, path))).toBe(path);
     }
     for (const module of modules)
       expect(hfModuleName(family, pathOfHfModule(family, module) ?? "")).toBe(module);
@@ -36,7 +36,7 @@ describe.each(Object.entries(fixture))("%s", (_, { config: json, tensors, gguf, 
 
   test("checkpoints of the bare base model, without its prefix, are understood", () => {
     for (const name of Object.keys(tensors))
-      expect(pathOfHfTensor(family, name.replace(/^(model|transformer)\./, ""))).toBe(
+      expect(pathOfHfTensor(family, name.replace(/^(model|transformer|bert|roberta)\./, ""))).toBe(
         pathOfHfTensor(family, name),
       );
   });
@@ -80,4 +80,15 @@ test("unknown names give null on the way in and an error on the way out", () => 
   expect(() => hfModuleName("t5", "embed")).toThrow(
     /model family "t5"; known: llama, qwen2, qwen3, gemma3, phi3, gpt2/,
   );
+});
+
+test("encoders: TensorFlow's names of norms, heads for masked words, and the head beside the base", () => {
+  expect(pathOfHfTensor("bert", "bert.embeddings.LayerNorm.gamma")).toBe("embed_norm.weight");
+  expect(pathOfHfTensor("bert", "encoder.layer.1.output.LayerNorm.beta")).toBe("layers.1.mlp_norm.bias");
+  expect(pathOfHfTensor("roberta", "classifier.out_proj.weight")).toBe("classifier.out.weight");
+  for (const name of ["cls.predictions.bias", "cls.seq_relationship.weight", "bert.embeddings.position_ids"])
+    expect(isIgnoredHfTensor("bert", name), name).toBe(true);
+  for (const name of ["lm_head.dense.weight", "roberta.pooler.dense.bias", "roberta.embeddings.position_ids"])
+    expect(isIgnoredHfTensor("roberta", name), name).toBe(true);
+  expect(isIgnoredHfTensor("bert", "bert.pooler.dense.weight")).toBe(false);
 });

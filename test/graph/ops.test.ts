@@ -111,6 +111,7 @@ const BUILD: Readonly<Record<string, Build>> = {
       ? (pieces[number(c, "piece")] as Value)
       : op.concat(pieces.toReversed(), number(c, "axis"));
   },
+  sequenceMask: (x) => op.sequenceMask(v(x, "ends")),
   cacheMask: (x, c) =>
     op.cacheMask(
       v(x, "queries"),
@@ -215,6 +216,7 @@ test("every case that has gradients is of an op declared differentiable, and no 
     "ones",
     "openColumns",
     "prefixColumns",
+    "sequenceMask",
     "sign",
     "topIsLabel",
     "trieMask",

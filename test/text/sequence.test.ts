@@ -30,3 +30,46 @@ describe.each(["bert", "roberta"] as const)("%s encodes as transformers does", a
     }
   });
 });
+
+test("special tokens that only the post-processor names, as old BERT folders have them, and its older kinds", async () => {
+  const source = await readHfTokenizer(fileURLToPath(new URL("bert", FIXTURES)));
+  const bare = {
+    ...source,
+    tokenizerConfig: {},
+    bosToken: null,
+    eosToken: null,
+    padToken: null,
+    unkToken: null,
+  };
+  const old = { type: "BertProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2] };
+  for (const processor of [
+    source.tokenizerJson.post_processor,
+    old,
+    { type: "Sequence", processors: [old] },
+  ]) {
+    const encode = sequenceEncoder(createTokenizer(bare), { post_processor: processor });
+    for (const { first, second = null, ids, types } of [...texts.bert.single, ...texts.bert.pair])
+      expect(encode(first, second, 1000)).toEqual({ ids, types, cut: 0 });
+  }
+});
+
+test("a post-processor that is malformed is an error, one that is unknown adds nothing", async () => {
+  const source = await readHfTokenizer(fileURLToPath(new URL("bert", FIXTURES)));
+  const tokenizer = createTokenizer(source);
+  const open = (post_processor: unknown) => sequenceEncoder(tokenizer, { post_processor });
+  expect(() => open({ type: "BertProcessing", cls: ["[CLS]"] })).toThrow(
+    'expected "cls" as a token and its id',
+  );
+  expect(() => open({ type: "TemplateProcessing", single: [] })).toThrow('expected a list "pair"');
+  const unknown = {
+    type: "TemplateProcessing",
+    single: [{ SpecialToken: { id: "?", type_id: 0 } }],
+    pair: [],
+  };
+  expect(() => open(unknown)).toThrow('"single" has an unknown token');
+  const { ids, types } = open({ type: "ByteLevel" })("a film", "a", 100);
+  expect([ids, types]).toEqual([
+    [...tokenizer.encode("a film"), ...tokenizer.encode("a")],
+    [0, 0, 1],
+  ]);
+});

@@ -71,6 +71,8 @@ describe("the card of a run", () => {
     const folder = await mkdtemp(join(tmpdir(), "lowrank-card-"));
     const outcome = { steps: 3, bestStep: null, lossBefore: null, lossAfter: null };
     const planned = {
+      labels: null,
+      lossUnit: "nats per token",
       ...{ trainableParameters: 1, share: 0.5, totalParameters: 2, examples: 1 },
       ...{ validationExamples: 0, testExamples: 0, truncated: 0, dropped: 0 },
     } as PlanEvent;

@@ -86,7 +86,7 @@ describe("trainConfig", () => {
 
   test("modules as names, a list, a regex, or all-linear", () => {
     const targets = (value: unknown): unknown =>
-      peftModules(trainConfig({ targetModules: value as TrainConfig["targetModules"] }).targetModules);
+      peftModules(trainConfig({ targetModules: value as TrainConfig["targetModules"] }).targetModules ?? []);
     expect(targets("q_proj, v_proj")).toEqual(["q_proj", "v_proj"]);
     expect(targets("q_proj")).toEqual(["q_proj"]);
     expect(targets("/.*\\.(q|v)_proj/")).toBe(".*\\.(q|v)_proj");

@@ -67,7 +67,7 @@ async function errorOf(options: Partial<EvaluateOptions>): Promise<InputError> {
 function expectScores(result: EvaluationSummary, scores: Scores): void {
   expect(Math.abs(result.loss - scores.loss)).toBeLessThan(LOSS);
   expect(result.perplexity).toBe(Math.exp(result.loss));
-  expect(result.tokenAccuracy).toBeCloseTo(scores.tokenAccuracy, 6);
+  expect(result.tokenAccuracy).toBeCloseTo(scores.tokenAccuracy as number, 6);
   expect(result.labelTokens).toBe(scores.labelTokens);
 }
 

@@ -10,6 +10,11 @@ import type {
 export const PLAN: PlanEvent = {
   type: "plan",
   model: "smollm2-135m",
+  task: "language-modelling",
+  labels: null,
+  lossUnit: "nats per token",
+  counts: "tokens",
+  command: "generate",
   method: "lora",
   data: "shell-recipes",
   trainableParameters: 460_800,

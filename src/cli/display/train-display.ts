@@ -1,4 +1,4 @@
-import type { Sample, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
+import type { PlanEvent, Sample, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
 import { type LiveLine, liveLine } from "./live-line.ts";
 import type { Output } from "./output.ts";
 import { type Pace, pace } from "./pace.ts";
@@ -52,19 +52,26 @@ export function trainDisplay(output: Output, now: () => number = Date.now): Trai
   };
 }
 
+/** Until a plan says otherwise. */
+const LANGUAGE = { lossUnit: "nats per token", counts: "tokens", command: "generate" };
+
 /** What each event says in whole lines. */
 function eventLines(output: Output): LinesOf {
   const { style, columns } = output;
   let before: readonly Sample[] = [];
   let split = "held-out";
+  let planned: Pick<PlanEvent, "lossUnit" | "counts" | "command"> = LANGUAGE;
   return {
     progress: () => [],
     step: () => [],
-    plan: (plan) => ["", ...planLines(plan, columns()), ""],
+    plan: (plan) => {
+      planned = plan;
+      return ["", ...planLines(plan, columns()), ""];
+    },
     preview: (preview) => [...previewLines(preview, style), ""],
     evaluation: (evaluation) => {
       if (split !== "test") split = evaluation.split;
-      return [evaluationLine(evaluation)];
+      return [evaluationLine(evaluation, planned.counts)];
     },
     profile: (event) => profileLines(event, style),
     checkpoint: ({ path, isBest }) => [style.dim(`checkpoint ${path}${isBest ? " (best)" : ""}`)],
@@ -76,7 +83,7 @@ function eventLines(output: Output): LinesOf {
     warning: ({ message }) => [`${style.yellow("warning:")} ${message}`],
     resumed: ({ step, path }) => [`resumed after step ${step} from ${path}`],
     stopped: stoppedLines,
-    done: (done) => ["", ...summaryLines(done, split, before[0]?.prompt ?? null)],
+    done: (done) => ["", ...summaryLines(done, split, before[0]?.prompt ?? null, planned)],
   };
 }
 

@@ -9,6 +9,7 @@ import type {
   Sample,
   StepEvent,
 } from "../../train/events.ts";
+import { measureTexts } from "../../train/measures.ts";
 import type { ProfileShare } from "../../train/profile.ts";
 import {
   formatBytes,
@@ -23,6 +24,17 @@ import {
 import type { Style } from "./output.ts";
 import { labelled, printable, sideBySide } from "./text.ts";
 
+/** Most labels that are named. */
+const SHOWN_LABELS = 12;
+
+/** What it is trained for, where that is not language modelling. */
+function taskRows({ task, labels }: PlanEvent): [string, string][] {
+  if (task === "language-modelling") return [];
+  const shown = labels?.slice(0, SHOWN_LABELS).join(", ") ?? "";
+  const more = labels && labels.length > SHOWN_LABELS ? `, … (${labels.length} in all)` : "";
+  return [["Task", shown === "" ? task : `${task}: ${shown}${more}`]];
+}
+
 /** The plan as a table. */
 export function planLines(plan: PlanEvent, columns: number): string[] {
   const { padded, trie, labels } = plan.tokensPerEpoch;
@@ -36,6 +48,7 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
   ].filter((text) => text !== "");
   const rows: [string, string][] = [
     ["Model", plan.model],
+    ...taskRows(plan),
     [
       "Adapter",
       `${plan.method}: ${formatInteger(plan.trainableParameters)} of ${formatCount(plan.totalParameters)} ` +
@@ -45,7 +58,7 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
     [
       "Tokens",
       `${formatInteger(padded)} padded → ${formatInteger(trie)} packed (${(padded / Math.max(1, trie)).toFixed(2)} ` +
-        `times fewer), ${formatInteger(labels)} with a loss, per epoch`,
+        `times fewer), ${formatInteger(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss, per epoch`,
     ],
     ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
     ["Memory", memoryText(plan)],
@@ -155,16 +168,24 @@ export function stepLine(step: StepEvent): string {
   ].join("  ");
 }
 
-/** "test loss 3.7630 before training (perplexity 43.08, token accuracy 41.2%, 2,310 tokens, 12.3 s)" */
-export function evaluationLine(evaluation: EvaluationEvent): string {
+/** "test loss 3.7630 before training (perplexity 43.08, token accuracy 41.2%, 2,310 tokens, 12.3 s)". `counts`: what the loss
+ *  is the mean over. */
+export function evaluationLine(evaluation: EvaluationEvent, counts = "tokens"): string {
   const when = evaluation.step === 0 ? "before training" : `after step ${evaluation.step}`;
   const best =
     evaluation.isBest && evaluation.step > 0 && evaluation.split === "validation" ? ", best so far" : "";
+  const measures = measureTexts(evaluation).map(([title, value]) => `${inSentence(title)} ${value}, `);
   return (
     `${evaluation.split} loss ${formatLoss(evaluation.loss)} ${when} ` +
-    `(perplexity ${evaluation.perplexity.toFixed(2)}, token accuracy ${formatShare(evaluation.tokenAccuracy)}, ` +
-    `${formatInteger(evaluation.labelTokens)} tokens, ${formatDuration(evaluation.elapsedMs)}${best})`
+    `(${measures.join("")}${formatInteger(evaluation.labelTokens)} ${counts}, ${formatDuration(evaluation.elapsedMs)}${best})`
   );
+}
+
+/** "Token accuracy" → "token accuracy"; names and F1 stay. */
+function inSentence(title: string): string {
+  return /^(Matthews|Pearson|Spearman|F1)/.test(title)
+    ? title
+    : title.replace(/^./, (ch) => ch.toLowerCase());
 }
 
 /** Samples, the answers before and after training beside each other (below each other where it is narrow). */
@@ -202,15 +223,19 @@ function answers(before: Sample | undefined, after: Sample, columns: number, sty
   return [style.dim(heading as string), ...lines];
 }
 
-/** The end of a run. `split` names the held-out set whose loss is meant. Not wrapped: paths and the command are there
- *  to be copied. */
-export function summaryLines(done: DoneEvent, split: string, samplePrompt: string | null): string[] {
+/** The end of a run. `split` names the held-out set whose loss is meant, `plan` what the loss is in. Not wrapped: paths and the
+ *  command are there to be copied. */
+export function summaryLines(
+  done: DoneEvent,
+  split: string,
+  samplePrompt: string | null,
+  { lossUnit, command }: Pick<PlanEvent, "lossUnit" | "command">,
+): string[] {
   const rows: [string, string][] = [];
   if (done.lossBefore !== null && done.lossAfter !== null)
     rows.push([
       `${split} loss`.replace(/^./, (ch) => ch.toUpperCase()),
-      `${formatLoss(done.lossBefore)} → ${formatLoss(done.lossAfter)} nats per token (perplexity ` +
-        `${Math.exp(done.lossBefore).toFixed(2)} → ${Math.exp(done.lossAfter).toFixed(2)})`,
+      `${formatLoss(done.lossBefore)} → ${formatLoss(done.lossAfter)} ${lossUnit}${perplexities(done, lossUnit)}`,
     ]);
   rows.push(["Trained", `${formatInteger(done.steps)} steps in ${formatDuration(done.elapsedMs)}`]);
   if (done.bestStep !== null && done.bestStep !== done.steps)
@@ -223,9 +248,15 @@ export function summaryLines(done: DoneEvent, split: string, samplePrompt: strin
   ]);
   rows.push(["Adapter", done.adapterPath], ["Report", done.reportPath]);
   const isShort = samplePrompt !== null && samplePrompt.length <= 100 && !/\p{Cc}/u.test(samplePrompt);
-  const prompt = shellQuote(isShort ? samplePrompt : "your prompt");
-  rows.push(["Try it", `lowrank generate --adapter ${shellQuote(done.adapterPath)} ${prompt}`]);
+  const prompt = shellQuote(isShort ? samplePrompt : `your ${command === "generate" ? "prompt" : "text"}`);
+  rows.push(["Try it", `lowrank ${command} --adapter ${shellQuote(done.adapterPath)} ${prompt}`]);
   return labelled(rows, Number.POSITIVE_INFINITY);
+}
+
+function perplexities({ lossBefore, lossAfter }: DoneEvent, lossUnit: string): string {
+  if (lossUnit !== "nats per token") return "";
+  const [before, after] = [lossBefore, lossAfter].map((loss) => Math.exp(loss ?? 0).toFixed(2));
+  return ` (perplexity ${before} → ${after})`;
 }
 
 /** A word as a shell reads it back. */

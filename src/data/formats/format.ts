@@ -15,8 +15,17 @@ export interface PlainText {
   readonly text: string;
 }
 
+/** A text or a pair of texts, and what it is to be told as. */
+export interface Labelled {
+  readonly kind: "labelled";
+  readonly text: string;
+  readonly pair: string | null;
+  /** A label's name or number, or a value. */
+  readonly label: string | number;
+}
+
 /** A training row, whatever format it came in. */
-export type Row = Conversation | PlainText;
+export type Row = Conversation | PlainText | Labelled;
 
 /** Which fields of a record mean what; a format has its usual names for those left out. */
 export interface FieldMapping {
@@ -28,8 +37,12 @@ export interface FieldMapping {
   readonly promptTemplate?: string | undefined;
   /** Field with the list of turns (messages, sharegpt). */
   readonly messagesField?: string | undefined;
-  /** Field with plain text. */
+  /** Field with plain text, or with the text that has a label. */
   readonly textField?: string | undefined;
+  /** Field with the second text of a pair (classification). */
+  readonly pairField?: string | undefined;
+  /** Field with the label (classification). */
+  readonly labelField?: string | undefined;
 }
 
 /** Notes one thing wrong with the record being parsed. */

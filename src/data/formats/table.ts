@@ -1,6 +1,7 @@
 import { InputError } from "../../errors.ts";
 import { alpaca } from "./alpaca.ts";
-import { listFields } from "./fields.ts";
+import { classification } from "./classification.ts";
+import { field, listFields } from "./fields.ts";
 import type { DataFormat, DataRecord, FieldMapping } from "./format.ts";
 import { messages } from "./messages.ts";
 import { promptCompletion } from "./prompt-completion.ts";
@@ -8,7 +9,14 @@ import { sharegpt } from "./sharegpt.ts";
 import { text } from "./text.ts";
 
 /** Every data format, in the order in which they are tried on a record. */
-export const dataFormats: readonly DataFormat[] = [messages, sharegpt, alpaca, promptCompletion, text];
+export const dataFormats: readonly DataFormat[] = [
+  messages,
+  sharegpt,
+  alpaca,
+  promptCompletion,
+  classification,
+  text,
+];
 
 /** The format of that name. @throws InputError that lists the known ones. */
 export function findFormat(name: string): DataFormat {
@@ -21,7 +29,8 @@ export function findFormat(name: string): DataFormat {
 /** The format a record is in; null if none fits. Naming fields in the mapping decides by itself. */
 export function detectFormat(record: DataRecord, mapping: FieldMapping): DataFormat | null {
   const byRecord = dataFormats.find((format) => format.detect(record));
-  if (mapping.textField !== undefined) return text;
+  if (mapping.labelField !== undefined || mapping.pairField !== undefined) return classification;
+  if (mapping.textField !== undefined) return field(record, "label") === undefined ? text : classification;
   if (mapping.messagesField !== undefined) return byRecord === sharegpt ? sharegpt : messages;
   if (mapping.promptTemplate !== undefined) return promptCompletion;
   if (mapping.promptField !== undefined && mapping.completionField !== undefined) return promptCompletion;

@@ -16,12 +16,12 @@ const MOST_POINTS = 2000;
 
 /** The loss curve as an SVG: training loss as it is and smoothed, held-out losses as points, the learning rate on the
  *  second axis. */
-export function lossChart(metrics: readonly MetricsEvent[]): string {
+export function lossChart(metrics: readonly MetricsEvent[], lossUnit = "nats per token"): string {
   const steps = metrics.filter((event) => event.type === "step");
   const evaluations = metrics.filter((event) => event.type === "evaluation");
   const chart = init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: HEIGHT });
   try {
-    chart.setOption(chartOption(steps, evaluations));
+    chart.setOption(chartOption(steps, evaluations, lossUnit));
     return chart.renderToSVGString({ useViewBox: true });
   } finally {
     chart.dispose();
@@ -31,6 +31,7 @@ export function lossChart(metrics: readonly MetricsEvent[]): string {
 function chartOption(
   steps: readonly StepEvent[],
   evaluations: readonly EvaluationEvent[],
+  lossUnit: string,
 ): EChartsCoreOption {
   const losses = smooth(steps.map((step) => step.loss));
   const smoothed = thin(steps.map((step, i) => [step.step, losses[i] as number]));
@@ -62,7 +63,7 @@ function chartOption(
       max: lastStep(steps),
     },
     yAxis: [
-      { ...axis, type: "value", name: "nats per token", scale: true },
+      { ...axis, type: "value", name: lossUnit, scale: true },
       {
         ...axis,
         type: "value",

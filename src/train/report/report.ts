@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../../formats/disk.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
+import { MEASURES } from "../measures.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
 import { resourceRows } from "../resources.ts";
 import { describeSettings, type SettingHelp } from "../settings.ts";
@@ -23,7 +24,7 @@ export interface ReportData {
  *  all. Returns the path of the report. */
 export async function writeReport(runFolder: string, data: ReportData): Promise<string> {
   const metrics = await readMetrics(runFolder);
-  const svg = lossChart(metrics);
+  const svg = lossChart(metrics, data.plan.lossUnit);
   const path = join(runFolder, REPORT_FILE);
   await writeFileAtomic(join(runFolder, CURVE_FILE), svg);
   await writeFileAtomic(path, reportPage(data, metrics, svg));
@@ -40,7 +41,7 @@ export function reportPage(data: ReportData, metrics: readonly MetricsEvent[], s
     tiles(data),
     html`<h2>Loss</h2><div class="card">${trusted(svg)}</div>`,
     evaluations.length > 0
-      ? html`<h2>Evaluations</h2><div class="card">${evaluationTable(evaluations)}</div>`
+      ? html`<h2>Evaluations</h2><div class="card">${evaluationTable(evaluations, plan)}</div>`
       : html``,
     samples.length > 0 ? html`<h2>Samples</h2><div class="card">${sampleTable(samples)}</div>` : html``,
     html`<h2>Plan</h2><div class="card">${planTable(data)}</div>`,
@@ -54,7 +55,7 @@ function tiles({ plan, outcome }: ReportData): Html {
   const loss =
     lossBefore === null || lossAfter === null ? "–" : `${lossBefore.toFixed(3)} → ${lossAfter.toFixed(3)}`;
   const facts = [
-    ["held-out loss before → after, nats per token", loss],
+    [`held-out loss before → after, ${plan.lossUnit}`, loss],
     [`of ${integer(plan.totalParameters)} parameters trained`, integer(plan.trainableParameters)],
     ["steps", integer(outcome.steps)],
     ["minutes", (outcome.elapsedMs / 60_000).toFixed(1)],
@@ -62,16 +63,17 @@ function tiles({ plan, outcome }: ReportData): Html {
   return html`<div class="tiles">${facts.map(([what, value]) => html`<div class="tile"><b>${value}</b><span>${what}</span></div>`)}</div>`;
 }
 
-function evaluationTable(evaluations: readonly EvaluationEvent[]): Html {
+function evaluationTable(evaluations: readonly EvaluationEvent[], { lossUnit, counts }: PlanEvent): Html {
+  const measured = MEASURES.filter(({ key }) => evaluations.some((e) => e[key] !== undefined));
   const rows = evaluations.map((e) => [
     e.step === 0 ? "before" : integer(e.step),
     e.split,
     e.loss.toFixed(4),
-    e.perplexity.toFixed(2),
-    `${(e.tokenAccuracy * 100).toFixed(1)}%`,
+    ...measured.map(({ key, text }) => (e[key] === undefined ? "–" : text(e[key]))),
     integer(e.labelTokens),
   ]);
-  return grid(["Step", "Data", "Loss (nats per token)", "Perplexity", "Token accuracy", "Tokens"], rows);
+  const counted = counts.replace(/^./, (ch) => ch.toUpperCase());
+  return grid(["Step", "Data", `Loss (${lossUnit})`, ...measured.map((m) => m.title), counted], rows);
 }
 
 function sampleTable(events: readonly SamplesEvent[]): Html {
@@ -91,12 +93,13 @@ function planTable({ plan, outcome }: ReportData): Html {
   const { padded, trie, labels } = plan.tokensPerEpoch;
   return definitions([
     ["Model", plan.model],
+    ["Task", plan.labels === null ? plan.task : `${plan.task}: ${plan.labels.join(", ")}`],
     ["Method", `${plan.method}, ${(plan.share * 100).toFixed(2)}% of the parameters`],
     ["Training examples", `${integer(plan.examples)} (${plan.truncated} truncated, ${plan.dropped} dropped)`],
     ["Held out", `${integer(plan.validationExamples)} validation, ${integer(plan.testExamples)} test`],
     [
       "Tokens per epoch",
-      `${integer(padded)} padded, ${integer(trie)} packed, ${integer(labels)} with a loss`,
+      `${integer(padded)} padded, ${integer(trie)} packed, ${integer(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss`,
     ],
     ["Steps", `${integer(plan.steps)}, ${integer(plan.stepsPerEpoch)} per epoch`],
     ["Kept", outcome.bestStep === null ? "the last adapter" : `the adapter of step ${outcome.bestStep}`],

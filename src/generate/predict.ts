@@ -1,0 +1,113 @@
+import { packSequences } from "../data/sequence-batch.ts";
+import type { Classifier } from "../formats/model-source.ts";
+import { foldRows, gather } from "../graph/ops/index.ts";
+import { input, type Value } from "../graph/value.ts";
+import { batchAttention } from "../models/base-context.ts";
+import { encoderOf } from "../models/family.ts";
+import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
+import { parameterCount, viewsOf } from "../peft/parameters.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { ints, longs, type Tensor } from "../tensor/tensor.ts";
+import type { EncodedSequence } from "../text/sequence.ts";
+
+/** What an encoder makes of one text or pair. */
+export interface Prediction {
+  /** Index of the likeliest class, or the value. */
+  readonly target: number;
+  /** [n] probabilities of the classes; the value alone. */
+  readonly scores: readonly number[];
+}
+
+/** Logits [E, n] at the first tokens (`edgeNodes`) of a batch of whole sequences. θ is an input where something is adapted. */
+function predictionGraph(model: AdaptedModel): Record<string, Value> {
+  const ids = input("tokens", "int32", ["R", "T"]);
+  const positions = input("positions", "int64", ["R", "T"]);
+  const ends = input("ends", "int32", ["R", "T"]);
+  const types = input("types", "int32", ["R", "T"]);
+  const columns = input("columns", "int32", ["T"]);
+  const trainables = trainablesOf(model.methods);
+  const theta = input("theta", "float32", [parameterCount(trainables)]);
+  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
+  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
+  const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
+  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, model.positionCount));
+  return { logits: model.family.logits(ctx, gather(hidden, input("edgeNodes", "int32", ["E"]))) };
+}
+
+/** Runs sequences through an encoder. θ, where something is adapted, is what was `put` as "theta". */
+export interface Predictor {
+  predict(sequences: readonly Pick<EncodedSequence, "ids" | "types">[]): Promise<Prediction[]>;
+  close(): Promise<void>;
+}
+
+/** Loads the graph of an encoder. */
+export async function createPredictor(
+  runtime: Runtime,
+  model: AdaptedModel,
+  folder: string,
+  options: { readonly prepack?: boolean } = {},
+): Promise<Predictor> {
+  const session = await runtime.load(predictionGraph(model), { folder, ...options });
+  const { labels, kind } = encoderOf(model.config).classifier;
+  return {
+    predict: async (sequences) => {
+      const examples = sequences.map(({ ids, types }, index) => ({
+        ids: Int32Array.from(ids),
+        types: Uint8Array.from(types),
+        isLabel: new Uint8Array(ids.length),
+        target: index, // edges are in the order of packing
+        index,
+      }));
+      const batch = packSequences(examples);
+      const shape = [batch.rows, batch.length];
+      const outputs = await session.run({
+        tokens: ints(batch.tokens, shape),
+        positions: longs(BigInt64Array.from(batch.positions, BigInt), shape),
+        ends: ints(batch.ends, shape),
+        types: ints(batch.types as Int32Array, shape),
+        edgeNodes: ints(batch.edgeNodes, [batch.edgeNodes.length]),
+      });
+      const logits = (outputs.logits as Tensor).data as Float32Array;
+      const predictions = new Array<Prediction>(sequences.length);
+      for (let e = 0; e < sequences.length; e++) {
+        const row = logits.slice(e * labels.length, (e + 1) * labels.length);
+        predictions[batch.edgeLabels[e] as number] = predictionOf(row, kind);
+      }
+      return predictions;
+    },
+    close: () => session.close(),
+  };
+}
+
+/** `createPredictor` for one call. */
+export async function predict(
+  runtime: Runtime,
+  model: AdaptedModel,
+  folder: string,
+  sequences: readonly Pick<EncodedSequence, "ids" | "types">[],
+): Promise<Prediction[]> {
+  const predictor = await createPredictor(runtime, model, folder, { prepack: false });
+  try {
+    return await predictor.predict(sequences);
+  } finally {
+    await predictor.close();
+  }
+}
+
+function predictionOf(logits: Float32Array, kind: Classifier["kind"]): Prediction {
+  if (kind === "value") return { target: logits[0] as number, scores: [logits[0] as number] };
+  const top = topIndex(logits);
+  const powers = Array.from(logits, (x) => Math.exp(x - (logits[top] as number)));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return { target: top, scores: powers.map((p) => p / sum) };
+}
+
+/** Index of the largest; of equals the first. */
+export function topIndex(logits: Float32Array): number {
+  return logits.reduce((best, x, i) => (x > (logits[best] as number) ? i : best), 0);
+}
+
+/** A target as people read it: a class's name, or the value. */
+export function outputText(target: number, { labels, kind }: Classifier): string {
+  return kind === "value" ? String(Number(target.toPrecision(6))) : (labels[target] ?? String(target));
+}
