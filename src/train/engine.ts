@@ -113,7 +113,7 @@ export interface TrainEngine {
   setState(state: TrainState): Promise<void>;
   /** Writes the profile and goes on without. */
   endProfile(): Promise<void>;
-  /** Gives back the memory of updates, the state apart; the next update takes it again. */
+  /** Gives back the memory of updates, the state apart; the next update takes it again. Not while a profile is under way. */
   rest(): Promise<void>;
   close(): Promise<void>;
 }
@@ -154,7 +154,7 @@ export async function createTrainEngine(
       prepack,
       ...(profile === null ? {} : { profile }),
     });
-  const rest = async (): Promise<void> => {
+  const closeBackward = async (): Promise<void> => {
     await backward?.close();
     backward = null;
   };
@@ -205,9 +205,12 @@ export async function createTrainEngine(
       await backward?.endProfile();
       profile = null;
     },
-    rest,
+    // A profile is of one session, with its pools filled.
+    rest: async () => {
+      if (profile === null) await closeBackward();
+    },
     close: async () => {
-      await rest();
+      await closeBackward();
       await updater.close();
     },
   };

@@ -220,7 +220,7 @@ export async function evaluateSplit(
   const started = performance.now();
   const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
   const folder = plan.base.weights.folder;
-  if (run.profiling === null) await run.engine.rest(); // a profile ends with its session
+  await run.engine.rest();
   const engine = await createEvaluationEngine(
     runtime,
     plan.model,

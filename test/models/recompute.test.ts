@@ -10,7 +10,9 @@ import { sizeOf } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config.ts";
 import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
 import { gradientGraph, RECOMPUTE_LEVELS, type Recompute } from "../../src/train/graphs.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
+import { fittedOptions, methodOptionsOf } from "../../src/train/plan.ts";
+import { taskOf } from "../../src/train/tasks/table.ts";
+import { examplesOf, openEncoder, type TinyEncoder } from "./encoders.ts";
 import { FAMILY_NAMES, openTiny, type TinyModel } from "./harness.ts";
 
 let runtime: Runtime;
@@ -86,6 +88,28 @@ async function trained(tiny: TinyModel, method: string, recompute: Recompute, ro
   return { results, ...state };
 }
 
+/** Losses of three updates of an encoder with its head, and the parameters after them. */
+async function trainedEncoder(tiny: TinyEncoder, recompute: Recompute) {
+  const { base } = tiny;
+  const task = taskOf(base);
+  const config = trainConfig({ data: ["x"], rank: 2, dropout: 0.1 });
+  const methods = createMethods(config.method, fittedOptions(config, base, task), base);
+  const model = { ...base, methods, positionCount: 40, rowTokens: 256 };
+  const own = openRuntime({ threads: 1 });
+  const { folder } = base.weights;
+  const engine = await createTrainEngine(own, model, folder, { ...OPTIONS, recompute }, 1, task);
+  const trainables = methods.flatMap((m) => m.trainables);
+  const theta = await initialParameters(trainables, 0, (path) => base.weights.read(path));
+  const zeros = () => new Float32Array(theta.length);
+  await engine.setState({ theta, m: zeros(), v: zeros() });
+  const batch = packBatch(examplesOf(tiny), model, 1, task);
+  const losses: number[] = [];
+  for (let step = 1; step <= 3; step++) losses.push((await engine.update([batch], step, 0.05)).loss);
+  const state = await engine.state();
+  await own.close();
+  return { losses, ...state };
+}
+
 describe.each(FAMILY_NAMES)("%s", (name) => {
   test("losses and parameters are the same bits at every level, with dropout", async () => {
     const tiny = await openTiny(name);
@@ -95,6 +119,14 @@ describe.each(FAMILY_NAMES)("%s", (name) => {
       expect(await trained(tiny, "lora", level), level).toEqual(kept);
     await tiny.close();
   });
+});
+
+test.each(["bert", "roberta"])("%s: the same bits at every level, with dropout", async (name) => {
+  const tiny = await openEncoder(name);
+  const [kept, ...others] = await Promise.all(RECOMPUTE_LEVELS.map((level) => trainedEncoder(tiny, level)));
+  for (const other of others) expect(other).toEqual(kept);
+  expect(new Set(kept?.losses).size).toBe(3);
+  await tiny.close();
 });
 
 test.each([...METHOD_NAMES, "lora+prefix-embedding", "lora+prefix-layer"])(

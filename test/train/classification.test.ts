@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { publishedFiles } from "../../src/formats/published-files.ts";
 import { type Classification, loadClassifier } from "../../src/generate/classifier.ts";
 import { loadModel } from "../../src/generate/model.ts";
 import { convertAdapter } from "../../src/peft/convert.ts";
@@ -123,6 +124,51 @@ describe("a roberta without a head learns to classify", () => {
       labels: ["bad", "good"],
       kind: "classes",
     });
+  });
+
+  test("its card says how to classify, in what the losses are, and the labels", async () => {
+    const card = await readFile(join(adapter, "README.md"), "utf8");
+    expect(card).toContain("pipeline_tag: text-classification\n");
+    expect(card).toMatch(/\| test loss after \| [\d.]+ nats per example \|/);
+    expect(card).toContain("| labels | bad, good |");
+    expect(card).toContain("| targetModules | query, value |");
+    expect(card).toContain('import { loadClassifier } from "lowrank";');
+    expect(card).toContain("AutoPeftModelForSequenceClassification.from_pretrained");
+    expect(card).toContain("num_labels=2");
+    expect(card).not.toContain("lowrank generate");
+  });
+
+  test("the labels are among the planned bytes and the published files", async () => {
+    const [plan] = eventsOf(result.events, "plan");
+    const [done] = eventsOf(result.events, "done");
+    expect(done?.measured.adapterBytes).toBe(plan?.resources.adapterBytes);
+    expect((await publishedFiles(folder)).map((f) => f.path)).toContain("labels.json");
+  });
+
+  test("several adapters on one encoder are refused: each has a head of its own", async () => {
+    const choice = { model: encoderFolder("roberta-masked"), adapters: { a: adapter, b: adapter } };
+    const refused = /a, b: expected one adapter, got 2: each brings its own labels and head/;
+    await expect(summaryOf({ ...choice, data: [held] })).rejects.toThrow(refused);
+    await expect(loadClassifier({ ...choice, offline: true })).rejects.toThrow(refused);
+    await expect(mergeAdapter({ ...choice, output: lab.path("both"), offline: true })).rejects.toThrow(
+      refused,
+    );
+  });
+
+  test("in use by name, it answers as it does alone", async () => {
+    const model = encoderFolder("roberta-masked");
+    const alone = await loadClassifier({ model, adapter, offline: true, threads: 1 });
+    const named = await loadClassifier({
+      ...{ model, adapters: { films: adapter }, weights: { films: 1 } },
+      ...{ offline: true, threads: 1 },
+    });
+    expect(await named.classify(["a great film"])).toEqual(await alone.classify(["a great film"]));
+    expect(named.adapter?.path).toBe(alone.adapter?.path);
+    await alone.close();
+    await named.close();
+    await expect(
+      loadClassifier({ model, adapters: { films: adapter }, weights: { films: 0.5 }, offline: true }),
+    ).rejects.toThrow(/films: it also trains classifier\.\S+ whole, .* expected 1, got 0\.5/);
   });
 
   test("evaluated, it measures what the run did", async () => {

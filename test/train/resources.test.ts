@@ -8,6 +8,7 @@ import type { DoneEvent, PlanEvent } from "../../src/train/events.ts";
 import { inspect } from "../../src/train/inspect.ts";
 import { methodCosts } from "../../src/train/method-costs.ts";
 import { readSummary } from "../../src/train/summary.ts";
+import { encoderFolder } from "../models/encoders.ts";
 import { eventsOf, type Lab, openLab, runAll, statefulRun, tinyModel } from "./tiny-run.ts";
 
 let lab: Lab;
@@ -96,4 +97,20 @@ test("what every method would cost, without weights", async () => {
   const [both] = await methodCosts(tinyModel("llama"), { rank: 4 }, ["lora+ia3"]);
   const count = (name: string) => costs.find((c) => c.method === name)?.trainableParameters as number;
   expect(both?.trainableParameters).toBe(count("lora") + count("ia3"));
+});
+
+test("of an encoder, with its head, the methods that can train it", async () => {
+  const costs = await methodCosts(encoderFolder("bert-masked"), { rank: 4 });
+  const names = costs.map((c) => c.method);
+  expect(names).toEqual(expect.arrayContaining(["lora", "dora", "full"]));
+  expect(names).not.toContain("prefix-embedding");
+  const [lora] = costs.filter((c) => c.method === "lora");
+  const { hidden_size: d, num_hidden_layers: layers } = JSON.parse(
+    await readFile(join(encoderFolder("bert-masked"), "config.json"), "utf8"),
+  );
+  // Query and value of every layer, the pooler that the checkpoint lacks, and a head of two labels.
+  expect(lora?.trainableParameters).toBe(layers * 2 * 4 * (d + d) + (d * d + d) + (2 * d + 2));
+  await expect(methodCosts(encoderFolder("bert-masked"), {}, ["prefix-embedding"])).rejects.toThrow(
+    /an encoder's first token/,
+  );
 });
