@@ -21,8 +21,12 @@ export function settingsOf<S extends z.ZodObject>(command: Command, schema: S): 
 /** Values of the flags that were given, by key, as the schema takes them; not checked. */
 export function givenSettings(command: Command, schema: z.ZodObject): Record<string, unknown> {
   const given = describeSettings(schema).filter((info) => command.getOptionValueSource(info.key) === "cli");
-  return Object.fromEntries(given.map((info) => [info.key, command.getOptionValue(info.key)]));
+  const entries = given.map(({ key }) => [key, command.getOptionValue(key)] as const);
+  return Object.fromEntries(entries.map(([key, value]) => [key, value === NONE ? null : value]));
 }
+
+/** Stands for null in the options of commander, which takes null for a value that was left out and makes it "". */
+const NONE = Symbol("none");
 
 function flagOf(key: string, schema: z.ZodObject): string {
   return describeSettings(schema).find((info) => info.key === key)?.flag ?? key;
@@ -34,7 +38,8 @@ function optionsOf(info: SettingInfo): Option[] {
     helpText(info),
   );
   main.helpGroup(`${info.help.group}:`);
-  if (info.kind !== "boolean") return [main.argParser((text, before) => parseValue(text, before, info))];
+  if (info.kind !== "boolean")
+    return [main.argParser((text, before) => parseValue(text, before, info) ?? NONE)];
   const negated = new Option(info.flag.replace("--", "--no-"), helpText(info)).helpGroup(
     `${info.help.group}:`,
   );
