@@ -71,7 +71,7 @@ export function parseValue(text: string, before: unknown, info: SettingInfo): un
   if (info.nullable && text === "none") return null;
   if (info.kind === "number") return numberOr(text);
   if (info.kind === "record")
-    return { ...(before as object | undefined), ...parseRecord(text, info.numericItems) };
+    return parseRecord(text, info, (before as Record<string, unknown> | undefined) ?? {});
   const items = Array.isArray(before) ? before : [];
   if (info.kind === "list") return [...items, info.numericItems ? numberOr(text) : text];
   return text;
@@ -82,14 +82,21 @@ function numberOr(text: string): number | string {
   return text.trim() !== "" && Number.isFinite(value) ? value : text;
 }
 
-/** "q_proj=16,layers.0=4"; an item without "=" keeps its text as the value. */
-function parseRecord(text: string, isNumeric: boolean): Record<string, unknown> {
-  const pairs = text.split(",").map((item) => {
+/** "q_proj=16,layers.0=4" after what was given before; an item without "=" keeps its text as the value.
+ *  @throws UsageError for a name that is given twice */
+function parseRecord(
+  text: string,
+  { flag, numericItems }: SettingInfo,
+  before: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const values = new Map(Object.entries(before));
+  for (const item of text.split(",")) {
     const at = item.lastIndexOf("=");
     const [key, value] = at < 0 ? [item, item] : [item.slice(0, at), item.slice(at + 1)];
-    return [key.trim(), isNumeric ? numberOr(value) : value] as const;
-  });
-  return Object.fromEntries(pairs);
+    if (values.has(key.trim())) throw new UsageError(`${flag}: ${key.trim()} is given twice`);
+    values.set(key.trim(), numericItems ? numberOr(value) : value);
+  }
+  return Object.fromEntries(values);
 }
 
 /** Commander's message about an unknown flag, with the flag that was probably meant. */
