@@ -113,6 +113,14 @@ describe("inspect", () => {
     expect((await runCli(["inspect", join(folder, "x.txt")])).stderr).toContain("not a folder, .gguf or");
   });
 
+  test("a model's own weights alone count, not the safetensors files beside them", async () => {
+    const { stdout } = await runCli([
+      "inspect",
+      fileURLToPath(new URL("../fixtures/models/llama", import.meta.url)),
+    ]);
+    expect(stdout).toContain("\n20 tensors, 22,688 parameters ");
+  });
+
   test("a reader that goes away is no error", async () => {
     const command = `"${process.execPath}" "${distFile("cli/main.js")}" inspect "${join(FIXTURES, "llama")}" --tensors | head -1`;
     const { stdout, stderr } = await runNode([
