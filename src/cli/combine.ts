@@ -55,7 +55,7 @@ const schema = z.strictObject({
   output: setting(z.string().min(1).nullable(), null, {
     group: HOW,
     value: "folder",
-    description: "folder to write the combined adapter to",
+    description: "new folder to write the combined adapter to",
   }) as Setting<string | null>,
 });
 

@@ -4,7 +4,7 @@ import { Command } from "commander";
 import type { Cli, CommandEntry } from "./command.ts";
 import { commands } from "./commands.ts";
 import { outputTo } from "./display/output.ts";
-import { failureOf } from "./errors.ts";
+import { EXIT, failureOf } from "./errors.ts";
 
 const EXAMPLES = `
 Examples:
@@ -59,18 +59,21 @@ function version(): string {
   return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
 }
 
-/** A reader that went away (`lowrank … | head`) is no error. A command that watches for signals ends as one asks it to
+/** A reader that went away (`lowrank … | head`) is no error; a full disk is one. A command that watches for signals ends as one asks it to
  *  (training writes a checkpoint): leaving at once would pull the execution engine's memory away under it. */
-function endQuietlyWithoutReader(stream: NodeJS.WriteStream): void {
+function endWithoutOutput(stream: NodeJS.WriteStream): void {
   let isEnding = false;
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    if (process.listenerCount("SIGTERM") === 0) process.exit(process.exitCode ?? 0);
+    if (error.code !== "EPIPE") process.exitCode = EXIT.failed;
+    if (error.code !== "EPIPE" && stream === process.stdout && !isEnding)
+      process.stderr.write(`error: cannot write the output: ${error.message}\n`);
+    if (process.listenerCount("SIGTERM") === 0) process.exit();
     if (!isEnding) process.kill(process.pid, "SIGTERM");
     isEnding = true;
   });
 }
 
-endQuietlyWithoutReader(process.stdout);
-endQuietlyWithoutReader(process.stderr);
-process.exitCode = await run(process.argv.slice(2));
+endWithoutOutput(process.stdout);
+endWithoutOutput(process.stderr);
+const exitCode = await run(process.argv.slice(2));
+process.exitCode ??= exitCode;

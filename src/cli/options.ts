@@ -21,8 +21,12 @@ export function settingsOf<S extends z.ZodObject>(command: Command, schema: S): 
 /** Values of the flags that were given, by key, as the schema takes them; not checked. */
 export function givenSettings(command: Command, schema: z.ZodObject): Record<string, unknown> {
   const given = describeSettings(schema).filter((info) => command.getOptionValueSource(info.key) === "cli");
-  return Object.fromEntries(given.map((info) => [info.key, command.getOptionValue(info.key)]));
+  const entries = given.map(({ key }) => [key, command.getOptionValue(key)] as const);
+  return Object.fromEntries(entries.map(([key, value]) => [key, value === NONE ? null : value]));
 }
+
+/** Stands for null in the options of commander, which takes null for a value that was left out and makes it "". */
+const NONE = Symbol("none");
 
 function flagOf(key: string, schema: z.ZodObject): string {
   return describeSettings(schema).find((info) => info.key === key)?.flag ?? key;
@@ -34,7 +38,8 @@ function optionsOf(info: SettingInfo): Option[] {
     helpText(info),
   );
   main.helpGroup(`${info.help.group}:`);
-  if (info.kind !== "boolean") return [main.argParser((text, before) => parseValue(text, before, info))];
+  if (info.kind !== "boolean")
+    return [main.argParser((text, before) => parseValue(text, before, info) ?? NONE)];
   const negated = new Option(info.flag.replace("--", "--no-"), helpText(info)).helpGroup(
     `${info.help.group}:`,
   );
@@ -66,7 +71,7 @@ export function parseValue(text: string, before: unknown, info: SettingInfo): un
   if (info.nullable && text === "none") return null;
   if (info.kind === "number") return numberOr(text);
   if (info.kind === "record")
-    return { ...(before as object | undefined), ...parseRecord(text, info.numericItems) };
+    return parseRecord(text, info, (before as Record<string, unknown> | undefined) ?? {});
   const items = Array.isArray(before) ? before : [];
   if (info.kind === "list") return [...items, info.numericItems ? numberOr(text) : text];
   return text;
@@ -77,14 +82,21 @@ function numberOr(text: string): number | string {
   return text.trim() !== "" && Number.isFinite(value) ? value : text;
 }
 
-/** "q_proj=16,layers.0=4"; an item without "=" keeps its text as the value. */
-function parseRecord(text: string, isNumeric: boolean): Record<string, unknown> {
-  const pairs = text.split(",").map((item) => {
+/** "q_proj=16,layers.0=4" after what was given before; an item without "=" keeps its text as the value.
+ *  @throws UsageError for a name that is given twice */
+function parseRecord(
+  text: string,
+  { flag, numericItems }: SettingInfo,
+  before: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const values = new Map(Object.entries(before));
+  for (const item of text.split(",")) {
     const at = item.lastIndexOf("=");
     const [key, value] = at < 0 ? [item, item] : [item.slice(0, at), item.slice(at + 1)];
-    return [key.trim(), isNumeric ? numberOr(value) : value] as const;
-  });
-  return Object.fromEntries(pairs);
+    if (values.has(key.trim())) throw new UsageError(`${flag}: ${key.trim()} is given twice`);
+    values.set(key.trim(), numericItems ? numberOr(value) : value);
+  }
+  return Object.fromEntries(values);
 }
 
 /** Commander's message about an unknown flag, with the flag that was probably meant. */

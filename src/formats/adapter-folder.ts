@@ -59,7 +59,12 @@ export async function readAdapterWeights(path: string): Promise<AdapterWeights> 
 
 async function noAdapter(path: string): Promise<NotFoundError> {
   const entries = await readdir(path, { withFileTypes: true }).catch(() => null);
-  if (entries === null) return new NotFoundError(`${path}: no such adapter folder`);
+  if (entries === null) {
+    const isFile = await exists(path);
+    return new NotFoundError(
+      isFile ? `${path} is neither an adapter's folder nor a GGUF file` : `${path}: no such adapter folder`,
+    );
+  }
   const named: string[] = [];
   for (const entry of entries)
     if (entry.isDirectory() && (await exists(join(path, entry.name, ADAPTER_CONFIG)))) named.push(entry.name);

@@ -100,7 +100,7 @@ const DISK_ERRORS: Readonly<Record<string, string>> = {
   EROFS: "the disk is read-only",
   EFBIG: "the file is too large for this disk",
   EIO: "the disk failed",
-  ENOENT: "a folder of the path is not there",
+  ENOENT: "a folder of the path is not there or cannot be made", // mkdir of a path on a read-only disk says this too
   ENOTDIR: "a part of the path is a file, not a folder",
   EEXIST: "a part of the path is a file, not a folder",
   EISDIR: "a folder has that name",

@@ -113,7 +113,7 @@ async function writeSmallFiles(source: ModelSource, folder: string, config: unkn
   for (const [i, name] of CARRIED_FILES.entries()) await carry(source, folder, name, fallbacks[i]);
 }
 
-/** The target of `writeModelFolder` must not hold anything: a model is never written over another.
+/** The target must not hold anything: a model or an adapter is never written over another.
  *  @throws InputError if it does; FormatError if it is no folder. */
 export async function requireFreeFolder(folder: string): Promise<void> {
   const names = await readdir(folder).catch((error) => {
@@ -121,7 +121,7 @@ export async function requireFreeFolder(folder: string): Promise<void> {
     throw new FormatError(folder, `cannot be written to (${systemErrorCode(error)})`, { cause: error });
   });
   if (names.length > 0)
-    throw new InputError("The model cannot be written:", [
+    throw new InputError("The output cannot be written:", [
       { where: folder, message: `holds ${names.length} entries already, expected a new or empty folder` },
     ]);
 }

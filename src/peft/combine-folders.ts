@@ -3,6 +3,7 @@ import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../for
 import { cardTable } from "../formats/model-card.ts";
 import { type AdapterContent, adapterOfFiles, readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
 import { publicModelName, resolveAdapter } from "../formats/resolve.ts";
+import { requireFreeFolder } from "../formats/save-folder.ts";
 import { type OpenBaseOptions, openSource } from "../models/base-model.ts";
 import { shownName, writeAdapterCard } from "./adapter-card.ts";
 import { type CombineOptions, combineAdapters } from "./combine.ts";
@@ -22,14 +23,16 @@ export interface CombinedFolder {
 }
 
 /** Combines LoRA adapters on disk (folders of PEFT or mlx-lm, run folders, .gguf files or Hub ids, with factors) into one
- *  adapter folder.
- *  @throws InputError if they are for different bases or cannot be combined; what reading and writing throw */
+ *  new adapter folder.
+ *  @throws InputError if the folder is not empty, or if they are for different bases or cannot be combined; what reading and
+ *  writing throw */
 export async function combineFolders(
   adapters: Readonly<Record<string, number>>,
   output: string,
   options: CombineOptions,
   access: CombineAccess = {},
 ): Promise<CombinedFolder> {
+  await requireFreeFolder(output);
   const parts = await Promise.all(
     Object.entries(adapters).map(async ([name, weight]) => ({
       adapter: await readAny(name, access),

@@ -76,7 +76,7 @@ const NEEDS_EQUAL_RANKS: ReadonlySet<CombinationKind> = new Set(["linear", ...NE
 /** One LoRA adapter that stands for several with factors. `cat` and `svd` (at full rank) are exact sums of the updates; the
  *  others work on A and B apart, as PEFT does: cheap, and only roughly the sum. Modules that only some adapters have are
  *  combined of those.
- *  @throws InputError listing everything that does not fit: kinds, density, ranks, biases and whole modules */
+ *  @throws InputError listing everything that does not fit: kinds, density, ranks, shapes, biases and whole modules */
 export function combineAdapters(parts: readonly WeightedAdapter[], options: CombineOptions): AdapterContent {
   const kind = parts.length === 1 ? "linear" : options.kind;
   check(parts, { ...options, kind });
@@ -135,7 +135,21 @@ function check(parts: readonly WeightedAdapter[], options: CombineOptions): void
   const ranks = parts.map(({ adapter }) => largestRank(adapter.config));
   if (NEEDS_EQUAL_RANKS.has(kind) && new Set(ranks).size > 1)
     wrong("adapters", `${kind} needs equal ranks, got ${ranks.join(", ")}; cat and svd do not`);
+  for (const [name, shapes] of updateShapes(parts))
+    if (shapes.size > 1)
+      wrong(name, `expected updates of one shape [out,in], got ${[...shapes].join(" and ")}`);
   if (problems.length > 0) throw new InputError("the adapters cannot be combined", problems);
+}
+
+/** Shapes of the updates by module, each as a text. */
+function updateShapes(parts: readonly WeightedAdapter[]): Map<string, Set<string>> {
+  const shapes = new Map<string, Set<string>>();
+  for (const { adapter } of parts)
+    for (const [name, slots] of adapter.tensors) {
+      const [a, b] = [slots.loraA ?? slots.loraEmbeddingA, slots.loraB ?? slots.loraEmbeddingB];
+      if (a && b) shapes.set(name, (shapes.get(name) ?? new Set()).add(`[${b.shape[0]},${a.shape[1]}]`));
+    }
+  return shapes;
 }
 
 type FactorSlots = readonly ["loraA", "loraB"] | readonly ["loraEmbeddingA", "loraEmbeddingB"];

@@ -1,3 +1,4 @@
+import { InputError } from "../errors.ts";
 import { hfModuleName, isTransposed } from "../formats/names.ts";
 import type { LoraConfig } from "../formats/peft-config.ts";
 import { type FeedforwardModules, isFeedforward, readIa3Config } from "../formats/peft-relatives.ts";
@@ -157,6 +158,7 @@ function chosenTargets(
     .map((m) => hfModuleName(family, m.path));
   const wanted = isUsual ? { ...lora, targetModules: usual, layersToTransform: null } : lora;
   const { modules } = planLora(wanted, family, specs);
+  requireAmong(modules, feedforward ?? []);
   const scalesInput = (m: LoraModule): boolean =>
     feedforward === null ? LAST_OF_MLP.test(m.path) : isFeedforward(feedforward, m.name);
   const last = modules.filter(scalesInput).map((m) => m.name);
@@ -176,6 +178,19 @@ function chosenTargets(
       feedforward: entries.filter((entry) => endsWith(last, entry)),
     };
   return { targets: { ...targets, targetModules: modules.map((m) => m.name) }, feedforward: last };
+}
+
+/** @throws InputError listing the feed-forward modules that are not among those that are scaled */
+function requireAmong(modules: readonly LoraModule[], feedforward: readonly string[]): void {
+  const missing = feedforward.filter((entry) => !modules.some((m) => isFeedforward([entry], m.name)));
+  if (missing.length > 0)
+    throw new InputError(
+      "ia3 does not fit these options",
+      missing.map((entry) => ({
+        where: "feedforwardModules",
+        message: `"${entry}" is no module that ia3 scales`,
+      })),
+    );
 }
 
 /** IA3 as a method of the table. */

@@ -107,8 +107,15 @@ async function inspectModel(path: string, names: readonly string[]): Promise<Ins
     kind: "model",
     format: "Hugging Face folder",
     facts,
-    tensors: await folderTensors(path, names),
+    tensors: await folderTensors(path, modelFiles(names)),
   };
+}
+
+/** The files that are the model's: others beside them (`consolidated.safetensors`) hold the same weights again. */
+function modelFiles(names: readonly string[]): readonly string[] {
+  const single = names.filter((name) => name === "model.safetensors");
+  const shards = names.filter((name) => /^model-\d+-of-\d+\.safetensors$/.test(name));
+  return [single, shards].find((files) => files.length > 0) ?? names;
 }
 
 /** A checkpoint's folder holds the optimizer's state beside them. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +50,11 @@ describe("lowrank", () => {
       '  --learning-rate: expected a number > 0, got "abc"',
       '  --schedule: expected one of constant, linear, cosine, got "x"',
     ]);
+  });
+
+  test("a name that is given twice is told, not taken once", async () => {
+    const { exitCode, stderr } = await runCli(["combine", "--adapters", "a=0.5,b=1", "--adapters", "a=0.7"]);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: "error: --adapters: a is given twice\n" });
   });
 
   test("a config file's problems name its lines; a missing one is an error", async () => {
@@ -107,6 +113,14 @@ describe("inspect", () => {
     expect((await runCli(["inspect", join(folder, "x.txt")])).stderr).toContain("not a folder, .gguf or");
   });
 
+  test("a model's own weights alone count, not the safetensors files beside them", async () => {
+    const { stdout } = await runCli([
+      "inspect",
+      fileURLToPath(new URL("../fixtures/models/llama", import.meta.url)),
+    ]);
+    expect(stdout).toContain("\n20 tensors, 22,688 parameters ");
+  });
+
   test("a reader that goes away is no error", async () => {
     const command = `"${process.execPath}" "${distFile("cli/main.js")}" inspect "${join(FIXTURES, "llama")}" --tensors | head -1`;
     const { stdout, stderr } = await runNode([
@@ -117,6 +131,16 @@ describe("inspect", () => {
     expect(stderr).toBe("");
     expect(stdout.split("\n")).toHaveLength(2);
   });
+});
+
+const NO_ROOM = "/dev/full";
+
+test.runIf(existsSync(NO_ROOM))("output that cannot be written is an error in one line", async () => {
+  const command = `"${process.execPath}" "${distFile("cli/main.js")}" inspect "${join(FIXTURES, "llama")}" > ${NO_ROOM}`;
+  const script = `process.exitCode = require("node:child_process").spawnSync("sh", ["-c", ${JSON.stringify(command)}], { stdio: "inherit" }).status`;
+  const { exitCode, stderr } = await runNode(["-e", script]);
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(/^error: cannot write the output: ENOSPC.*\n$/);
 });
 
 describe("Ctrl-C while training", () => {

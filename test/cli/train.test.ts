@@ -88,6 +88,12 @@ test("a dry run prints the plan and leaves nothing", async () => {
   expect(await readdir(cwd)).toEqual([]);
 }, 60_000);
 
+test("a flag takes none where there may be no value", async () => {
+  const cwd = await newFolder();
+  const { exitCode, stdout } = await runCli([...RUN, "--max-steps", "1", "--clip-norm", "none"], { cwd });
+  expect({ exitCode, end: stdout.includes("Adapter    runs/") }).toEqual({ exitCode: 0, end: true });
+}, 60_000);
+
 test("Ctrl-C, then --resume: the same losses as a run that was left alone", async () => {
   const cwd = await newFolder();
   const long = [...RUN, "--epochs", "60", "--json"];

@@ -147,6 +147,10 @@ describe("readAdapter", () => {
 
   it("says what is missing, and never opens pickles", async () => {
     expect((await failure(readAdapter(join(folder, "none")))).message).toMatch(/no such adapter folder/);
+    await writeFile(join(folder, "garbage.gguf"), "x");
+    expect((await failure(readAdapter(join(folder, "garbage.gguf")))).message).toMatch(
+      /garbage.gguf is neither an adapter's folder nor a GGUF file/,
+    );
     const dir = await mkdtemp(join(folder, "bin-"));
     await cp(join(fixture("qv"), "adapter_config.json"), join(dir, "adapter_config.json"));
     expect((await failure(readAdapter(dir))).message).toMatch(/has no adapter_model.safetensors/);

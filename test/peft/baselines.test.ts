@@ -277,6 +277,11 @@ describe("what does not fit is refused", () => {
     expect(messageOf(() => methodsOn(small, "ia3", options))).toBe(
       "ia3 does not fit these options\n  transformer.wte: is an embedding: only linear layers\n  bias: ia3 does not have it",
     );
+    const unknown = { targetModules: ["c_attn", "c_fc"], feedforwardModules: ["c_fc", "mlp.c_proj", "fc1"] };
+    expect(messageOf(() => methodsOn(small, "ia3", unknown))).toBe(
+      'ia3 does not fit these options\n  feedforwardModules: "mlp.c_proj" is no module that ia3 scales\n' +
+        '  feedforwardModules: "fc1" is no module that ia3 scales',
+    );
   });
 
   test("configurations of files, each where it is wrong", () => {

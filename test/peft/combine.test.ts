@@ -147,6 +147,20 @@ describe("refuses", () => {
     expect(() => combineAdapters([], { kind: "cat" })).toThrow("expected at least one, got none");
   });
 
+  test("updates of different shapes", () => {
+    const of = (outSize: number, inSize: number): AdapterContent => {
+      const [loraA, loraB] = [[4, inSize] as const, [outSize, 4] as const].map(([m, n]) =>
+        floats(new Float32Array(m * n), [m, n]),
+      ) as [FloatTensor, FloatTensor];
+      return { ...adapter("one"), tensors: new Map([["q_proj", { loraA, loraB }]]) };
+    };
+    const parts = [of(8, 6), of(4, 6), of(8, 6)].map((content) => ({ adapter: content, weight: 1 }));
+    for (const kind of ["cat", "svd", "linear"] as const)
+      expect(() => combineAdapters(parts, { kind })).toThrow(
+        "q_proj: expected updates of one shape [out,in], got [8,6] and [4,6]",
+      );
+  });
+
   test("what is trained whole", () => {
     const whole = {
       ...adapter("one"),

@@ -121,16 +121,15 @@ describe("cards of what is made from adapters", () => {
     expectNoPaths(body);
   });
 
-  test("combine: the parts and their factors; someone's own card stays", async () => {
+  test("combine: the parts and their factors, in a new folder", async () => {
     const output = lab.path("both");
     await combineFolders({ [lab.path("run")]: 0.5, [adapter]: 0.25 }, output, { kind: "cat" });
     const { body } = await cardOf(output);
     expect(body).toContain("LoRA of rank 8, combined by lowrank (cat).");
     expect(body).toContain("| run | 0.5 |\n| run | 0.25 |");
     expectNoPaths(body);
-    await writeFile(join(output, "README.md"), "mine");
-    await combineFolders({ [adapter]: 1 }, output, { kind: "linear" });
-    expect(await readFile(join(output, "README.md"), "utf8")).toBe("mine");
+    const again = combineFolders({ [output]: 1 }, output, { kind: "linear" });
+    await expect(again).rejects.toThrow("holds 3 entries already, expected a new or empty folder");
   });
 
   test("merge: a model of its own", async () => {
