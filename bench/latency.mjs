@@ -125,8 +125,7 @@ function tasksOf(settings, vocabulary) {
   const request = { prompt: "Write a long story about a river.", maxTokens: settings.decode };
   const decode = async (model) => {
     const { ids } = await model.generateText(request);
-    if (ids.length > 0) return ids.length;
-    throw new Error(`the model has no answer to ${JSON.stringify(request.prompt)}`);
+    return ids.length > 0 ? ids.length : Number.NaN; // an adapter may have no answer
   };
   return [...forward, { task: "one token", run: decode }];
 }
