@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { describeMachine, machineLine } from "../../bench/lib/machine.mjs";
 import { writeModelGguf } from "../../dist/formats/gguf-save.js";
-import { promptIds, rawIds } from "../../dist/generate/prompt.js";
+import { chatPrompt, rawIds } from "../../dist/generate/prompt.js";
 import { convertAdapter, loadModel, mergeAdapter } from "../../dist/index.js";
 import { openSource } from "../../dist/models/base-model.js";
 
@@ -100,7 +100,7 @@ function promptsOf(base) {
   const chat = QUESTIONS.map((content) => {
     const messages = [{ role: "user", content }];
     const text = base.template.render(messages, { addGenerationPrompt: true });
-    return { request: { messages }, ids: promptIds(base, messages), text, special: true };
+    return { request: { messages }, ids: chatPrompt(base, messages).ids, text, special: true };
   });
   const raw = TEXTS.map((prompt) => ({
     request: { prompt, raw: true },
