@@ -14,11 +14,18 @@ interface Context {
   readonly issues: { push(issue: { code: "custom"; message: string; input: unknown }): unknown };
 }
 
-const item = z.string().min(1);
+/** Above 0. */
+export const positive: z.ZodNumber = z.number().positive();
+/** 1, 2, … */
+export const count: z.ZodNumber = z.number().int().min(1);
+/** From 0 to below 1. */
+export const share: z.ZodNumber = z.number().min(0).lt(1);
+/** Not empty. */
+export const text: z.ZodString = z.string().min(1);
 
 /** A list, or its items in one text between commas. */
 export const names: z.ZodType<readonly string[], unknown> = z
-  .union([z.string(), z.array(item)])
+  .union([z.string(), z.array(text)])
   .transform((value, context: Context) => {
     const list = splitList(value);
     if (typeof value === "string" && list.length === 0)
@@ -28,7 +35,7 @@ export const names: z.ZodType<readonly string[], unknown> = z
 
 /** "all-linear", "/regex/", or names as a list or in one text. */
 export const modules: z.ZodType<ModuleSelection, unknown> = z
-  .union([z.string(), z.array(item), z.strictObject({ regex: item })])
+  .union([z.string(), z.array(text), z.strictObject({ regex: text })])
   .transform((value, context: Context): ModuleSelection => {
     if (value === "all-linear" || Array.isArray(value)) return value as ModuleSelection;
     const regex =

@@ -1,25 +1,16 @@
 import { z } from "zod";
-import { dataFormats } from "../data/formats/table.ts";
 import type { Problem } from "../errors.ts";
-import { METHOD_NAMES } from "../peft/methods.ts";
-import { type LayerSelection, layerList, type ModuleSelection, modules, names } from "./config-values.ts";
+import { adapterSettings } from "./config-adapter.ts";
+import { dataSettings } from "./config-data.ts";
+import { count, positive, share, text } from "./config-values.ts";
 import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
-import { TASK_NAMES } from "./tasks/table.ts";
 
-const positive = z.number().positive();
-const count = z.number().int().min(1);
-const share = z.number().min(0).lt(1);
-const text = z.string().min(1);
 const MODEL = "Model";
-const DATA = "Data";
-const LORA = "Adapter";
 const OPTIMIZER = "Optimizer";
 const RUN = "Run";
 
-/** Every option of a training run: each line is a flag (kebab-case), a config-file key (the name), a default, a
- *  help text and a field of `TrainConfig`. */
-export const trainSettings = {
+const modelSettings = {
   model: setting(text, "smollm2-135m", {
     group: MODEL,
     value: "model",
@@ -50,314 +41,9 @@ export const trainSettings = {
     description: "use the cache only, never the network",
     mayChangeOnResume: true,
   }) as Setting<boolean>,
+};
 
-  task: setting(z.enum(TASK_NAMES).nullable(), null, {
-    group: MODEL,
-    description: "what to train for",
-    defaultText: "what model and data call for",
-    knownAs: ["taskType"],
-  }) as Setting<string | null>,
-
-  data: setting(names, ["shell-recipes"], {
-    group: DATA,
-    value: "data",
-    description: "training data: a bundled name, files (comma-separated) or a Hub data set id",
-    expects: "a name, a file or a list of files",
-    knownAs: ["dataset", "trainData", "trainFile", "dataPath", "datasetName"],
-  }) as Setting<readonly string[]>,
-  format: setting(z.enum(dataFormats.map((format) => format.name)).nullable(), null, {
-    group: DATA,
-    description: "format of the data",
-    defaultText: "recognised from the fields",
-    knownAs: ["dataFormat", "datasetType"],
-  }) as Setting<string | null>,
-  promptField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds the prompt",
-    defaultText: "that of the format",
-    knownAs: ["inputField", "promptColumn", "promptFeature"],
-  }) as Setting<string | null>,
-  completionField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds the completion",
-    defaultText: "that of the format",
-    knownAs: ["outputField", "responseField", "completionColumn", "completionFeature"],
-  }) as Setting<string | null>,
-  systemField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds the system message",
-    defaultText: "that of the format",
-  }) as Setting<string | null>,
-  promptTemplate: setting(text.nullable(), null, {
-    group: DATA,
-    value: "template",
-    description: "prompt made of fields, e.g. '{{tool}}: {{task}}'",
-  }) as Setting<string | null>,
-  messagesField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds the list of turns",
-    defaultText: "that of the format",
-    knownAs: ["chatFeature", "conversationField"],
-  }) as Setting<string | null>,
-  textField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds plain text, or the text that has a label",
-    defaultText: "that of the format",
-    knownAs: ["datasetTextField", "textFeature", "textColumn"],
-  }) as Setting<string | null>,
-  pairField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds the second text of a pair",
-    defaultText: "that of the format",
-    knownAs: ["textPairField", "sentence2Key"],
-  }) as Setting<string | null>,
-  labelField: setting(text.nullable(), null, {
-    group: DATA,
-    value: "field",
-    description: "field that holds the label",
-    defaultText: "that of the format",
-    knownAs: ["labelColumn", "labelColumnName"],
-  }) as Setting<string | null>,
-  labels: setting(names.nullable(), null, {
-    group: DATA,
-    value: "names",
-    description: "names of the classes, in the order of their numbers",
-    defaultText: "the model's, else those in the data",
-    expects: "a list of names",
-    knownAs: ["labelNames", "labelList", "classNames"],
-  }) as Setting<readonly string[] | null>,
-  textUnit: setting(z.enum(["file", "paragraph", "line"]), "file", {
-    group: DATA,
-    description: "what is one example in a .txt file",
-  }) as Setting<"file" | "paragraph" | "line">,
-  validationData: setting(names.nullable(), null, {
-    group: DATA,
-    value: "data",
-    description: "held-out data to choose the best checkpoint by",
-    expects: "a file or a list of files",
-    knownAs: ["evalData", "validFile", "valData", "validationFile"],
-  }) as Setting<readonly string[] | null>,
-  validationFraction: setting(share, 0, {
-    group: DATA,
-    value: "share",
-    description: "share of the training data to hold out instead, chosen by the seed",
-    knownAs: ["valSetSize", "validationSplit", "testSize"],
-  }) as Setting<number>,
-  testData: setting(names.nullable(), null, {
-    group: DATA,
-    value: "data",
-    description: "data to report the loss on before and after",
-    defaultText: "the test split of a bundled name",
-    expects: "a file or a list of files",
-    knownAs: ["testFile"],
-  }) as Setting<readonly string[] | null>,
-  limit: setting(count.nullable(), null, {
-    group: DATA,
-    value: "n",
-    description: "use only the first n training examples",
-    knownAs: ["maxSamples", "maxExamples", "maxTrainSamples"],
-  }) as Setting<number | null>,
-  maxLength: setting(z.number().int().min(2).nullable(), null, {
-    group: DATA,
-    value: "tokens",
-    description: "longest example in tokens",
-    defaultText: "512, or what the model has room for",
-    knownAs: ["maxSeqLength", "sequenceLen", "cutoffLen", "blockSize", "contextLength"],
-  }) as Setting<number | null>,
-  truncation: setting(z.enum(["left", "drop", "error"]), "left", {
-    group: DATA,
-    description:
-      "longer examples: cut the prompt from the left (labelled texts from the end), drop the example, or stop",
-  }) as Setting<"left" | "drop" | "error">,
-  lossOn: setting(z.enum(["completions", "all"]), "completions", {
-    group: DATA,
-    description: "tokens that the loss counts",
-    knownAs: ["trainOnInputs", "maskPrompt", "completionOnlyLoss"],
-  }) as Setting<"completions" | "all">,
-
-  method: setting(text, "lora", {
-    group: LORA,
-    value: "methods",
-    description: `how to adapt: ${METHOD_NAMES.join(", ")}; several joined by +`,
-    expects: `names of methods joined by + (${METHOD_NAMES.join(", ")})`,
-    knownAs: ["peftType", "fineTuneType"],
-  }) as Setting<string>,
-  rank: setting(count, 16, {
-    group: LORA,
-    value: "n",
-    description: "rank of the update",
-    knownAs: ["r", "loraR", "loraRank"],
-  }) as Setting<number>,
-  alpha: setting(positive, 32, {
-    group: LORA,
-    value: "x",
-    description: "the update is scaled by alpha / rank",
-    knownAs: ["loraAlpha"],
-  }) as Setting<number>,
-  dropout: setting(share, 0, {
-    group: LORA,
-    value: "share",
-    description: "dropout on the input of the update",
-    knownAs: ["loraDropout"],
-  }) as Setting<number>,
-  bias: setting(z.enum(["none", "all", "lora_only"]), "none", {
-    group: LORA,
-    description: "biases to train as well",
-    knownAs: ["loraBias"],
-  }) as Setting<"none" | "all" | "lora_only">,
-  targetModules: setting(modules.nullable(), null, {
-    group: LORA,
-    value: "modules",
-    description: "modules to adapt: all-linear, names (comma-separated) or /regex/",
-    defaultText: "all-linear; query,value of an encoder",
-    expects: "all-linear, a list of module names or /regex/",
-    knownAs: ["target", "targets", "loraTarget", "loraTargetModules", "loraLayers", "keys"],
-  }) as Setting<ModuleSelection | null>,
-  excludeModules: setting(modules.nullable(), null, {
-    group: LORA,
-    value: "modules",
-    description: "modules to leave out: names or /regex/",
-    expects: "a list of module names or /regex/",
-  }) as Setting<ModuleSelection | null>,
-  layers: setting(layerList.nullable(), null, {
-    group: LORA,
-    value: "list",
-    description: "layers to adapt, e.g. 0-5,28,29 or last:2",
-    defaultText: "all",
-    expects: "layer numbers and ranges such as 0-5,28, or last:2",
-    knownAs: ["layersToTransform"],
-  }) as Setting<LayerSelection | null>,
-  rankPattern: setting(
-    z.record(text, count),
-    {},
-    {
-      group: LORA,
-      value: "module=n,…",
-      description: "another rank for modules that match",
-      expects: "module=rank pairs, ranks ≥ 1",
-    },
-  ) as Setting<Readonly<Record<string, number>>>,
-  alphaPattern: setting(
-    z.record(text, positive),
-    {},
-    {
-      group: LORA,
-      value: "module=x,…",
-      description: "another alpha for modules that match",
-      expects: "module=alpha pairs, alphas > 0",
-    },
-  ) as Setting<Readonly<Record<string, number>>>,
-  rsLora: setting(z.boolean(), false, {
-    group: LORA,
-    description: "scale by alpha / √rank",
-    knownAs: ["useRslora"],
-  }) as Setting<boolean>,
-  modulesToSave: setting(names, [], {
-    group: LORA,
-    value: "modules",
-    description: "modules to train in full and save with the adapter",
-    expects: "a list of module names",
-  }) as Setting<readonly string[]>,
-  init: setting(z.enum(["gaussian", "kaiming-uniform"]), "gaussian", {
-    group: LORA,
-    description: "first values of A (B starts at 0): the paper's, or PEFT's",
-    knownAs: ["initLoraWeights"],
-  }) as Setting<"gaussian" | "kaiming-uniform">,
-  loraPlusRatio: setting(positive, 16, {
-    group: LORA,
-    value: "x",
-    description: "lora-plus: learning rate of B over that of A",
-    knownAs: ["loraplusLrRatio"],
-  }) as Setting<number>,
-  veraInitial: setting(positive, 0.1, {
-    group: LORA,
-    value: "x",
-    description: "vera: first value of the vector between the projections",
-    knownAs: ["dInitial"],
-  }) as Setting<number>,
-  targetRank: setting(count.nullable(), null, {
-    group: LORA,
-    value: "n",
-    description: "adalora: average rank to end with",
-    defaultText: "half of the rank",
-    knownAs: ["targetR"],
-  }) as Setting<number | null>,
-  rankWarmupSteps: setting(z.number().int().min(0).nullable(), null, {
-    group: LORA,
-    value: "n",
-    description: "adalora: steps before ranks fall",
-    defaultText: "a tenth of all",
-    knownAs: ["tinit"],
-  }) as Setting<number | null>,
-  rankFinalSteps: setting(z.number().int().min(0).nullable(), null, {
-    group: LORA,
-    value: "n",
-    description: "adalora: steps at the end with the ranks that are left",
-    defaultText: "a fifth of all",
-    knownAs: ["tfinal"],
-  }) as Setting<number | null>,
-  rankInterval: setting(count, 1, {
-    group: LORA,
-    value: "n",
-    description: "adalora: steps from one choice of ranks to the next",
-    knownAs: ["deltaT"],
-  }) as Setting<number>,
-  orthogonality: setting(z.number().min(0), 0.5, {
-    group: LORA,
-    value: "x",
-    description: "adalora: weight of the penalty that keeps vectors orthonormal",
-    knownAs: ["orthRegWeight"],
-  }) as Setting<number>,
-  adapterSize: setting(count, 64, {
-    group: LORA,
-    value: "n",
-    description: "adapter-houlsby, -pfeiffer, -lin: width of the bottleneck",
-    knownAs: ["bottleneckSize", "adapterDim", "bottleneckDim"],
-  }) as Setting<number>,
-  adapterDrop: setting(z.number().int().min(0), 0, {
-    group: LORA,
-    value: "n",
-    description: "adapter-houlsby, -pfeiffer, -lin: layers at the bottom without adapters",
-  }) as Setting<number>,
-  feedforwardModules: setting(names.nullable(), null, {
-    group: LORA,
-    value: "modules",
-    description: "ia3: modules whose input is scaled; of the others it is the output",
-    defaultText: "the MLP's last layer",
-    expects: "a list of module names",
-  }) as Setting<readonly string[] | null>,
-  prefixLength: setting(z.number().int().min(0), 20, {
-    group: LORA,
-    value: "n",
-    description: "virtual tokens in front of the prompt (prefix methods)",
-    knownAs: ["numVirtualTokens"],
-  }) as Setting<number>,
-  infixLength: setting(z.number().int().min(0), 0, {
-    group: LORA,
-    value: "n",
-    description: "virtual tokens between prompt and completion (prefix-embedding, prefix-layer)",
-  }) as Setting<number>,
-  prefixText: setting(text.nullable(), null, {
-    group: LORA,
-    value: "text",
-    description: "text whose embeddings the virtual tokens start as",
-    defaultText: "random",
-    knownAs: ["promptTuningInitText"],
-  }) as Setting<string | null>,
-  prefixProjection: setting(count.nullable(), null, {
-    group: LORA,
-    value: "n",
-    description: "hidden size of an MLP that makes prefix-tuning's prefix while it is trained",
-    defaultText: "no MLP",
-    knownAs: ["encoderHiddenSize"],
-  }) as Setting<number | null>,
-
+const optimizerSettings = {
   learningRate: setting(positive, 2e-4, {
     group: OPTIMIZER,
     value: "x",
@@ -444,7 +130,9 @@ export const trainSettings = {
     value: "n",
     description: "seed of everything random",
   }) as Setting<number>,
+};
 
+const runSettings = {
   recompute: setting(z.enum(["auto", ...RECOMPUTE_LEVELS]), "auto", {
     group: RUN,
     value: "level",
@@ -527,6 +215,20 @@ export const trainSettings = {
     description: "print the plan and stop",
     mayChangeOnResume: true,
   }) as Setting<boolean>,
+};
+
+/** Every option of a training run, in the order of help texts: each is a flag (kebab-case), a config-file key (the name), a
+ *  default, a help text and a field of `TrainConfig`. */
+export const trainSettings: typeof modelSettings &
+  typeof dataSettings &
+  typeof adapterSettings &
+  typeof optimizerSettings &
+  typeof runSettings = {
+  ...modelSettings,
+  ...dataSettings,
+  ...adapterSettings,
+  ...optimizerSettings,
+  ...runSettings,
 };
 
 /** A training run, complete and checked. Fields are those of `trainSettings`. */
