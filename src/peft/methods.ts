@@ -60,6 +60,9 @@ const METHODS: readonly MethodKind[] = [
   ia3Kind,
 ];
 
+/** PEFT's names of the methods that it has. */
+const PEFT_TYPES = [...new Set(METHODS.flatMap((m) => m.peftType ?? []))].join(", ");
+
 /** Names of all methods, for help and errors. */
 export const METHOD_NAMES: readonly string[] = METHODS.map((m) => m.name);
 
@@ -108,6 +111,8 @@ export function openMethod(
     own === undefined ? m.peftType !== null && m.peftType === peft : m.name === own,
   );
   if (kind) return kind.open(config, shape, where);
+  if (own === undefined && typeof peft === "string")
+    throw new UnsupportedError(`${where}: peft_type "${peft}" is not supported; supported: ${PEFT_TYPES}`);
   // LoRA's reader knows what else a file may be, and says so.
   if (own === undefined) return loraKind.open(config, shape, where);
   throw new UnsupportedError(`${where}: unknown method "${String(own)}"; known: ${METHOD_NAMES.join(", ")}`);

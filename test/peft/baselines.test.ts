@@ -297,6 +297,9 @@ describe("what does not fit is refused", () => {
       /layers: expected null or a list of layers from 0 to 3/,
     );
     expect(messageOf(open({ peft_type: "IA3", target_modules: ["c_attn"] }))).toMatch(/feedforward_modules/);
+    expect(open({ peft_type: "LOHA" })).toThrow(
+      /^file: peft_type "LOHA" is not supported; supported: LORA, VERA, .*IA3/,
+    );
   });
 
   test("tensors that are missing, superfluous or of another shape, all of them", () => {
