@@ -220,7 +220,6 @@ export async function evaluateSplit(
   const started = performance.now();
   const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
   const folder = plan.base.weights.folder;
-  await run.engine.rest();
   const engine = await createEvaluationEngine(
     runtime,
     plan.model,

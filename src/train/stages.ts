@@ -117,6 +117,8 @@ async function* midway(run: Run): AsyncGenerator<EvaluationEvent, boolean> {
   const split = run.plan.validation ? "validation" : "test";
   const encoded = run.plan[split];
   if (!encoded) return false;
+  // Loading the graph again takes a second or more, each time: for those who save memory.
+  if (run.plan.recompute !== "none") await run.engine.rest();
   const event = await evaluateSplit(run, split, encoded, run.progression.step);
   noteEvaluation(run, event);
   yield event;
@@ -127,6 +129,7 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   if (run.savedStep !== run.progression.step) yield await checkpoint(run);
   const kept = await restoreBest(run);
   if (kept.warning !== null) yield { type: "warning", message: kept.warning };
+  await run.engine.rest(); // no update follows
   const lossAfter = yield* evaluations(run, kept.step);
   const samples = await takeSamples(run, "after", kept.step);
   if (samples) yield samples;
