@@ -22,13 +22,14 @@ const WARM_UP = 2;
 /** Threads of a model that has just run spin for a moment: they are not to slow the next one down. */
 const PAUSE_MS = 30;
 
-/** An adapter of a method after one step on a few rows; null where there is no such method. */
+/** An adapter of a method after one step on a few rows, so small that it answers as the base does (values cost nothing, the
+ *  length of an answer does); null where there is no such method. */
 async function makeAdapter(method, settings, work) {
   const rows = (await readFile(FILES.train, "utf8")).split("\n").slice(0, 8);
   const data = join(work, "rows.jsonl");
   await writeFile(data, `${rows.join("\n")}\n`);
   const fields = { promptField: "prompt", completionField: "command", maxLength: 128 };
-  const short = { maxSteps: 1, batchSize: 4, warmupSteps: 0, samples: 0, learningRate: 1e-3 };
+  const short = { maxSteps: 1, batchSize: 4, warmupSteps: 0, samples: 0, learningRate: 1e-6 };
   const output = join(work, method);
   const made = { method, adapter: null, parameters: 0 };
   try {
@@ -125,7 +126,8 @@ function tasksOf(settings, vocabulary) {
   const request = { prompt: "Write a long story about a river.", maxTokens: settings.decode };
   const decode = async (model) => {
     const { ids } = await model.generateText(request);
-    return ids.length > 0 ? ids.length : Number.NaN; // an adapter may have no answer
+    if (ids.length === settings.decode) return ids.length;
+    throw new Error(`expected an answer of ${settings.decode} tokens, got ${ids.length}`);
   };
   return [...forward, { task: "one token", run: decode }];
 }
