@@ -13,9 +13,10 @@ import { random } from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
+import { errorOf } from "../error-of.ts";
 import { readTensors } from "../models/harness.ts";
 import { fixturePath, makeAdapter } from "../peft/adapters.ts";
-import { adapterPath, createLoader, errorOf, type Loader, modelPath } from "./loading.ts";
+import { adapterPath, createLoader, type Loader, modelPath } from "./loading.ts";
 
 // Counts the sessions that are loaded.
 vi.mock("../../src/generate/decoder.ts", async (original) => {

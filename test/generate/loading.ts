@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LowrankError } from "../../src/errors.ts";
 import { type LoadedModel, type LoadModelOptions, loadModel } from "../../src/generate/model.ts";
 import { fixturePath } from "../peft/adapters.ts";
 
@@ -40,16 +39,6 @@ export async function createLoader(): Promise<Loader> {
     },
     remove: () => rm(folder, { recursive: true }),
   };
-}
-
-/** The error of ours that work ends with. */
-export async function errorOf(work: Promise<unknown>): Promise<LowrankError> {
-  const error = await work.then(
-    () => null,
-    (e: unknown) => e,
-  );
-  if (!(error instanceof LowrankError)) throw new Error(`expected a LowrankError, got ${error}`);
-  return error;
 }
 
 /** Greedy ids by whole forward passes, without a cache. */

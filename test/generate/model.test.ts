@@ -5,9 +5,10 @@ import { InputError, NotFoundError, RuntimeError, UnsupportedError } from "../..
 import { createDecoder } from "../../src/generate/decoder.ts";
 import type { LoadedModel } from "../../src/generate/model.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
+import { errorOf } from "../error-of.ts";
 import { FAMILY_NAMES, readTensors } from "../models/harness.ts";
 import { fixturePath, makeAdapter } from "../peft/adapters.ts";
-import { adapterPath, createLoader, errorOf, greedyByLogits, type Loader, modelPath } from "./loading.ts";
+import { adapterPath, createLoader, greedyByLogits, type Loader, modelPath } from "./loading.ts";
 
 // Counts the sessions that are loaded, and lets one fail.
 vi.mock("../../src/generate/decoder.ts", async (original) => {

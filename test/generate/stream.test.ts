@@ -8,7 +8,8 @@ import {
   generateWith,
 } from "../../src/generate/stream.ts";
 import { openRuntime } from "../../src/runtime/runtime.ts";
-import { adapterPath, createLoader, errorOf, greedyByLogits, type Loader } from "./loading.ts";
+import { errorOf } from "../error-of.ts";
+import { adapterPath, createLoader, greedyByLogits, type Loader } from "./loading.ts";
 
 let loader: Loader;
 const load: Loader["load"] = (name, options) => loader.load(name, options);

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { InputError, LowrankError, UnsupportedError } from "../../src/errors.ts";
+import { InputError, UnsupportedError } from "../../src/errors.ts";
 import { openGguf } from "../../src/formats/gguf.ts";
 import { readGgufAdapter } from "../../src/formats/gguf-adapter.ts";
 import { readMlxAdapter } from "../../src/formats/mlx-adapter.ts";
@@ -14,6 +14,7 @@ import { type AdapterFormat, type ConvertOptions, convertAdapter } from "../../s
 import type { Lora } from "../../src/peft/lora.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { type FloatTensor, floats } from "../../src/tensor/tensor.ts";
+import { errorOf } from "../error-of.ts";
 import { readTensors } from "../models/harness.ts";
 import { fixturePath, makeAdapter } from "./adapters.ts";
 
@@ -44,15 +45,6 @@ function convert(adapter: string, to: AdapterFormat, model: string, options: Par
     offline: true,
     ...options,
   });
-}
-
-async function errorOf(work: Promise<unknown>): Promise<LowrankError> {
-  const error = await work.then(
-    () => null,
-    (e: unknown) => e,
-  );
-  if (!(error instanceof LowrankError)) throw new Error(`expected a LowrankError, got ${error}`);
-  return error;
 }
 
 /** s·B·A of every module. */

@@ -2,13 +2,14 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { InputError, LowrankError, UnsupportedError } from "../../src/errors.ts";
+import { InputError, UnsupportedError } from "../../src/errors.ts";
 import { openGguf } from "../../src/formats/gguf.ts";
 import { writeModelGguf } from "../../src/formats/gguf-save.ts";
 import { openModel } from "../../src/formats/open-model.ts";
 import { loadModel } from "../../src/generate/model.ts";
 import { openBase } from "../../src/models/base-model.ts";
 import { type MergeDType, type MergeFormat, type MergeOptions, mergeAdapter } from "../../src/peft/merge.ts";
+import { errorOf } from "../error-of.ts";
 import { FAMILY_NAMES } from "../models/harness.ts";
 import { fixturePath, makeAdapter } from "./adapters.ts";
 
@@ -38,15 +39,6 @@ const adapterPath = (name: string): string => join(modelPath(name), "adapter");
 function merge(name: string, options: Partial<MergeOptions> = {}) {
   const [model, adapter] = [modelPath(name), adapterPath(name)];
   return mergeAdapter({ model, adapter, output, cacheFolder, offline: true, format: "gguf", ...options });
-}
-
-async function errorOf(work: Promise<unknown>): Promise<LowrankError> {
-  const error = await work.then(
-    () => null,
-    (e: unknown) => e,
-  );
-  if (!(error instanceof LowrankError)) throw new Error(`expected a LowrankError, got ${error}`);
-  return error;
 }
 
 async function logitsOf(model: string, adapter?: string): Promise<number[]> {

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { InputError, LowrankError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
+import { InputError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import { readAdapter } from "../../src/formats/peft-adapter.ts";
 import type { LoraConfig } from "../../src/formats/peft-config.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
@@ -13,6 +13,7 @@ import { openAdapter } from "../../src/peft/adapter.ts";
 import { type MergeDType, type MergeOptions, mergeAdapter } from "../../src/peft/merge.ts";
 import { compareLogits } from "../../src/peft/merge-check.ts";
 import { openRuntime } from "../../src/runtime/runtime.ts";
+import { errorOf } from "../error-of.ts";
 import { FAMILY_NAMES, readTensors } from "../models/harness.ts";
 import { fixturePath, makeAdapter } from "./adapters.ts";
 
@@ -46,15 +47,6 @@ const adapterPath = (name: string): string => join(modelPath(name), "adapter");
 
 function merge(model: string, adapter: string, options: Partial<MergeOptions> = {}) {
   return mergeAdapter({ model, adapter, output, cacheFolder, offline: true, ...options });
-}
-
-async function errorOf(work: Promise<unknown>): Promise<LowrankError> {
-  const error = await work.then(
-    () => null,
-    (e: unknown) => e,
-  );
-  if (!(error instanceof LowrankError)) throw new Error(`expected a LowrankError, got ${error}`);
-  return error;
 }
 
 async function logitsOf(model: string, adapter?: string): Promise<Float32Array[]> {
