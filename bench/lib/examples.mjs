@@ -42,23 +42,26 @@ export function batchesOf(examples, { batchSize, seed, steps }) {
   return order.map((indices) => Array.from(indices, (i) => plainRow(examples[i])));
 }
 
-/** Plain text made of the rows of shell-recipes: `count` texts of at least `characters` each, every one from another place.
+/** Plain text made of the rows of shell-recipes: `count` texts, each of exactly `tokens` tokens with the one that ends it.
  *  Returns the options of the data set. */
-export async function longTexts(context, { count, characters }) {
+export async function longTexts(context, { tokenizer }, { count, tokens }) {
   const lines = (await readFile(DATA_SETS["shell-recipes"].path, "utf8"))
     .trimEnd()
     .split("\n")
     .map(JSON.parse);
   const whole = lines.map(({ task, command }) => `${task}: ${command}`);
-  const text = (i) => {
-    let [made, at] = ["", i * 37];
-    while (made.length < characters) made += `${whole[at++ % whole.length]}\n`;
-    return made;
+  const from = (line) => {
+    let [made, at] = ["", line];
+    while (made.length < 8 * tokens) made += `${whole[at++ % whole.length]}\n`;
+    return tokenizer.decode(tokenizer.encode(made).slice(0, tokens - 1));
   };
-  const path = join(context.work, `texts-${count}-${characters}.jsonl`);
-  await writeFile(
-    path,
-    Array.from({ length: count }, (_, i) => `${JSON.stringify({ text: text(i) })}\n`).join(""),
-  );
+  const texts = [];
+  // A cut inside a word may be encoded otherwise: then the next line's text.
+  for (let line = 0; texts.length < count; line += 37) {
+    const text = from(line);
+    if (tokenizer.encode(text).length === tokens - 1) texts.push(text);
+  }
+  const path = join(context.work, `texts-${count}-${tokens}.jsonl`);
+  await writeFile(path, texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
   return { path, textField: "text" };
 }

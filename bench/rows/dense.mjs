@@ -13,8 +13,9 @@ const TOKENS = ROWS * LENGTH;
 const OPTIONS = { batchSize: ROWS, maxLength: LENGTH + 1, maxSteps: STEPS };
 
 async function measure(context) {
-  const texts = await longTexts(context, { count: ROWS * STEPS, characters: 2000 });
-  const examples = await encoded(await openBase(MODEL, { offline: true }), texts, LENGTH + 1);
+  const base = await openBase(MODEL, { offline: true });
+  const texts = await longTexts(context, base, { count: ROWS * STEPS, tokens: LENGTH + 1 });
+  const examples = await encoded(base, texts, LENGTH + 1);
   const there = { "PyTorch eager": [], "torch.compile": [] };
   const sides = {
     lowrank: (seed) =>

@@ -4,6 +4,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { comparison, skipped } from "../lib/comparison.mjs";
 import { DATA_SETS, dataOptions, longTexts } from "../lib/examples.mjs";
+import { openBase } from "../lib/lowrank.mjs";
+import { MODEL } from "../lib/model.mjs";
 import { alternate, hasOption, side, trainHere } from "../lib/side.mjs";
 import { median, sum } from "../lib/statistics.mjs";
 
@@ -93,9 +95,10 @@ async function byBytes(context) {
 async function byLength(context) {
   const recompute = hasOption("recompute");
   const lengths = recompute ? LENGTHS : LENGTHS.slice(0, 3);
-  const texts = await longTexts(context, { count: 8, characters: 40_000 });
+  const base = await openBase(MODEL, { offline: true });
   const sides = {};
-  for (const length of lengths)
+  for (const length of lengths) {
+    const texts = await longTexts(context, base, { count: 2, tokens: length + 1 });
     sides[length] = (seed) =>
       trainHere(context, {
         ...{
@@ -108,6 +111,7 @@ async function byLength(context) {
         },
         ...(recompute ? { recompute: "layer" } : {}),
       });
+  }
   const runs = await alternate({ ...context, rounds: 1 }, sides);
   const memory = (length) => runs[length].map((r) => r.peakRssBytes / 1e9);
   const mode = recompute ? "recompute layer" : "no recompute";
