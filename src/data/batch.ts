@@ -20,11 +20,14 @@ export interface PackedBatch {
   readonly rows: number;
   /** T: tokens per row, a bucket size; rows are filled up with padding nodes that see only themselves. */
   readonly length: number;
+  /** P: tokens that all examples begin with, the first of the first row; every other row's tokens see them too. 0 where rows are
+   *  whole tries. */
+  readonly stem: number;
   /** [R·T] token ids. */
   readonly tokens: Int32Array;
   /** [R·T] depth of each node: its position. */
   readonly positions: Int32Array;
-  /** [R·T] end of each node's subtree as an index in its row: token i may attend to j iff j ≤ i < end[j]. In a batch of whole
+  /** [R·T] end of each node's subtree as an index in its row: token i of a row may attend to j iff j ≤ i < end[j]. In a batch of whole
    *  sequences, the end of the token's sequence: i may attend to j iff their ends are the same. */
   readonly ends: Int32Array;
   /** [E] flat node index (row·T + column) each edge starts from. */

@@ -5,6 +5,7 @@ import {
   emptyNodes,
   type PackOptions,
   paddedSize,
+  type RowGroup,
   type Stretch,
 } from "./trie.ts";
 
@@ -22,14 +23,15 @@ export function packSequences(examples: readonly Example[], options: PackOptions
   checkPositive({ bucket, edgeBucket, ...(rows === "auto" ? {} : { rows }) });
   const sequences = examples.map((example): Sequence => ({ example, length: example.ids.length, shared: 0 }));
   sequences.sort((a, b) => b.length - a.length);
-  const length = chooseLength(sequences, options, firstFit);
-  const groups = firstFit(sequences, length);
+  const length = chooseLength(sequences, options, 0, firstFit);
+  const groups = firstFit(sequences, length).map(({ paths }) => paths);
   const rowCount = rows === "auto" ? Math.max(1, groups.length) : rows;
   const nodes = { ...emptyNodes(rowCount, length), types: new Int32Array(rowCount * length) };
   const starts = groups.flatMap((group, row) => fillRow(group, row, length, nodes));
   return {
     rows: rowCount,
     length,
+    stem: 0,
     ...nodes,
     ...edgesOf(groups.flat(), starts, edgeBucket),
     labelCount: examples.length,
@@ -40,16 +42,16 @@ export function packSequences(examples: readonly Example[], options: PackOptions
 }
 
 /** Each sequence into the first row that has room for it, the longest first. */
-function firstFit(sequences: readonly Sequence[], length: number): Sequence[][] {
-  const rows: { used: number; readonly group: Sequence[] }[] = [];
+function firstFit(sequences: readonly Sequence[], length: number): RowGroup<Sequence>[] {
+  const rows: RowGroup<Sequence>[] = [];
   for (const sequence of sequences) {
     const row = rows.find(({ used }) => used + sequence.length <= length);
     if (row) {
-      row.group.push(sequence);
+      row.paths.push(sequence);
       row.used += sequence.length;
-    } else rows.push({ used: sequence.length, group: [sequence] });
+    } else rows.push({ used: sequence.length, paths: [sequence] });
   }
-  return rows.map(({ group }) => group);
+  return rows;
 }
 
 type Nodes = Pick<PackedBatch, "tokens" | "positions" | "ends"> & { readonly types: Int32Array };

@@ -2,15 +2,15 @@ import { InputError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model-source.ts";
 import type { Example, PackedBatch } from "./batch.ts";
 
-/** Work per token and per pair of tokens in a row, in any common unit: a row of T tokens costs
- *  T·perToken + T²·perTokenPair. */
+/** Work per token and per pair of tokens that attention computes, in any common unit: a row of T tokens costs
+ *  T·perToken + T·(P+T)·perTokenPair, P being tokens of the batch's stem. */
 export interface PackingCosts {
   readonly perToken: number;
   readonly perTokenPair: number;
 }
 
 export interface PackOptions {
-  /** R, or "auto" (default): the number for which R·(T·perToken + T²·perTokenPair) is least. */
+  /** R, or "auto" (default): the number for which R·(T·perToken + T·(P+T)·perTokenPair) is least. */
   readonly rows?: number | "auto" | undefined;
   /** T is a multiple of this; default 32. */
   readonly bucket?: number | undefined;
@@ -18,10 +18,16 @@ export interface PackOptions {
   readonly edgeBucket?: number | undefined;
   /** Default: a model of SmolLM2-135M's size. */
   readonly costs?: PackingCosts | undefined;
+  /** What all examples begin with is in the first row only (PackedBatch.stem); default false. */
+  readonly stem?: boolean | undefined;
 }
 
+/** A pair of tokens takes so much longer than its FLOPs do in a linear layer: products over few columns, softmax, masks. */
+const PAIR_OVERHEAD = 2;
+
 /** Forward FLOPs of a decoder: 2 per weight and token in the linear layers, and in attention 2·width each for the
- *  score and for the weighted sum of a pair of tokens. (The backward pass is a constant factor on both.) */
+ *  score and for the weighted sum of a pair of tokens, times what such a FLOP takes longer. (The backward pass is a constant
+ *  factor on both.) */
 export function packingCosts(
   model: Pick<ModelConfig, "layerCount" | "hiddenSize" | "headCount" | "kvHeadCount" | "headDim" | "mlpSize">,
 ): PackingCosts {
@@ -30,7 +36,7 @@ export function packingCosts(
   const mlp = 3 * model.hiddenSize * model.mlpSize;
   return {
     perToken: model.layerCount * 2 * (attention + mlp),
-    perTokenPair: model.layerCount * 4 * width,
+    perTokenPair: PAIR_OVERHEAD * model.layerCount * 4 * width,
   };
 }
 
@@ -43,12 +49,18 @@ const DEFAULT_COSTS: PackingCosts = packingCosts({
   mlpSize: 1536,
 });
 
-/** An example's nodes in a row. */
+/** An example's nodes, in sorted order of all. */
 export interface Stretch {
   /** Nodes on the path. */
   readonly length: number;
   /** Nodes shared with the path before it in sorted order. */
   readonly shared: number;
+}
+
+/** Stretches that go into one row, and how many nodes they take there. */
+export interface RowGroup<S extends Stretch> {
+  readonly paths: S[];
+  used: number;
 }
 
 /** An example as a path from the root. Nothing is predicted from its last label, nor from what follows it, so these
@@ -59,29 +71,31 @@ interface Path extends Stretch {
 }
 
 /** Packs examples into R rows × T tokens, each row a trie in depth-first order (design: "The batch"). Examples are
- *  sorted by their tokens, and each row takes a stretch of them, so prefixes are shared within a row. Loss and gradient
- *  are those of the padded batch. Same examples, same batch.
+ *  sorted by their tokens, and each goes where it shares most, so prefixes are shared within a row; what all of them share is in
+ *  the first row alone, if `stem` says so. Loss and gradient are those of the padded batch. Same examples, same batch.
  *  @throws InputError if rows, bucket or edgeBucket is not a positive integer. */
 export function packTrie(examples: readonly Example[], options: PackOptions = {}): PackedBatch {
   const { rows = "auto", bucket = 32, edgeBucket = 32 } = options;
   checkPositive({ bucket, edgeBucket, ...(rows === "auto" ? {} : { rows }) });
   const paths = sortedPaths(examples);
-  const length = chooseLength(paths, options, partition);
-  const groups = partition(paths, length);
+  const common = options.stem ? sharedByAll(paths) : 0;
+  const length = chooseLength(paths, options, common, (all, size) => fillRows(all, size, common));
+  const groups = fillRows(paths, length, common);
   const rowCount = rows === "auto" ? Math.max(1, groups.length) : rows;
+  const stem = groups.length > 1 ? common : 0;
   const nodes = emptyNodes(rowCount, length);
   const edges: EdgeWeights = new Map();
-  let trieTokens = 0;
   groups.forEach((group, row) => {
-    trieTokens += fillRow(group, row * length, nodes, edges);
+    layRow(group.paths, row * length, row === 0 ? 0 : stem, nodes, edges);
   });
   return {
     rows: rowCount,
     length,
+    stem,
     ...nodes,
     ...edgeArrays(edges, edgeBucket),
     examples: examples.map((example) => example.index),
-    trieTokens,
+    trieTokens: groups.reduce((n, group) => n + group.used, 0),
     paddedTokens: paddedSize(examples),
   };
 }
@@ -140,11 +154,13 @@ export function longestRow(longest: number): number {
   return Math.max(longest, LONGEST_FREE_ROW);
 }
 
-/** T: the multiple of the bucket with the least cost, or the first that fits into a given number of rows. `cut` fills rows. */
+/** T: the multiple of the bucket with the least cost, or the first that fits into a given number of rows. `stem`: tokens that
+ *  rows see beside their own, if there are several. `fill` fills rows. */
 export function chooseLength<S extends Stretch>(
   paths: readonly S[],
   { rows = "auto", bucket = 32, costs = DEFAULT_COSTS }: PackOptions,
-  cut: (paths: readonly S[], length: number) => readonly (readonly S[])[],
+  stem: number,
+  fill: (paths: readonly S[], length: number) => readonly RowGroup<S>[],
 ): number {
   const toBucket = (tokens: number): number => Math.max(1, Math.ceil(tokens / bucket)) * bucket;
   const longest = paths.reduce((n, path) => Math.max(n, path.length), 0);
@@ -153,31 +169,57 @@ export function chooseLength<S extends Stretch>(
   let best = most;
   let bestCost = Number.POSITIVE_INFINITY;
   for (let length = toBucket(longest); length <= most; length += bucket) {
-    const count = cut(paths, length).length;
+    const count = fill(paths, length).length;
     if (rows !== "auto" && count <= rows) return length;
-    const cost = count * (length * costs.perToken + length * length * costs.perTokenPair);
+    const keys = length + (count > 1 ? stem : 0);
+    const cost = count * length * (costs.perToken + keys * costs.perTokenPair);
     if (rows === "auto" && cost < bestCost) [best, bestCost] = [length, cost];
   }
   return best;
 }
 
-/** Fills rows of `length` tokens one after the other in sorted order: the fewest rows that keep the order, because
- *  a row that starts later never holds more. */
-function partition(paths: readonly Path[], length: number): Path[][] {
-  const groups: Path[][] = [];
-  let used = length + 1; // forces the first row
+/** Tokens that every path begins with. */
+function sharedByAll(paths: readonly Path[]): number {
+  return paths.reduce(
+    (n, path, i) => Math.min(n, i === 0 ? path.length : path.shared),
+    paths[0]?.length ?? 0,
+  );
+}
+
+/** A row that is being filled. */
+interface OpenRow extends RowGroup<Path> {
+  /** Nodes that the row's last path has in common with the path that comes next. */
+  shared: number;
+}
+
+/** Fills rows of `length` tokens in sorted order: each path goes where it needs the fewest nodes of its own, of several such
+ *  rows into the fullest, and into a new one where none has room. The first row alone holds the `stem`. */
+function fillRows(paths: readonly Path[], length: number, stem: number): RowGroup<Path>[] {
+  const rows: OpenRow[] = [];
   for (const path of paths) {
-    const fresh = path.length - path.shared;
-    const group = groups.at(-1);
-    if (group !== undefined && used + fresh <= length) {
-      group.push(path);
-      used += fresh;
+    for (const row of rows) row.shared = Math.min(row.shared, path.shared);
+    const best = roomiest(rows, path, length);
+    if (best) {
+      best.used += path.length - best.shared;
+      best.paths.push(path);
+      best.shared = path.length;
     } else {
-      groups.push([path]);
-      used = path.length;
+      const used = path.length - (rows.length > 0 ? stem : 0);
+      rows.push({ paths: [path], used, shared: path.length });
     }
   }
-  return groups;
+  return rows;
+}
+
+function roomiest(rows: readonly OpenRow[], path: Path, length: number): OpenRow | null {
+  let best: OpenRow | null = null;
+  for (const row of rows) {
+    if (row.used + path.length - row.shared > length) continue;
+    const isBetter =
+      best === null || row.shared > best.shared || (row.shared === best.shared && row.used > best.used);
+    if (isBetter) best = row;
+  }
+  return best;
 }
 
 type Nodes = Pick<PackedBatch, "tokens" | "positions" | "ends">;
@@ -197,30 +239,31 @@ type EdgeWeights = Map<number, number>;
 /** Above any vocabulary; the product stays an exact integer for 2³¹ nodes. */
 const LABEL_STRIDE = 2 ** 22;
 
-/** Lays the trie of sorted paths out from `base`; gives the number of nodes. */
-function fillRow(paths: readonly Path[], base: number, nodes: Nodes, edges: EdgeWeights): number {
-  const open: number[] = []; // column of the node at each depth of the current path
+/** Lays the trie of sorted paths out from `base`, without the first `stem` nodes, which are those of the first row. */
+function layRow(paths: readonly Path[], base: number, stem: number, nodes: Nodes, edges: EdgeWeights): void {
+  // Nodes of the current path, by depth.
+  const open = Array.from({ length: stem }, (_, i) => i);
   let used = 0;
   const close = (depth: number): void => {
-    while (open.length > depth) nodes.ends[base + (open.pop() as number)] = used;
+    while (open.length > depth) nodes.ends[open.pop() as number] = used;
   };
   for (const [i, path] of paths.entries()) {
-    close(i === 0 ? 0 : path.shared);
+    const before = paths[i - 1];
+    close(before === undefined ? stem : sharedLength(before, path));
     while (open.length < path.length) {
       nodes.tokens[base + used] = path.ids[open.length] as number;
       nodes.positions[base + used] = open.length;
-      open.push(used++);
+      open.push(base + used++);
     }
-    addEdges(path, open, base, edges);
+    addEdges(path, open, edges);
   }
-  close(0);
-  return used;
+  close(stem);
 }
 
-function addEdges(path: Path, open: readonly number[], base: number, edges: EdgeWeights): void {
+function addEdges(path: Path, open: readonly number[], edges: EdgeWeights): void {
   for (let i = 1; i <= path.length; i++) {
     if (path.isLabel[i] !== 1) continue;
-    const key = (base + (open[i - 1] as number)) * LABEL_STRIDE + (path.ids[i] as number);
+    const key = (open[i - 1] as number) * LABEL_STRIDE + (path.ids[i] as number);
     edges.set(key, (edges.get(key) ?? 0) + 1);
   }
 }

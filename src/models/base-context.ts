@@ -4,6 +4,7 @@ import {
   add,
   attention,
   type BlockProducts,
+  behindStem,
   blockMatrix,
   concat,
   gather,
@@ -11,9 +12,12 @@ import {
   linear,
   openColumns,
   prefixColumns,
+  type Stem,
   scale,
   sequenceMask,
   splitEvenly,
+  stemMask,
+  stemRows,
   type TrieTokens,
   trieMask,
 } from "../graph/ops/index.ts";
@@ -110,28 +114,39 @@ export function queryBlocks(rowTokens: number): number {
 
 /** Attention inside one packed batch; `ends` of an encoder: of each token's sequence. `positionCount`: positions that can
  *  occur; a window of as many hides nothing. `blocks` of equal size, from `queryBlocks`: each takes the keys up to its own
- *  last. */
+ *  last. `stem`: what rows see of the first one; not for encoders. */
 export function batchAttention(
   config: ModelConfig,
   tokens: TrieTokens,
   positionCount: number = Number.POSITIVE_INFINITY,
   blocks = 1,
+  stem: Stem | null = null,
 ): AttentionStrategy {
+  const maskOf = (queries: TrieTokens, keys: TrieTokens, window: number | null): Value => {
+    if (config.encoder) return sequenceMask(keys.ends);
+    const mask = trieMask(queries, keys, window);
+    return stem ? stemMask(mask, stem, queries, window) : mask;
+  };
   const over = (queries: TrieTokens, keys: TrieTokens): AttentionStrategy =>
     prefixAttention(config, { positions: queries.positions, positionCount }, (window) =>
-      config.encoder ? sequenceMask(keys.ends) : trieMask(queries, keys, window),
+      maskOf(queries, keys, window),
     );
-  if (config.encoder || blocks === 1) return over(tokens, tokens);
-  const parts = tokenBlocks(tokens, blocks);
+  const parts = config.encoder ? [tokens] : tokenBlocks(tokens, blocks);
   const attends = parts.map((queries, b) => over(queries, tokensUpTo(parts, b)));
   return (path, q, k, v, prefix, segment) => {
-    const [qs, ks, vs] = [q, k, v].map((x) => splitEvenly(x, blocks, 1)) as [Value[], Value[], Value[]];
+    const [qs, ks, vs] = [q, k, v].map((x) => splitEvenly(x, parts.length, 1)) as [Value[], Value[], Value[]];
+    const fronts = stem ? ([k, v].map((x) => stemRows(x, stem)) as [Value, Value]) : null;
     const mixed = attends.map((attend, b) => {
-      const [keys, values] = [ks, vs].map((x) => concat(x.slice(0, b + 1), 1)) as [Value, Value];
+      const own = [ks, vs].map((x) => concat(x.slice(0, b + 1), 1)) as [Value, Value];
+      const [keys, values] = stem && fronts ? behind(fronts, own, stem) : own;
       return attend(path, qs[b] as Value, keys, values, prefix, segment);
     });
     return concat(mixed, 1);
   };
+}
+
+function behind(fronts: readonly [Value, Value], own: readonly [Value, Value], stem: Stem): [Value, Value] {
+  return [behindStem(fronts[0], own[0], stem), behindStem(fronts[1], own[1], stem)];
 }
 
 function tokenBlocks({ columns, ends, positions }: TrieTokens, blocks: number): TrieTokens[] {

@@ -5,7 +5,7 @@ import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
-import { BUCKET_TOKENS, evaluationGraph, gradientGraph, type Recompute } from "./graphs.ts";
+import { evaluationGraph, gradientGraph, type Recompute, rowBucket } from "./graphs.ts";
 import type { Measures } from "./measures.ts";
 import { languageModelling } from "./tasks/language-modelling.ts";
 import type { Task } from "./tasks/task.ts";
@@ -16,7 +16,7 @@ import { createUpdater, isStretched } from "./updater.ts";
 const MAX_CHUNK_EDGES = 512;
 /** Examples side by side in an evaluation. */
 export const EVALUATION_BATCH = 16;
-const BUCKET_EDGES = 32;
+const BUCKET_EDGES = 8;
 
 /** Number of chunks that keeps every batch's edges within bounds. */
 export function chunkCount(maxEdges: number): number {
@@ -37,10 +37,18 @@ export function packBatch(
   task: Task = languageModelling,
 ): PackedBatch {
   return task.pack(examples, {
-    bucket: BUCKET_TOKENS,
+    bucket: rowBucket(model),
+    stem: true,
     edgeBucket: BUCKET_EDGES * chunks,
     costs: packingCosts(model.config),
   });
+}
+
+function iota(count: number): Tensor {
+  return ints(
+    Int32Array.from({ length: count }, (_, i) => i),
+    [count],
+  );
 }
 
 /** A packed batch as graph inputs. */
@@ -50,10 +58,9 @@ export function batchFeeds(batch: PackedBatch, chunks: number): Record<string, T
     tokens: ints(batch.tokens, [rows, length]),
     positions: longs(BigInt64Array.from(batch.positions, BigInt), [rows, length]),
     ends: ints(batch.ends, [rows, length]),
-    columns: ints(
-      Int32Array.from({ length }, (_, i) => i),
-      [length],
-    ),
+    columns: iota(length),
+    rowIndices: iota(rows),
+    stemColumns: iota(batch.stem),
   };
   if (batch.types) feeds.types = ints(batch.types, [rows, length]);
   const size = batch.edgeNodes.length / chunks;

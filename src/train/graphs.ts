@@ -1,5 +1,5 @@
 import { gradients } from "../graph/gradients.ts";
-import { add, foldRows, gather, mul, total } from "../graph/ops/index.ts";
+import { add, foldRows, gather, mul, stemOf, total } from "../graph/ops/index.ts";
 import { recomputed } from "../graph/recompute.ts";
 import { type Dim, input, leaveModules, type Value } from "../graph/value.ts";
 import { batchAttention, keepSegments, queryBlocks } from "../models/base-context.ts";
@@ -15,8 +15,13 @@ function flat(name: string, model: AdaptedModel): Value {
   return input(name, "float32", [parameterCount(trainablesOf(model.methods))]);
 }
 
-/** Rows are padded to a multiple of this. */
-export const BUCKET_TOKENS = 32;
+/** Rows are padded to a multiple of this, where they attend whole. */
+const BUCKET_TOKENS = 8;
+
+/** Rows of a model's batches are padded to a multiple of this, so that their blocks of queries are equal. */
+export function rowBucket({ rowTokens }: Pick<AdaptedModel, "rowTokens">): number {
+  return Math.max(BUCKET_TOKENS, queryBlocks(rowTokens));
+}
 
 /** What of the forward pass is computed again in the backward pass instead of being kept: nothing, attention's softmax and
  *  activations (`cheap`), or all but the stream between blocks (`layer`). Losses and gradients are the same, but that some are summed in another order
@@ -40,14 +45,16 @@ function segmentsOf(recompute: Recompute, model: AdaptedModel): SegmentStrategy 
   return (kind, inputs, build) => (again.includes(kind) ? recomputed(inputs, build, zero) : build(...inputs));
 }
 
-/** Rows, tokens per row and edges per chunk of the batches a graph takes: numbers, or names where batches differ. */
+/** Rows, tokens per row, tokens of the stem and edges per chunk of the batches a graph takes: numbers, or names where batches
+ *  differ. */
 export interface BatchDims {
   readonly R: Dim;
   readonly T: Dim;
+  readonly P: Dim;
   readonly E: Dim;
 }
 
-const ANY_BATCH: BatchDims = { R: "R", T: "T", E: "E" };
+const ANY_BATCH: BatchDims = { R: "R", T: "T", P: "P", E: "E" };
 
 interface BatchGraph {
   readonly theta: Value;
@@ -63,7 +70,7 @@ function batchLogits(
   dims: BatchDims,
   segments: SegmentStrategy = keepSegments,
 ): BatchGraph {
-  const { R, T, E } = dims;
+  const { R, T, P, E } = dims;
   const ids = input("tokens", "int32", [R, T]);
   const positions = input("positions", "int64", [R, T]);
   const ends = input("ends", "int32", [R, T]);
@@ -77,7 +84,16 @@ function batchLogits(
     ids,
   };
   const blocks = queryBlocks(model.rowTokens);
-  const attend = batchAttention(model.config, { columns, ends, positions }, model.positionCount, blocks);
+  const stem = model.config.encoder
+    ? null
+    : stemOf(input("stemColumns", "int32", [P]), input("rowIndices", "int32", [R]), ends);
+  const attend = batchAttention(
+    model.config,
+    { columns, ends, positions },
+    model.positionCount,
+    blocks,
+    stem,
+  );
   const ctx = adaptedContext(model, inputs, attend, segments);
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, tableLength(model)));
   const edges = Array.from({ length: chunks }, (_, i): Edges => {
@@ -94,7 +110,7 @@ function batchLogits(
 
 /** A row is padded to a bucket, and the runtime wants its rotary tables at least as long as the row. */
 function tableLength(model: AdaptedModel): number {
-  return Math.max(model.positionCount, Math.ceil(model.rowTokens / BUCKET_TOKENS) * BUCKET_TOKENS);
+  return Math.max(model.positionCount, Math.ceil(model.rowTokens / rowBucket(model)) * rowBucket(model));
 }
 
 function lossOf({ edges }: BatchGraph, task: Task, smoothing: number): Value {

@@ -8,12 +8,16 @@ import { example, randomExamples } from "./random-examples.ts";
 const ROWS = ["auto", 1, 2, 3, 7] as const;
 
 /** Random batches of every size and row count. */
-function eachBatch(check: (examples: Example[], batch: PackedBatch, label: string) => void): void {
+function eachBatch(
+  check: (examples: Example[], batch: PackedBatch, label: string) => void,
+  stem = false,
+): void {
   for (let seed = 0; seed < 60; seed++) {
     const examples = randomExamples(1 + (seed % 13), random(seed, "trie"));
     for (const rows of ROWS) {
       const costs = { perToken: 1, perTokenPair: seed % 3 === 0 ? 1 : 0.01 };
-      check(examples, packTrie(examples, { rows, bucket: 4, edgeBucket: 8, costs }), `${seed}/${rows}`);
+      const batch = packTrie(examples, { rows, bucket: 4, edgeBucket: 8, costs, stem });
+      check(examples, batch, `${seed}/${rows}`);
     }
   }
 }
@@ -47,6 +51,11 @@ function plainPredictions(examples: readonly Example[]): Map<string, number> {
   return counts;
 }
 
+/** Tokens of the first row that a row sees in front of its own. */
+function stemOf(batch: PackedBatch, base: number): number[] {
+  return base === 0 ? [] : [...batch.tokens.subarray(0, batch.stem)];
+}
+
 /** What the batch learns, each prefix read through the visibility vector alone. */
 function packedPredictions(batch: PackedBatch): Map<string, number> {
   const counts = new Map<string, number>();
@@ -54,9 +63,10 @@ function packedPredictions(batch: PackedBatch): Map<string, number> {
     const weight = batch.edgeWeights[e] as number;
     const base = Math.floor(node / batch.length) * batch.length;
     const column = node - base;
-    const prefix = Array.from({ length: column + 1 }, (_, j) => j)
+    const own = Array.from({ length: column + 1 }, (_, j) => j)
       .filter((j) => column < (batch.ends[base + j] as number))
       .map((j) => batch.tokens[base + j] as number);
+    const prefix = [...stemOf(batch, base), ...own];
     if (weight > 0) add(counts, prefix, batch.edgeLabels[e] as number, weight);
   }
   return counts;
@@ -88,8 +98,10 @@ describe("packTrie on random batches", () => {
     });
   });
 
-  it("learns exactly what the plain examples learn", () => {
+  it.each([false, true])("learns exactly what the plain examples learn, stem: %s", (stem) => {
+    let stems = 0;
     eachBatch((examples, batch, label) => {
+      if (batch.stem > 0) stems++;
       expect(packedPredictions(batch), label).toEqual(plainPredictions(examples));
       const labels = examples.reduce((n, { isLabel }) => n + isLabel.reduce((m, x) => m + x, 0), 0);
       expect(batch.labelCount, label).toBe(labels);
@@ -97,7 +109,8 @@ describe("packTrie on random batches", () => {
         batch.edgeWeights.reduce((n, w) => n + w, 0),
         label,
       ).toBe(labels);
-    });
+    }, stem);
+    expect(stems > 0).toBe(stem);
   });
 
   it("has no node twice in a row, none without use, and counts them", () => {
@@ -154,14 +167,14 @@ function isPadding(batch: PackedBatch, node: number): boolean {
 
 describe("packTrie against the padded batch", () => {
   // Both sums are over the same float64 numbers in another order; 1e-12 is some 1e4 roundings of a sum near 1e2.
-  it("has the loss of the padded batch, to 1e-12", () => {
+  it.each([false, true])("has the loss of the padded batch, to 1e-12, stem: %s", (stem) => {
     for (let seed = 0; seed < 40; seed++) {
       const examples = randomExamples(1 + (seed % 9), random(seed, "loss"));
       const longest = Math.max(...examples.map(({ ids }) => ids.length));
       const model = attentionModel(4, longest, seed);
       const expected = paddedLoss(model, examples, longest);
       for (const rows of ROWS) {
-        const loss = packedLoss(model, packTrie(examples, { rows, bucket: 8 }));
+        const loss = packedLoss(model, packTrie(examples, { rows, bucket: 8, stem }));
         expect(Math.abs(loss - expected), `${seed}/${rows}`).toBeLessThanOrEqual(
           1e-12 * Math.max(1, expected),
         );
@@ -188,10 +201,17 @@ function paddedLoss(model: Model, examples: readonly Example[], longest: number)
 function packedLoss(model: Model, batch: PackedBatch): number {
   const logProbs: number[][] = [];
   for (let base = 0; base < batch.tokens.length; base += batch.length) {
+    const front = stemOf(batch, base);
     const row = (values: Int32Array): number[] => [...values.subarray(base, base + batch.length)];
-    const ends = row(batch.ends);
+    const ends = [
+      ...front.map(() => Number.POSITIVE_INFINITY),
+      ...row(batch.ends).map((e) => e + front.length),
+    ];
     const visible = (i: number, j: number): boolean => j <= i && i < (ends[j] as number);
-    logProbs.push(...model.logProbs(row(batch.tokens), row(batch.positions), visible));
+    const positions = [...front.keys(), ...row(batch.positions)];
+    logProbs.push(
+      ...model.logProbs([...front, ...row(batch.tokens)], positions, visible).slice(front.length),
+    );
   }
   return batch.edgeNodes.reduce((sum, node, e) => {
     const logProb = logProbs[node]?.[batch.edgeLabels[e] as number] as number;
@@ -211,6 +231,16 @@ describe("packTrie on a batch worked out by hand", () => {
     expect([...batch.edgeLabels]).toEqual([1, 2, 3, 4, 0, 0]);
     expect([...batch.edgeWeights]).toEqual([2, 1, 1, 1, 0, 0]);
     expect(batch).toMatchObject({ labelCount: 5, trieTokens: 4, paddedTokens: 12, examples: [5, 6, 7] });
+  });
+
+  it("keeps what all begin with in the first row alone", () => {
+    const batch = packTrie(examples, { rows: 2, bucket: 3, edgeBucket: 4, stem: true });
+    expect([...batch.tokens]).toEqual([7, 8, 1, 9, 0, 0]);
+    expect([...batch.positions]).toEqual([0, 1, 2, 1, 0, 0]);
+    expect([...batch.ends]).toEqual([3, 3, 3, 1, 2, 3]);
+    expect([...batch.edgeNodes]).toEqual([1, 2, 2, 3]);
+    expect([...batch.edgeLabels]).toEqual([1, 2, 3, 4]);
+    expect(batch).toMatchObject({ rows: 2, length: 3, stem: 1, trieTokens: 4 });
   });
 
   it("keeps a node that another example goes through, though it is one's last label", () => {
@@ -280,6 +310,6 @@ describe("the choice of rows", () => {
       headDim: 64,
       mlpSize: 1536,
     };
-    expect(packingCosts(smollm2)).toEqual({ perToken: 30 * 2 * 3_538_944, perTokenPair: 30 * 4 * 576 });
+    expect(packingCosts(smollm2)).toEqual({ perToken: 30 * 2 * 3_538_944, perTokenPair: 2 * 30 * 4 * 576 });
   });
 });

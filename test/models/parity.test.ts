@@ -6,7 +6,8 @@ import { transposed } from "../../src/formats/transpose.ts";
 import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
 import { initialParameters, parameterCount, unflatten } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
-import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
+import { type FloatTensor, floats, ints, type Tensor } from "../../src/tensor/tensor.ts";
+import { batchFeeds } from "../../src/train/engine.ts";
 import { gradientGraph } from "../../src/train/graphs.ts";
 import {
   everyWeight,
@@ -96,10 +97,14 @@ describe.each(FAMILY_NAMES)("%s against transformers and PEFT", (name) => {
     await session.close();
   });
 
-  test("the packed trie has the padded batch's loss and gradient", async () => {
+  test.each([
+    { rows: 1, stem: 0 },
+    { rows: 2, stem: 4 },
+  ])("the packed trie in $rows rows has the padded batch's loss and gradient", async ({ rows, stem }) => {
     const method = await tinyLora(tiny);
-    const batch = packTrie(examplesOf(tiny), { rows: 1, bucket: 8, edgeBucket: 4 });
+    const batch = packTrie(examplesOf(tiny), { rows, bucket: 4, edgeBucket: 4, stem: true });
     expect(batch.trieTokens, "four tokens shared, last tokens left out").toBe(4 + 7 + 4);
+    expect(batch.stem).toBe(stem);
     const model = { ...tiny.model, methods: [method] };
     const got = await runStep(tiny, model, batch, tinyTheta(tiny, method));
     expect(difference(got.loss as Tensor, expectedOf(tiny, "adapter.loss"))).toBeLessThan(LOSS);
@@ -147,19 +152,10 @@ async function runStep(
 ): Promise<Record<string, Tensor>> {
   const session = await runtime.load(gradientGraph(model, 0, 1), { folder: tiny.file.folder });
   const { rows, length } = batch;
-  const [nodes, edges, size] = [[rows, length], [batch.edgeNodes.length], [theta.length]];
+  const size = [theta.length];
   const got = await session.run({
-    tokens: ints(batch.tokens, nodes),
-    positions: longs(BigInt64Array.from(batch.positions, BigInt), nodes),
-    ends: ints(batch.ends, nodes),
-    columns: ints(
-      Int32Array.from({ length }, (_, i) => i),
-      [length],
-    ),
+    ...batchFeeds(batch, 1),
     noise: ints(new Int32Array(rows * length), [rows, length, 1]),
-    "edgeNodes.0": ints(batch.edgeNodes, edges),
-    "edgeLabels.0": ints(batch.edgeLabels, edges),
-    "edgeWeights.0": floats(batch.edgeWeights, edges),
     lossScale: floats(Float32Array.of(1 / batch.labelCount), []),
     theta: floats(theta, size),
     gradient: floats(new Float32Array(theta.length), size),

@@ -131,13 +131,14 @@ describe.each(CASES)("%s %s against PEFT or PyTorch", (name, method) => {
     await runtime.put({ theta: floats(theta, [theta.length]) });
   });
 
-  test("loss and gradient of the packed trie", async () => {
+  test.each([1, 2])("loss and gradient of the packed trie in rows: %i", async (rows) => {
     const layout = virtualLayout(model.methods, base.config.vocabSize);
     const { examples } = await fixtureRows(name);
     const batch = packTrie(
       examples.map((e) => virtualExample(e, layout)),
-      { rows: 1, bucket: 8, edgeBucket: 4 },
+      { rows, bucket: 4, edgeBucket: 4, stem: true },
     );
+    expect(batch.stem > 0).toBe(rows > 1);
     const { loss, gradient } = await lossAndGradient(runtime, model, base.weights.folder, theta, batch);
     expect(Math.abs(loss - (expected.get("loss")?.data[0] as number))).toBeLessThan(LOSS);
     const [only] = model.methods as [Method];
@@ -226,7 +227,11 @@ describe.each(["llama", "gpt2"])("%s", (name) => {
   });
 
   // Relative to the loss and to the largest gradient element: rounding of sums in another order.
-  test.each(COMBINATIONS)("%s %o: the trie is exact on random examples", async (combination, prefix) => {
+  test.each(
+    COMBINATIONS.flatMap(([combination, prefix]) =>
+      [1, 3].map((rows) => [combination, prefix, rows] as const),
+    ),
+  )("%s %o: the trie is exact on random examples, rows: %i", async (combination, prefix, rows) => {
     const methods = createMethods(combination, optionsOf(prefix), base);
     const model = adapted(base, methods);
     const theta = await movedTheta(base, methods);
@@ -236,7 +241,7 @@ describe.each(["llama", "gpt2"])("%s", (name) => {
     for (let round = 0; round < 3; round++) {
       const examples = shifted(randomExamples(6, rng), 20).map((e) => virtualExample(e, layout));
       const sizes = { bucket: 8, edgeBucket: 8 };
-      const packed = packTrie(examples, { ...sizes, rows: 1 });
+      const packed = packTrie(examples, { ...sizes, rows, stem: true });
       const alone = examples.map((e) => packTrie([e], { ...sizes, rows: 1 }));
       const got = await runner.run(theta, packed);
       const want = { loss: 0, gradient: new Float32Array(theta.length) };

@@ -35,3 +35,4 @@ export {
   transpose,
   zeros,
 } from "./shape.ts";
+export { behindStem, type Stem, stemMask, stemOf, stemRows } from "./stem.ts";
