@@ -48,6 +48,10 @@ function crossEntropy(x: Readonly<Record<string, Value>>, c: OpCase): Value {
   return c.attributes.mean ? op.div(summed, op.sumAll(v(x, "weights"))) : summed;
 }
 
+function stem(x: Readonly<Record<string, Value>>): op.Stem {
+  return op.stemOf(v(x, "columns"), v(x, "rows"), v(x, "ends"));
+}
+
 /** How each op of the fixtures is written here. Keys that are no export are compositions. */
 const BUILD: Readonly<Record<string, Build>> = {
   add: plain(op.add),
@@ -132,6 +136,12 @@ const BUILD: Readonly<Record<string, Build>> = {
   groupMask: (x, c) => op.groupMask(v(x, "mask"), sizes(c)),
   attention: (x, c) =>
     op.attention(v(x, "q"), v(x, "k"), v(x, "v"), op.groupMask(v(x, "mask"), sizes(c)), sizes(c)),
+  stemRows: (x) => op.stemRows(v(x, "x"), stem(x)),
+  behindStem: (x) => op.behindStem(op.stemRows(v(x, "x"), stem(x)), v(x, "x"), stem(x)),
+  stemMask: (x, c) => {
+    const queries = { columns: v(x, "columns"), ends: v(x, "ends"), positions: v(x, "positions") };
+    return op.stemMask(v(x, "mask"), stem(x), queries, "window" in c.attributes ? number(c, "window") : null);
+  },
   crossEntropy,
   topIsLabel: plain(op.topIsLabel),
 };
@@ -142,6 +152,7 @@ const COVERED_BY = new Map([
   ["cachedAttention", "test/models/decoding.test.ts: against attention without a cache, on every family"],
   ["detach", "test/graph/gradients.test.ts: the identity, but for its gradient"],
   ["dropout", "test/graph/dropout.test.ts: it is random"],
+  ["stemOf", "the cases `stemRows`, `behindStem` and `stemMask`: makes their stems"],
   ["rotaryConstants", "the case `rotary`: makes its tables"],
 ]);
 
@@ -218,6 +229,7 @@ test("every case that has gradients is of an op declared differentiable, and no 
     "prefixColumns",
     "sequenceMask",
     "sign",
+    "stemMask",
     "topIsLabel",
     "trieMask",
     "zeros",

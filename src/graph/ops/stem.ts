@@ -59,7 +59,7 @@ function cut(x: Value, bounds: readonly [Value, Value, Value], shape: readonly D
 /** `mask` [R, 1, T, S] with columns for the stem in front: every row but the first, which has it among its own tokens, sees those that
  *  come before a query (and fewer than `window` positions back). queries [R, T] → [R, 1, T, P+S]. */
 export function stemMask(mask: Value, stem: Stem, queries: TrieTokens, window: number | null): Value {
-  const [rows, , length, keys] = mask.shape as [Dim, Dim, Dim, Dim];
+  const [rows, , length] = mask.shape as [Dim, Dim, Dim];
   const count = stem.columns.shape[0] as Dim;
   const unsqueeze = (x: Value, axes: readonly number[], shape: readonly Dim[]): Value =>
     apply("Unsqueeze", [x, int64s(axes)], shape, {}, null);
@@ -83,5 +83,5 @@ export function stemMask(mask: Value, stem: Stem, queries: TrieTokens, window: n
     null,
     "float32",
   );
-  return apply("Concat", [front, mask], mask.shape.with(3, `${count}+${keys}`), { axis: 3 }, null);
+  return concat([front, mask], 3);
 }
