@@ -44,6 +44,13 @@ export function longs(data: BigInt64Array, shape: readonly number[]): Tensor {
   return { dtype: "int64", shape, data };
 }
 
+/** uint4 tensor over `data` (not copied), two elements in a byte, the low half first. @throws ShapeError if the length does not
+ *  fit. */
+export function uint4s(data: Uint8Array, shape: readonly number[]): Tensor {
+  check("uint4", shape, 2 * data.length);
+  return { dtype: "uint4", shape, data };
+}
+
 /** float32 scalar, shape []. */
 export function scalar(value: number): FloatTensor {
   return floats(Float32Array.of(value), []);

@@ -16,10 +16,10 @@ import { methodOptionsOf } from "../../src/train/plan.ts";
 import { FIXTURES, temporaryFolder } from "../formats/fixtures.ts";
 import { quantizedPair } from "./wide-llama.ts";
 
-// Both compute the same products of the same numbers; the runtime packs a constant matrix, and sums in another order.
-// Seen: loss 0, gradients 1e-7 of the largest.
+// Both compute the same products of the same numbers; the runtime packs a constant matrix, sums in another order, and offsets
+// of blocks are products of their own. Seen: loss 0, gradients 1e-7 of the largest, with offsets 2.5e-6.
 const LOSS = 1e-6;
-const GRADIENT = 2e-6;
+const GRADIENT = 5e-6;
 // 8 bits of the activations are left in each product of decoding, 0.6% off in the root mean square; seen: largest logits
 // off by 2% (8 bits) and 4% (4 bits) of the largest.
 const DECODING = 0.08;

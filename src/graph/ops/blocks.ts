@@ -1,9 +1,19 @@
-import { floats } from "../../tensor/tensor.ts";
-import { apply, constant, type Dim, scalarConstant, storedMatrix, type Value } from "../value.ts";
+import { floats, uint4s } from "../../tensor/tensor.ts";
+import {
+  apply,
+  compose,
+  constant,
+  type Dim,
+  isBackwardNext,
+  scalarConstant,
+  storedMatrix,
+  type Value,
+} from "../value.ts";
 import { add, mul, scale, sub } from "./arithmetic.ts";
+import { total } from "./loss.ts";
 import { matmul } from "./matrix.ts";
 import { int64s } from "./reduce.ts";
-import { reshape, transpose } from "./shape.ts";
+import { concat, reshape, split, transpose } from "./shape.ts";
 
 /** A frozen matrix [n, k] in blocks of 32 along its rows, w = scale · (quantum − zero point) + offset. */
 export interface BlockMatrix {
@@ -30,7 +40,8 @@ export type BlockProducts =
 
 const BLOCK = 32;
 const MIDDLE = 128;
-const MIDDLE_4 = 8;
+/** The middle of 4 bits, 8, twice in a byte. */
+const MIDDLES_4 = 0x88;
 /** ONNX's number of float32, for Cast. */
 const FLOAT = 1;
 /** MatMulNBits' accuracy level with 8-bit activations. */
@@ -46,42 +57,84 @@ export function blockMatrix(m: BlockMatrix, products: BlockProducts): Value {
 }
 
 /** [n, k] as floats. */
-function formed({ bits, shape, quanta, nibbles, zeroPoints, offsets }: BlockMatrix, scales: Value): Value {
-  const [n, k] = shape;
-  const blocks = k / BLOCK;
-  const wide = (x: Value): Value => reshape(x, [n, blocks, 1]);
+function formed(m: BlockMatrix, scales: Value): Value {
+  const numbers = scaled(m, m.quanta, scales);
+  if (!m.offsets) return numbers;
+  const [n, k] = m.shape;
+  const wide = [n, k / BLOCK, BLOCK];
+  return reshape(add(reshape(numbers, wide), reshape(transpose(m.offsets, [1, 0]), [n, k / BLOCK, 1])), [
+    n,
+    k,
+  ]);
+}
+
+/** scale · (quantum − zero point): [n, k] for the n rows of `quanta`, those of a part of the matrix if it has 8 bits. */
+function scaled({ bits, shape, nibbles, zeroPoints }: BlockMatrix, quanta: Value, scales: Value): Value {
+  const [n, blocks] = scales.shape as [number, number];
+  const whole = [n, shape[1]];
   if (bits === 8) {
     const numbers = apply("Cast", [quanta], [n, blocks, BLOCK], { to: FLOAT }, null, "float32");
-    return reshape(mul(sub(numbers, scalarConstant(MIDDLE)), wide(scales)), [n, k]);
+    return reshape(mul(sub(numbers, scalarConstant(MIDDLE)), reshape(scales, [n, blocks, 1])), whole);
   }
-  const inputs = [nibbles, scales, ...(zeroPoints ? [zeroPoints.nibbles] : [])];
-  const numbers = apply("DequantizeLinear", inputs, shape, { axis: 1, block_size: BLOCK }, null, "float32");
-  if (!offsets) return numbers;
-  const lowest = sub(transpose(offsets, [1, 0]), scale(scales, MIDDLE_4));
-  return reshape(add(reshape(numbers, [n, blocks, BLOCK]), wide(lowest)), [n, k]);
+  const middle = (): Value => constant(uint4s(new Uint8Array((n * blocks) / 2).fill(MIDDLES_4), [n, blocks]));
+  const inputs = [nibbles, scales, zeroPoints?.nibbles ?? middle()];
+  return apply("DequantizeLinear", inputs, whole, { axis: 1, block_size: BLOCK }, null, "float32");
 }
 
-/** `formed` when `x` is there, so that the runtime neither keeps all matrices as floats from the start (it computes what
- *  depends on nothing when it loads) nor forms them before they are used. The dependence is on x's size, not on its values:
- *  0 times NaN is NaN. */
-function formedFor(m: BlockMatrix, x: Value): Value {
+/** A matrix is formed in parts of so many rows, where it has more. */
+const PART_ROWS = 12_288;
+
+/** The matrix without its offsets, in parts of its rows, formed when `x` is there, so that the runtime neither keeps all matrices as
+ *  floats from the start (it computes what depends on nothing when it loads) nor forms them before they are used. The dependence
+ *  is on x's size, not on its values: 0 times NaN is NaN. */
+function partsFor(m: BlockMatrix, x: Value): readonly Value[] {
   const rows = apply("Shape", [x], [1], { start: 0, end: 1 }, null, "int64");
   const zero = apply("Mul", [rows, int64s([0])], [1], {}, null);
-  const scales = add(m.scales, apply("Cast", [zero], [1], { to: FLOAT }, null, "float32"));
-  if (m.bits === 4) return formed(m, scales);
-  const shape = apply("Add", [int64s(m.quanta.shape as readonly number[]), zero], [3], {}, null);
-  return formed({ ...m, quanta: apply("Reshape", [m.quanta, shape], m.quanta.shape, {}, null) }, scales);
+  const late = apply("Cast", [zero], [1], { to: FLOAT }, null, "float32");
+  const [n, k] = m.shape;
+  if (m.bits === 4) return [scaled(m, m.quanta, add(m.scales, late))];
+  return rowParts(m).map(([from, to]) => {
+    const part = (v: Value): Value => {
+      const bounds = [apply("Add", [int64s([from]), zero], [1], {}, null), int64s([to]), int64s([0])];
+      return apply("Slice", [v, ...bounds], [to - from, ...v.shape.slice(1)], {}, null);
+    };
+    if (to - from < n) return scaled(m, part(m.quanta), part(m.scales));
+    const shape = apply("Add", [int64s([n, k / BLOCK, BLOCK]), zero], [3], {}, null);
+    return scaled(m, apply("Reshape", [m.quanta, shape], m.quanta.shape, {}, null), add(m.scales, late));
+  });
 }
 
-/** alpha · x · Wᵀ; dX = alpha · dY · W. The matrix is formed once in each direction: holding it would take what blocks save. */
+/** First row and end of each part. */
+function rowParts({ bits, shape: [n] }: BlockMatrix): readonly (readonly [number, number])[] {
+  const size = bits === 4 ? n : PART_ROWS;
+  return Array.from(
+    { length: Math.ceil(n / size) },
+    (_, i) => [i * size, Math.min(n, (i + 1) * size)] as const,
+  );
+}
+
+/** alpha · x · Wᵀ; dX = alpha · dY · W. The matrix is formed once in each direction, unless the second follows the first at
+ *  once: holding it would take what blocks save. Offsets are a product of their own, with the sums of x over blocks. */
 function floatProduct(m: BlockMatrix, x: Value, alpha: number): Value {
-  const w = formedFor(m, x);
-  const shape = [...x.shape.slice(0, -1), m.shape[0] as Dim];
-  const attributes = { transA: 0, transB: 1, alpha: { float: alpha } };
-  return apply("com.microsoft::FusedMatMul", [x, w], shape, attributes, (dy) => [
-    matmul(dy, formedFor(m, dy), { alpha }),
-    null,
-  ]);
+  const { offsets } = m;
+  const formed = partsFor(m, x);
+  const isHeld = isBackwardNext();
+  const leading = x.shape.slice(0, -1);
+  const products = formed.map((w) => {
+    const attributes = { transA: 0, transB: 1, alpha: { float: alpha } };
+    return apply("com.microsoft::FusedMatMul", [x, w], [...leading, w.shape[0] as Dim], attributes, null);
+  });
+  const y = concat(products, leading.length);
+  const sums = blockSums(m.shape[1]);
+  const whole = offsets ? add(y, matmul(matmul(x, sums), offsets, { alpha })) : y;
+  return compose([x], whole, (dy) => {
+    const parts = isHeld ? formed : partsFor(m, dy);
+    const sizes = rowParts(m).map(([from, to]) => to - from);
+    const dys = sizes.length > 1 ? split(dy, sizes, leading.length) : [dy];
+    const dx = total(parts.map((w, i) => matmul(dys[i] as Value, w, { alpha })));
+    if (!offsets) return [dx];
+    return [add(dx, matmul(matmul(dy, offsets, { transB: true, alpha }), sums, { transB: true }))];
+  });
 }
 
 function int8Product(m: BlockMatrix, x: Value, alpha: number): Value {
