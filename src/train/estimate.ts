@@ -1,5 +1,5 @@
 import { packingCosts } from "../data/trie.ts";
-import { matmul } from "../graph/ops/index.ts";
+import { FORMED_ROWS, matmul } from "../graph/ops/index.ts";
 import { input } from "../graph/value.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import { outputModule } from "../models/family.ts";
@@ -74,11 +74,12 @@ function backwardShare(layerCount: number, methods: readonly Method[]): number {
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;
 }
 
-/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, and the matrix that is being multiplied with as
- *  floats: at most the output layer, in the forward and the backward pass. */
+/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, and what is being multiplied with as floats: at
+ *  most a part of the output layer, in the forward and the backward pass. */
 function weightBytes(base: BaseModel, frozenBytes: number, copies: number): number {
   if (base.bits === 32) return copies * frozenBytes;
-  return base.weights.sizeBytes + 2 * 4 * base.config.hiddenSize * base.config.vocabSize;
+  const { hiddenSize, vocabSize } = base.config;
+  return base.weights.sizeBytes + 2 * 4 * hiddenSize * Math.min(vocabSize, FORMED_ROWS);
 }
 
 /** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they

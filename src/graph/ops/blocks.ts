@@ -81,8 +81,8 @@ function scaled({ bits, shape, nibbles, zeroPoints }: BlockMatrix, quanta: Value
   return apply("DequantizeLinear", inputs, whole, { axis: 1, block_size: BLOCK }, null, "float32");
 }
 
-/** A matrix is formed in parts of so many rows, where it has more. */
-const PART_ROWS = 12_288;
+/** A matrix of 8 bits is formed in parts of so many rows, where it has more. */
+export const FORMED_ROWS = 12_288;
 
 /** The matrix without its offsets, in parts of its rows, formed when `x` is there, so that the runtime neither keeps all matrices as
  *  floats from the start (it computes what depends on nothing when it loads) nor forms them before they are used. The dependence
@@ -106,7 +106,7 @@ function partsFor(m: BlockMatrix, x: Value): readonly Value[] {
 
 /** First row and end of each part. */
 function rowParts({ bits, shape: [n] }: BlockMatrix): readonly (readonly [number, number])[] {
-  const size = bits === 4 ? n : PART_ROWS;
+  const size = bits === 4 ? n : FORMED_ROWS;
   return Array.from(
     { length: Math.ceil(n / size) },
     (_, i) => [i * size, Math.min(n, (i + 1) * size)] as const,
