@@ -9,7 +9,7 @@ function mayHaveGradient({ dtype, node }: Value): boolean {
 
 /** Values that `build` takes from outside, beside `inputs`, and that may carry a gradient: what two of its results have in
  *  common. */
-function outsideValues(body: Value, twin: Value, inputs: readonly Value[]): Value[] {
+export function outsideValues(body: Value, twin: Value, inputs: readonly Value[]): Value[] {
   const nodesOf = (v: Value): Node[] => topologicalOrder([v], (n) => n.inputs);
   const shared = new Set(nodesOf(twin));
   const outside = nodesOf(body)

@@ -5,15 +5,13 @@ import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
-import { evaluationGraph, gradientGraph, type Recompute, rowBucket } from "./graphs.ts";
+import { evaluationGraph, gradientGraph, MAX_CHUNK_EDGES, type Recompute, rowBucket } from "./graphs.ts";
 import type { Measures } from "./measures.ts";
 import { languageModelling } from "./tasks/language-modelling.ts";
 import type { Task } from "./tasks/task.ts";
 import { scalarName } from "./update-graphs.ts";
 import { createUpdater, isStretched } from "./updater.ts";
 
-/** Edges per chunk at most: bounds the logits held at once to this many rows of the vocabulary. */
-const MAX_CHUNK_EDGES = 512;
 /** Examples side by side in an evaluation. */
 export const EVALUATION_BATCH = 16;
 const BUCKET_EDGES = 8;

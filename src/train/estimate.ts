@@ -8,7 +8,7 @@ import type { Method } from "../peft/method.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
-import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
+import { MAX_CHUNK_EDGES, RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { isStretched } from "./updater.ts";
 
 /** Tokens and edges of a typical batch, and how many batches. */
@@ -54,7 +54,8 @@ function activationBytes(base: BaseModel, work: Workload, recompute: Recompute, 
   const tokens = work.trieTokensPerBatch;
   const kept = share * layerCount * keptFloats(base, work.rowTokens, recompute);
   const oneLayer = keptFloats(base, work.rowTokens, "none");
-  return 4 * ((kept + oneLayer) * tokens + 4 * work.labelsPerBatch * outputSize(base));
+  const edges = Math.min(work.labelsPerBatch, MAX_CHUNK_EDGES);
+  return 4 * ((kept + oneLayer) * tokens + 4 * edges * outputSize(base));
 }
 
 /** Memory pools hold the largest of all batches' shapes. */

@@ -1,3 +1,4 @@
+import { type EagerTerm, eager } from "../graph/eager.ts";
 import { gradients } from "../graph/gradients.ts";
 import { add, foldRows, gather, mul, stemOf, total } from "../graph/ops/index.ts";
 import { recomputed } from "../graph/recompute.ts";
@@ -17,6 +18,9 @@ function flat(name: string, model: AdaptedModel): Value {
 
 /** Rows are padded to a multiple of this, where they attend whole. */
 const BUCKET_TOKENS = 8;
+
+/** Edges per chunk at most: bounds the logits held at once to this many rows of the vocabulary. */
+export const MAX_CHUNK_EDGES = 256;
 
 /** Rows of a model's batches are padded to a multiple of this, so that their blocks of queries are equal. */
 export function rowBucket({ rowTokens }: Pick<AdaptedModel, "rowTokens">): number {
@@ -38,10 +42,9 @@ function recomputedSegments(recompute: Recompute, model: AdaptedModel): readonly
   return queryBlocks(model.rowTokens) > 1 ? ["block", "core"] : ["block"];
 }
 
-function segmentsOf(recompute: Recompute, model: AdaptedModel): SegmentStrategy {
+function segmentsOf(recompute: Recompute, model: AdaptedModel, zero: Value): SegmentStrategy {
   const again = recomputedSegments(recompute, model);
   if (again.length === 0) return keepSegments;
-  const zero = input("zero", "float32", []);
   return (kind, inputs, build) => (again.includes(kind) ? recomputed(inputs, build, zero) : build(...inputs));
 }
 
@@ -56,14 +59,22 @@ export interface BatchDims {
 
 const ANY_BATCH: BatchDims = { R: "R", T: "T", P: "P", E: "E" };
 
+/** One chunk of a batch's edges. */
+interface Chunk {
+  /** Hidden states where its edges start, [E, d]. */
+  readonly hidden: Value;
+  /** The edges, with their logits. */
+  readonly edges: (hidden: Value) => Edges;
+}
+
 interface BatchGraph {
   readonly theta: Value;
   readonly inputs: MethodInputs;
-  readonly edges: readonly Edges[];
+  readonly chunks: readonly Chunk[];
 }
 
-/** Logits at the edges of a packed batch. The edges come in `chunks` equal parts, so that [E, V] is never whole. */
-function batchLogits(
+/** Hidden states at the edges of a packed batch. The edges come in `chunks` equal parts, so that [E, V] is never whole. */
+function batchGraph(
   model: AdaptedModel,
   training: boolean,
   chunks: number,
@@ -96,16 +107,19 @@ function batchLogits(
   );
   const ctx = adaptedContext(model, inputs, attend, segments);
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, tableLength(model)));
-  const edges = Array.from({ length: chunks }, (_, i): Edges => {
+  const parts = Array.from({ length: chunks }, (_, i): Chunk => {
     const part = (name: string, dtype: "int32" | "float32"): Value => input(`${name}.${i}`, dtype, [E]);
-    return {
-      logits: model.family.logits(ctx, gather(hidden, part("edgeNodes", "int32"))),
+    const rest = {
       labels: part("edgeLabels", "int32"),
       targets: part("edgeTargets", "float32"),
       weights: part("edgeWeights", "float32"),
     };
+    return {
+      hidden: gather(hidden, part("edgeNodes", "int32")),
+      edges: (at) => ({ logits: model.family.logits(ctx, at), ...rest }),
+    };
   });
-  return { theta, inputs, edges };
+  return { theta, inputs, chunks: parts };
 }
 
 /** A row is padded to a bucket, and the runtime wants its rotary tables at least as long as the row. */
@@ -113,8 +127,14 @@ function tableLength(model: AdaptedModel): number {
   return Math.max(model.positionCount, Math.ceil(model.rowTokens / rowBucket(model)) * rowBucket(model));
 }
 
-function lossOf({ edges }: BatchGraph, task: Task, smoothing: number): Value {
-  return total(edges.map((chunk) => task.loss(chunk, smoothing)));
+/** Σ of the chunks' losses times `scale`, each with its gradient before the next begins: the logits of one chunk at a time. */
+function eagerLoss({ chunks }: BatchGraph, task: Task, smoothing: number, scale: Value, zero: Value): Value {
+  const terms: EagerTerm[] = [];
+  for (const { hidden, edges } of chunks) {
+    const loss = (x: Value): Value => mul(task.loss(edges(x), smoothing), scale);
+    terms.push(eager(hidden, loss, terms.at(-1) ?? null, zero));
+  }
+  return total(terms.map((term) => term.value));
 }
 
 /** One micro-step: adds the gradient of `Σ edge losses · lossScale` to `gradient`. lossScale is 1 / (label tokens of the
@@ -128,8 +148,9 @@ export function gradientGraph(
   recompute: Recompute = "none",
   task: Task = languageModelling,
 ): Record<string, Value> {
-  const graph = batchLogits(model, true, chunks, dims, segmentsOf(recompute, model));
-  const loss = mul(lossOf(graph, task, smoothing), input("lossScale", "float32", []));
+  const zero = input("zero", "float32", []);
+  const graph = batchGraph(model, true, chunks, dims, segmentsOf(recompute, model, zero));
+  const loss = eagerLoss(graph, task, smoothing, input("lossScale", "float32", []), zero);
   const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
   const penaltyScale = input("penaltyScale", "float32", []);
   const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
@@ -145,6 +166,7 @@ export function evaluationGraph(
   chunks: number,
   task: Task = languageModelling,
 ): Record<string, Value> {
-  const graph = batchLogits(model, false, chunks, ANY_BATCH);
-  return { loss: lossOf(graph, task, 0), ...task.scores(graph.edges) };
+  const graph = batchGraph(model, false, chunks, ANY_BATCH);
+  const edges = graph.chunks.map((chunk) => chunk.edges(chunk.hidden));
+  return { loss: total(edges.map((part) => task.loss(part, 0))), ...task.scores(edges) };
 }
