@@ -16,6 +16,8 @@ export interface Decoder {
   score(ids: readonly number[]): Promise<Float32Array[]>;
   /** Tokens held, padding included. */
   readonly length: number;
+  /** Another θ was `put`: it counts from the next `start` or `score` on. */
+  parametersChanged(): void;
   close(): Promise<void>;
 }
 
@@ -50,7 +52,19 @@ export async function createDecoder(
   options: { readonly prepack?: boolean } = {},
 ): Promise<Decoder> {
   const cache = openCache(runtime, model);
-  const session: Session = await runtime.load(decodeGraph(model, cache.kind), { folder, ...options });
+  const { once, each } = decodeGraph(model, cache.kind);
+  const parameters = Object.keys(once);
+  const session: Session = await runtime.load(each, { folder, ...options });
+  const layout =
+    parameters.length > 0 ? await runtime.load(once, { folder, prepack: false, arena: false }) : null;
+  let areCurrent = parameters.length === 0;
+
+  /** Lays θ out as the steps read it. */
+  const takeParameters = async (): Promise<void> => {
+    const carry = Object.fromEntries(parameters.map((name) => [name, name]));
+    await layout?.run({}, { fetch: [], carry });
+    areCurrent = true;
+  };
 
   const run = async (block: Block, outputs: Int32Array): Promise<Float32Array[]> => {
     const after = cache.length + block.length;
@@ -76,6 +90,7 @@ export async function createDecoder(
   const begin = async (prompts: readonly (readonly number[])[]): Promise<Block> => {
     if (prompts.length === 0 || prompts.some((p) => p.length === 0))
       throw new UnsupportedError("a prompt needs at least one token, got none");
+    if (!areCurrent) await takeParameters();
     const block = promptBlock(prompts, cache);
     await cache.start(block);
     return block;
@@ -99,6 +114,13 @@ export async function createDecoder(
       const sizes = tokens.map(() => 1);
       return run({ tokens: Int32Array.from(tokens), positions, sizes, length: 1, lastNodes }, lastNodes);
     },
-    close: () => session.close(),
+    parametersChanged: () => {
+      areCurrent = parameters.length === 0;
+    },
+    close: async () => {
+      await session.close();
+      await layout?.close();
+      await runtime.drop(parameters);
+    },
   };
 }

@@ -1,3 +1,4 @@
+import { type HoistedGraph, hoist } from "../graph/hoist.ts";
 import { cachedAttention, cacheMask, concat, foldRows, gather, transpose } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { type AttentionStrategy, prefixAttention, windowOf } from "../models/base-context.ts";
@@ -61,9 +62,9 @@ function roomyAttention(
   };
 }
 
-/** One decoding step: T new tokens in each of R rows after P cached ones. Outputs: `logits` [O, V] at the O `outputNodes`
- *  (flat indices into R·T), and the new keys and values of every layer. θ is an input where something is adapted. */
-export function decodeGraph(model: AdaptedModel, kind: CacheKind): Record<string, Value> {
+/** What depends on θ alone, `once` for many steps (θ is an input), and one decoding `each`: T new tokens in each of R rows after P cached ones. Outputs: `logits` [O, V] at the O `outputNodes`
+ *  (flat indices into R·T), and the new keys and values of every layer. */
+export function decodeGraph(model: AdaptedModel, kind: CacheKind): HoistedGraph {
   const ids = input("tokens", "int32", ["R", "T"]);
   const positions = input("positions", "int64", ["R", "T"]);
   const trainables = trainablesOf(model.methods);
@@ -77,5 +78,5 @@ export function decodeGraph(model: AdaptedModel, kind: CacheKind): Record<string
   );
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
   const atOutputs = gather(hidden, input("outputNodes", "int32", ["O"]));
-  return { logits: model.family.logits(ctx, atOutputs), ...outputs };
+  return hoist({ logits: model.family.logits(ctx, atOutputs), ...outputs }, theta, "parameters");
 }

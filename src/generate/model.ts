@@ -225,6 +225,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
         ? await loadMerged(adapter)
         : (decoders.find((d) => d.key === key) ?? (await load(key, adapter, null)));
     if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });
+    chosen.decoder.parametersChanged();
     decoders = [chosen, ...decoders.filter((d) => d !== chosen)];
     current = adapter;
     isMerged = merge;

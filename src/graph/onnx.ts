@@ -2,7 +2,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { topologicalOrder } from "./gradients.ts";
-import type { Attributes, Node, Place, Value, WeightLocation } from "./value.ts";
+import { type Attributes, type Node, type Place, resolve, type Value, type WeightLocation } from "./value.ts";
 
 /** A graph ready to run: its ONNX bytes and what goes in and out. */
 export interface SerializedGraph {
@@ -136,13 +136,6 @@ function node(w: BinaryWriter, n: Node, nameOf: (v: Value) => string): void {
   text(w, 4, opType as string);
   for (const [name, value] of Object.entries(n.attributes)) message(w, 5, (a) => attribute(a, name, value));
   text(w, 7, domain as string);
-}
-
-/** Follows compositions to the value that the serialized graph holds. */
-function resolve(value: Value): Value {
-  let v = value;
-  while (v.node.alias) v = v.node.alias;
-  return v;
 }
 
 /** Names: inputs and weights keep theirs, what is put out has the output's, everything else is numbered in order. */

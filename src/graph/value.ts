@@ -127,6 +127,7 @@ interface NodeParts {
   source?: Source;
   alias?: Value;
   uses?: MatrixUses;
+  place?: Place;
 }
 
 function makeNode(parts: NodeParts, types: readonly OutputType[]): Node {
@@ -147,6 +148,21 @@ export function applyMany(
   gradient: Gradient | null,
 ): readonly Value[] {
   return makeNode({ opType, inputs, attributes, gradient }, types).outputs;
+}
+
+/** The same node over other inputs of the same types. Not differentiable. */
+export function withInputs(
+  { opType, attributes, outputs, place }: Node,
+  inputs: readonly (Value | null)[],
+): Node {
+  return makeNode({ opType, inputs, attributes, gradient: null, place }, outputs);
+}
+
+/** Follows compositions to the value that the serialized graph holds. */
+export function resolve(value: Value): Value {
+  let v = value;
+  while (v.node.alias) v = v.node.alias;
+  return v;
 }
 
 /** Makes a node with one output, whose dtype is the first input's unless given.

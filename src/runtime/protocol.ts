@@ -37,6 +37,7 @@ export type Request =
     }
   | { readonly kind: "resize"; readonly shapes: Readonly<Record<string, readonly number[]>> }
   | { readonly kind: "put"; readonly tensors: Readonly<Record<string, Tensor>> }
+  | { readonly kind: "drop"; readonly names: readonly string[] }
   | { readonly kind: "get"; readonly names: readonly string[] }
   | { readonly kind: "endProfile"; readonly session: number }
   | { readonly kind: "unload"; readonly session: number };

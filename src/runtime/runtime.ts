@@ -73,6 +73,8 @@ export interface Runtime {
   /** Gives kept float tensors another shape of the same rank: what both have room for stays in its place, the rest is 0.
    *  One that is not there is made. */
   resize(shapes: Readonly<Record<string, readonly number[]>>): Promise<void>;
+  /** Forgets kept tensors; names that are not there do not matter. */
+  drop(names: readonly string[]): Promise<void>;
   /** Copies of kept tensors. @throws RuntimeError if one is not there. */
   get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
   close(): Promise<void>;
@@ -183,6 +185,9 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
     },
     resize: async (shapes) => {
       await call({ kind: "resize", shapes });
+    },
+    drop: async (names) => {
+      await call({ kind: "drop", names });
     },
     get: async <K extends string>(names: readonly K[]) => {
       const tensors = await call({ kind: "get", names });

@@ -196,6 +196,9 @@ async function handle(request: Request): Promise<Record<string, Tensor>> {
     case "resize":
       for (const [name, shape] of Object.entries(request.shapes)) resize(name, shape);
       return {};
+    case "drop":
+      for (const name of request.names) resident.delete(name);
+      return {};
     case "get":
       return Object.fromEntries(
         request.names.flatMap((name) => {
