@@ -1,7 +1,7 @@
 import { type HoistedGraph, hoist } from "../graph/hoist.ts";
 import { cachedAttention, cacheMask, concat, foldRows, gather, transpose } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
-import { type AttentionStrategy, prefixAttention, windowOf } from "../models/base-context.ts";
+import { type AttentionStrategy, keepSegments, prefixAttention, windowOf } from "../models/base-context.ts";
 import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
 
@@ -75,6 +75,8 @@ export function decodeGraph(model: AdaptedModel, kind: CacheKind): HoistedGraph 
     model,
     { trainable: (name) => views.get(name) as Value, noise: null, ids },
     kind === "roomy" ? roomyAttention(model, outputs) : appendedAttention(model, positions, outputs),
+    keepSegments,
+    true,
   );
   const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
   const atOutputs = gather(hidden, input("outputNodes", "int32", ["O"]));

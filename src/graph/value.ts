@@ -102,6 +102,8 @@ export interface MatrixUses {
   linear(x: Value, alpha: number): Value;
   /** Rows by their indices: [...] → [..., k]; where it is missing they are taken from the formed matrix. */
   gather?(indices: Value): Value;
+  /** This matrix with others below it, [Σn, k], without forming them; null where they are not stored alike. */
+  stack(below: readonly Value[]): Value | null;
 }
 
 /** A tensor in a graph. The graph is what is reachable from the outputs. */

@@ -16,6 +16,7 @@ import {
   scale,
   sequenceMask,
   splitEvenly,
+  stackRows,
   stemMask,
   stemRows,
   type TrieTokens,
@@ -234,12 +235,23 @@ function firstToken(x: Value): Value {
 /** Every segment's inside is kept for the backward pass. */
 export const keepSegments: SegmentStrategy = (_kind, inputs, build) => build(...inputs);
 
-/** The context without any adaptation: weights as `lookup` gives them (frozen, or replaced by trainable values). */
+/** x · [W₁; …]ᵀ + [b₁ …]; null where not all or none have a bias, or the weights cannot be stacked. */
+function joinedLinear(all: readonly LinearWeights[], x: Value): Value | null {
+  const biases = all.flatMap(({ bias }) => bias ?? []);
+  const w = stackRows(all.map(({ weight: own }) => own));
+  if (!w || (biases.length > 0 && biases.length < all.length)) return null;
+  const y = linear(x, w);
+  return biases.length > 0 ? add(y, concat(biases, 0)) : y;
+}
+
+/** The context without any adaptation: weights as `lookup` gives them (frozen, or replaced by trainable values). `joins`:
+ *  linear modules with one input are one product where their weights can be stacked. */
 export function baseContext(
   modules: readonly ModuleSpec[],
   lookup: WeightLookup,
   attend: AttentionStrategy,
   segment: SegmentStrategy = keepSegments,
+  joins = false,
 ): ForwardContext {
   const specs = new Map(modules.map((m) => [m.path, m]));
   const need = (path: string): Value => {
@@ -261,6 +273,7 @@ export function baseContext(
       const y = linear(x, w);
       return bias ? add(y, bias) : y;
     },
+    joined: (paths, x) => (joins ? joinedLinear(paths.map(linearWeights), x) : null),
     embedding: (path, ids) => gather(need(`${path}.weight`), ids),
     attention: (path, q, k, v, prefix) => attend(path, q, k, v, prefix, segment),
     output: (_path, x) => x,

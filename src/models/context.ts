@@ -34,6 +34,8 @@ export interface ForwardContext {
   linearWeights(path: string): LinearWeights;
   /** x · Wᵀ (+ bias) of a linear module: [R, T, in] → [R, T, out]. */
   linear(path: string, x: Value): Value;
+  /** `linear` of modules with one input, side by side: [R, T, Σ out]; null where that is not one product. */
+  joined(paths: readonly string[], x: Value): Value | null;
   /** Rows of an embedding module's weight: ids [R, T] → [R, T, d]. */
   embedding(path: string, ids: Value): Value;
   /** Grouped-query attention of a layer over the tokens it may see, and over `prefix`: q [R, T, heads·headDim] → same. */

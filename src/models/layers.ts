@@ -9,8 +9,9 @@ import {
   relu,
   rotaryConstants,
   silu,
+  split,
 } from "../graph/ops/index.ts";
-import type { Value } from "../graph/value.ts";
+import { known, type Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";
 import type { ModuleSpec } from "./family.ts";
 
@@ -35,6 +36,14 @@ export function headModule(config: ModelConfig): ModuleSpec {
 /** Logits over the vocabulary, of a decoder. */
 export function vocabularyLogits(ctx: ForwardContext, hidden: Value): Value {
   return ctx.linear("head", hidden);
+}
+
+/** `ctx.linear` of modules with one input, as one product where the context has it so. */
+export function linears(ctx: ForwardContext, paths: readonly string[], x: Value): readonly Value[] {
+  const joined = ctx.joined(paths, x);
+  if (!joined) return paths.map((path) => ctx.linear(path, x));
+  const sizes = paths.map((path) => known(ctx.linearWeights(path).weight.shape[0], path));
+  return split(joined, sizes, joined.shape.length - 1);
 }
 
 /** A linear module of a head that checkpoints may lack. */

@@ -4,7 +4,15 @@ import { rmsNorm, rotary } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
-import { gated, headModule, linearModule, residual, rotaryTables, vocabularyLogits } from "./layers.ts";
+import {
+  gated,
+  headModule,
+  linearModule,
+  linears,
+  residual,
+  rotaryTables,
+  vocabularyLogits,
+} from "./layers.ts";
 
 /** Attention of a layer `layers.0`, from the normed x [R, T, d] to what is added to the stream. */
 export type AttentionBlock = (
@@ -58,16 +66,17 @@ export function llamaModules(
 export function rotaryAttention(headNorm: HeadNorm = unchanged): AttentionBlock {
   return (c, ctx, layer, x, positions, tables) => {
     const path = `${layer}.attention`;
-    const q = rotary(headNorm(c, ctx, `${path}.q_norm`, ctx.linear(`${path}.q`, x)), positions, tables);
-    const k = rotary(headNorm(c, ctx, `${path}.k_norm`, ctx.linear(`${path}.k`, x)), positions, tables);
-    const v = ctx.linear(`${path}.v`, x);
+    const projections = linears(ctx, [`${path}.q`, `${path}.k`, `${path}.v`], x);
+    const [query, key, v] = projections as [Value, Value, Value];
+    const q = rotary(headNorm(c, ctx, `${path}.q_norm`, query), positions, tables);
+    const k = rotary(headNorm(c, ctx, `${path}.k_norm`, key), positions, tables);
     return ctx.linear(`${path}.o`, ctx.attention(layer, q, k, v));
   };
 }
 
 /** Gated MLP: down(act(gate(x)) ∘ up(x)). */
 export const gatedMlp: MlpBlock = (c, ctx, layer, x) => {
-  const [gate, up] = [ctx.linear(`${layer}.mlp.gate`, x), ctx.linear(`${layer}.mlp.up`, x)];
+  const [gate, up] = linears(ctx, [`${layer}.mlp.gate`, `${layer}.mlp.up`], x) as [Value, Value];
   return ctx.linear(`${layer}.mlp.down`, gated(c, ctx, gate, up));
 };
 

@@ -32,12 +32,13 @@ export function positionRoom(config: ModelConfig, methods: readonly Method[]): n
 
 /** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. Methods
  *  with virtual tokens come last, whatever the order of the list: only they see ids beyond the vocabulary, and activations
- *  that they replace stay so. */
+ *  that they replace stay so. `joins`: as in `baseContext`; for graphs without gradients. */
 export function adaptedContext(
   model: Pick<AdaptedModel, "modules" | "frozen" | "methods">,
   inputs: MethodInputs,
   attend: AttentionStrategy,
   segment?: SegmentStrategy,
+  joins = false,
 ): ForwardContext {
   const lookup: WeightLookup = (path) => {
     for (const m of model.methods) {
@@ -49,8 +50,17 @@ export function adaptedContext(
   const addsTokens = (m: Method): boolean => m.virtualTokens !== null;
   const order = [...model.methods.filter((m) => !addsTokens(m)), ...model.methods.filter(addsTokens)];
   return placed(
-    order.reduce((ctx, m) => m.wrap(ctx, inputs), baseContext(model.modules, lookup, attend, segment)),
+    order.reduce(
+      (ctx, m) => keptJoins(ctx, m.wrap(ctx, inputs)),
+      baseContext(model.modules, lookup, attend, segment, joins),
+    ),
   );
+}
+
+/** A method that changes `linear` and says nothing of `joined` has none. */
+function keptJoins(before: ForwardContext, wrapped: ForwardContext): ForwardContext {
+  const isStale = wrapped.linear !== before.linear && wrapped.joined === before.joined;
+  return isStale ? { ...wrapped, joined: () => null } : wrapped;
 }
 
 /** The context with every node that is made in it marked with its module. What a family does between two calls belongs to the
@@ -64,6 +74,7 @@ function placed(ctx: ForwardContext): ForwardContext {
     weight: (path) => at(path.replace(/\.(weight|bias)$/, ""), () => ctx.weight(path)),
     linearWeights: (path) => at(path, () => ctx.linearWeights(path)),
     linear: (path, x) => at(path, () => ctx.linear(path, x)),
+    joined: (paths, x) => at(paths[0] as string, () => ctx.joined(paths, x)),
     embedding: (path, ids) => at(path, () => ctx.embedding(path, ids)),
     attention: (path, ...rest) => at(`${path}.attention`, () => ctx.attention(path, ...rest)),
     output: (path, x) => at(path, () => ctx.output(path, x)),

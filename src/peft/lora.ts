@@ -11,12 +11,13 @@ import {
   scalingOf,
 } from "../formats/peft-targets.ts";
 import { add, dropout, gather, linear, scale, transpose } from "../graph/ops/index.ts";
-import type { Value } from "../graph/value.ts";
+import { known, type Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import { type ModuleSpec, moduleWeights } from "../models/family.ts";
 import type { Random } from "../tensor/random.ts";
 import { doraEmbedding, doraLinear, magnitudeTrainable } from "./dora-forward.ts";
 import { loraFiles } from "./lora-files.ts";
+import { type Branch, joinedBranches } from "./lora-joined.ts";
 import { loraMerging } from "./lora-merging.ts";
 import { defineMethod, type Method, type MethodInputs, type Trainable } from "./method.ts";
 
@@ -162,6 +163,13 @@ function wrapContext(
     inputs.trainable(`${path}.loraA`),
     inputs.trainable(`${path}.loraB`),
   ];
+  const branchOf = (path: string): Branch => {
+    const m = adapted.get(path);
+    const outSize = known(ctx.linearWeights(path).weight.shape[0], path);
+    if (!m) return { outSize, factors: null };
+    const [a, b] = factors(path);
+    return { outSize, factors: { a, b, scaling: m.scaling } };
+  };
   const magnitude = (path: string): Value => inputs.trainable(`${path}.magnitude`);
   return {
     ...ctx,
@@ -173,6 +181,13 @@ function wrapContext(
       const branch = inputs.noise ? dropout(x, config.dropout, inputs.noise, path) : x;
       if (plan.dora) return doraLinear(ctx, m, x, branch, { a, b, magnitude: magnitude(path) });
       return add(ctx.linear(path, x), linear(linear(branch, a), b, m.scaling));
+    },
+    joined: (paths, x) => {
+      if (!paths.some((path) => adapted.has(path))) return ctx.joined(paths, x);
+      if (plan.dora || inputs.noise) return null;
+      const y = ctx.joined(paths, x);
+      const update = y && joinedBranches(paths.map(branchOf), x);
+      return update && add(y, update);
     },
     embedding: (path, ids) => {
       if (savedEmbeddings.has(path)) return gather(inputs.trainable(`${path}.weight`), ids);

@@ -121,6 +121,7 @@ function residualContext({ plan }: Lora, ctx: ForwardContext, inputs: MethodInpu
   const adapted = new Map(plan.modules.map((m) => [m.path, m]));
   return {
     ...ctx,
+    joined: () => null,
     linear: (path, x) => {
       const m = adapted.get(path);
       if (!m) return ctx.linear(path, x);

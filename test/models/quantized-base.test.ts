@@ -10,6 +10,7 @@ import { createMethods } from "../../src/peft/methods.ts";
 import { parameterCount } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { random } from "../../src/tensor/random.ts";
+import { floats } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config.ts";
 import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
@@ -95,20 +96,32 @@ describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
     expect(weights.locate("layers.0.attention.q.weight.quanta").sizeBytes).toBe((64 * 64 * bits) / 8);
   });
 
-  test("decodes what it computes with floats, but for 8-bit activations", async () => {
-    const { quantized } = await quantizedPair(await temporaryFolder(), kind);
-    const ids = Array.from(EXAMPLES[1]?.ids as Int32Array);
-    const logits = async (frozen: AdaptedModel["frozen"]): Promise<Float32Array> => {
-      const model = { ...adapted(quantized, "lora"), methods: [], frozen };
-      const decoder = await createDecoder(runtime, model, quantized.weights.folder);
-      const rows = await decoder.score(ids);
-      await decoder.close();
-      return Float32Array.from(rows.flatMap((row) => Array.from(row)));
-    };
-    const off = difference(await logits(quantized.decoding), await logits(quantized.frozen));
-    expect(off).toBeLessThan(DECODING);
-    expect(off).toBeGreaterThan(0);
-  });
+  test.each(["none", "lora", "pissa", "vera"])(
+    "decodes what it computes with floats, but for 8-bit activations: %s",
+    async (method) => {
+      const { quantized } = await quantizedPair(await temporaryFolder(), kind);
+      const ids = Array.from(EXAMPLES[1]?.ids as Int32Array);
+      const model = {
+        ...adapted(quantized, method === "none" ? "lora" : method),
+        ...(method === "none" ? { methods: [] } : {}),
+      };
+      const generator = random(3, "theta");
+      const theta = Float32Array.from(
+        { length: parameterCount(trainablesOf(model.methods)) },
+        () => 0.1 * generator.normal(),
+      );
+      await runtime.put({ theta: floats(theta, [theta.length]) });
+      const logits = async (frozen: AdaptedModel["frozen"]): Promise<Float32Array> => {
+        const decoder = await createDecoder(runtime, { ...model, frozen }, quantized.weights.folder);
+        const rows = await decoder.score(ids);
+        await decoder.close();
+        return Float32Array.from(rows.flatMap((row) => Array.from(row)));
+      };
+      const off = difference(await logits(quantized.decoding), await logits(quantized.frozen));
+      expect(off).toBeLessThan(DECODING);
+      expect(off).toBeGreaterThan(0);
+    },
+  );
 });
 
 test("a model without rows of whole blocks is refused", async () => {

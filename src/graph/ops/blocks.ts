@@ -5,6 +5,7 @@ import {
   constant,
   type Dim,
   isBackwardNext,
+  type Node,
   scalarConstant,
   storedMatrix,
   type Value,
@@ -50,10 +51,44 @@ const INT8_LEVEL = 4;
 /** The matrix as a value. `linear` and `gather` read the blocks; anything else forms it. */
 export function blockMatrix(m: BlockMatrix, products: BlockProducts): Value {
   const product = products === "float" ? floatProduct : int8Product;
-  return storedMatrix(formed(m, m.scales), {
+  const value = storedMatrix(formed(m, m.scales), {
     linear: (x, alpha) => product(m, x, alpha),
+    stack: (below) => {
+      if (products === "float") return null; // each is formed by itself: concatenation takes no 4 bits
+      const all = [value, ...below].map((v) => BLOCKS_OF.get(v.node));
+      const stacked = stackedBlocks(all.flatMap((own) => own ?? []));
+      return stacked && all.every((own) => own !== undefined) ? blockMatrix(stacked, products) : null;
+    },
     ...(m.bits === 8 ? { gather: (indices: Value) => rows(m, indices) } : {}),
   });
+  BLOCKS_OF.set(value.node, m);
+  return value;
+}
+
+const BLOCKS_OF = new WeakMap<Node, BlockMatrix>();
+
+/** Matrices below each other, [Σn, k]; null where they are not stored alike. */
+function stackedBlocks(matrices: readonly BlockMatrix[]): BlockMatrix | null {
+  const [first] = matrices as [BlockMatrix, ...BlockMatrix[]];
+  const kindOf = ({ bits, shape, zeroPoints, offsets }: BlockMatrix): string =>
+    `${[bits, shape[1], zeroPoints !== null, offsets !== null]}`;
+  if (matrices.some((m) => kindOf(m) !== kindOf(first))) return null;
+  const along = (axis: number, part: (m: BlockMatrix) => Value | null | undefined): Value | null => {
+    const parts = matrices.flatMap((m) => part(m) ?? []);
+    return parts.length > 0 ? concat(parts, axis) : null;
+  };
+  return {
+    bits: first.bits,
+    shape: [matrices.reduce((n, { shape }) => n + shape[0], 0), first.shape[1]],
+    quanta: along(0, (m) => m.quanta) as Value,
+    nibbles: along(0, (m) => m.nibbles),
+    scales: along(0, (m) => m.scales) as Value,
+    zeroPoints: first.zeroPoints && {
+      bytes: along(0, (m) => m.zeroPoints?.bytes) as Value,
+      nibbles: along(0, (m) => m.zeroPoints?.nibbles) as Value,
+    },
+    offsets: along(1, (m) => m.offsets),
+  };
 }
 
 /** [n, k] as floats. */

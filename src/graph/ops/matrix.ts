@@ -1,5 +1,14 @@
 import { ShapeError } from "../../errors.ts";
-import { apply, broadcastShapes, type Dim, showShape, type Value } from "../value.ts";
+import {
+  apply,
+  broadcastShapes,
+  type Dim,
+  known,
+  showShape,
+  type Value,
+  type WeightLocation,
+  weight,
+} from "../value.ts";
 import { sumTo } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 
@@ -49,6 +58,25 @@ export function foldRows(x: Value): Value {
     ? leading.reduce<number>((n, d) => n * (d as number), 1)
     : leading.filter((d) => d !== 1).join("·");
   return reshape(x, [rows, x.shape.at(-1) as Dim]);
+}
+
+/** Frozen matrices [nᵢ, k] below each other, [Σn, k], where that copies no floats: those stored in blocks, which the runtime
+ *  puts together when it loads, and floats that lie so in their file. null for others. */
+export function stackRows(matrices: readonly Value[]): Value | null {
+  const [first, ...below] = matrices as [Value, ...Value[]];
+  if (first.node.uses) return first.node.uses.stack(below);
+  const sources = matrices.map((m) => m.node.source);
+  if (!sources.every((s) => s?.kind === "weight")) return null;
+  const files = sources.map((s) => s.file);
+  const { fileName, offsetBytes } = files[0] as WeightLocation;
+  let end = offsetBytes;
+  for (const file of files) {
+    if (file.fileName !== fileName || file.offsetBytes !== end) return null;
+    end += file.sizeBytes;
+  }
+  const rows = matrices.reduce((n, m) => n + known(m.shape[0], "stackRows"), 0);
+  const location = { fileName, offsetBytes, sizeBytes: end - offsetBytes };
+  return weight(sources.map((s) => s.name).join("+"), [rows, known(first.shape[1], "stackRows")], location);
 }
 
 /** x · Wᵀ · alpha with W stored [out, in]: [..., in] → [..., out].
