@@ -96,9 +96,14 @@ describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
     expect(weights.locate("layers.0.attention.q.weight.quanta").sizeBytes).toBe((64 * 64 * bits) / 8);
   });
 
-  test.each(["none", "lora", "pissa", "vera"])(
+  test.each([
+    ["none", 0],
+    ["lora", 0.1],
+    ["pissa", 0.1],
+    ["vera", 2],
+  ] as const)(
     "decodes what it computes with floats, but for 8-bit activations: %s",
-    async (method) => {
+    async (method, deviation) => {
       const { quantized } = await quantizedPair(await temporaryFolder(), kind);
       const ids = Array.from(EXAMPLES[1]?.ids as Int32Array);
       const model = {
@@ -108,7 +113,7 @@ describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
       const generator = random(3, "theta");
       const theta = Float32Array.from(
         { length: parameterCount(trainablesOf(model.methods)) },
-        () => 0.1 * generator.normal(),
+        () => deviation * generator.normal(),
       );
       await runtime.put({ theta: floats(theta, [theta.length]) });
       const logits = async (frozen: AdaptedModel["frozen"]): Promise<Float32Array> => {
