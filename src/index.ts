@@ -1,6 +1,7 @@
 export { batchOrder } from "./data/batches.ts";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/dataset.ts";
-export { type EncodedDataset, encodeDataset } from "./data/examples.ts";
+export { type EncodedDataset, encodeDataset, type Rows } from "./data/examples.ts";
+export type { Indexed } from "./data/indexed.ts";
 export {
   FormatError,
   InputError,

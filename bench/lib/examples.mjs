@@ -33,7 +33,8 @@ export function dataOptions({ path, ...fields }) {
 /** A data set as a model's tokens, in the order of the file. */
 export async function encoded({ tokenizer, template, eosIds }, { path, ...fields }, maxLength = 512) {
   const data = await loadDataset({ source: path, ...fields });
-  return encodeDataset(data.train, { tokenizer, template, eosIds }, { maxLength }).examples;
+  const { examples } = await encodeDataset(data.train, { tokenizer, template, eosIds }, { maxLength });
+  return [...examples];
 }
 
 /** The first `steps` batches that a run with this seed takes, as plain rows. */

@@ -16,9 +16,10 @@ export const FILES = Object.fromEntries(
 /** The bundled data as a model's tokens: { train, test }, lists of { ids, isLabel, index } in the order of the files. */
 export async function encodedData({ tokenizer, template, eosIds }) {
   const data = await loadDataset({ source: DATA });
-  const encode = (rows) =>
-    encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength: MAX_LENGTH }).examples;
-  return { train: encode(data.train), test: encode(data.test) };
+  const encode = async (rows) => [
+    ...(await encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength: MAX_LENGTH })).examples,
+  ];
+  return { train: await encode(data.train), test: await encode(data.test) };
 }
 
 /** An example as the Python side reads it. */

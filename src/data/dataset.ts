@@ -1,14 +1,19 @@
+import { stat } from "node:fs/promises";
 import { InputError, type Problem } from "../errors.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import { permutation, random } from "../tensor/random.ts";
-import type { DatasetRow } from "./examples.ts";
+import { type Duplicates, digestList, findDuplicates } from "./duplicates.ts";
+import type { Rows } from "./examples.ts";
 import type { DataFormat, FieldMapping } from "./formats/format.ts";
 import { describeUndetected, detectFormat, findFormat } from "./formats/table.ts";
+import { indicesWhere } from "./indexed.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere, type ReadOptions, readRecords } from "./records.ts";
+import { rowStore, rowsAt } from "./row-store.ts";
 import { type FetchDataset, resolveSource, type SourceFiles } from "./sources.ts";
+import { LONG_WORK_BYTES, type RowWork } from "./visit-rows.ts";
 
-export interface DatasetOptions extends FieldMapping, ReadOptions {
+export interface DatasetOptions extends FieldMapping, ReadOptions, RowWork {
   /** Bundled name, file, folder or Hub id; or several of them, one after the other. */
   readonly source: string | readonly string[];
   /** Rows to validate on, as a source. Without it: the source's own validation files, else `validationFraction`. */
@@ -38,20 +43,10 @@ export interface Dataset {
   readonly hubIds: readonly string[];
   /** Name of the data format. */
   readonly format: string;
-  readonly train: readonly DatasetRow[];
-  readonly validation: readonly DatasetRow[];
-  readonly test: readonly DatasetRow[];
+  readonly train: Rows;
+  readonly validation: Rows;
+  readonly test: Rows;
   readonly duplicates: Duplicates;
-}
-
-/** Rows that occur more than once: harmless for training, misleading in an evaluation. */
-export interface Duplicates {
-  /** Training rows equal to an earlier one. */
-  readonly train: number;
-  /** Validation rows that are also training rows. */
-  readonly validation: number;
-  /** Test rows that are also training rows. */
-  readonly test: number;
 }
 
 /** Finds, reads and parses a data set, and splits it.
@@ -66,10 +61,17 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   const validation = await reader.read(files.validation);
   const test = await reader.read(files.test);
   problems.throwIfAny("The data cannot be used");
-  const split = validation.length > 0 ? { train, validation } : splitRows(train, options);
-  const format = reader.format()?.name ?? "";
+  const split = validation.rows.length > 0 ? { train, validation } : splitRows(train, options);
   const { name, hubIds } = files;
-  return { name, hubIds, format, ...split, test, duplicates: findDuplicates(split, test) };
+  return {
+    name,
+    hubIds,
+    format: reader.format()?.name ?? "",
+    train: split.train.rows,
+    validation: split.validation.rows,
+    test: test.rows,
+    duplicates: findDuplicates(split.train.digests, split.validation.digests, test.digests),
+  };
 }
 
 function checkOptions({ validation, validationFraction = 0, limit }: DatasetOptions): void {
@@ -118,18 +120,30 @@ function hubFetcher({ subset, hub }: DatasetOptions): FetchDataset {
   };
 }
 
+/** The rows of one split, and digests by which equal ones are known. */
+interface ReadRows {
+  readonly rows: Rows;
+  readonly digests: BigUint64Array;
+}
+
 /** Reads rows of files; the format is settled by the first record of the first file. */
 function rowReader(
   files: SourceFiles,
   options: DatasetOptions,
   problems: ProblemList,
-): { read(files: readonly string[]): Promise<DatasetRow[]>; format(): DataFormat | null } {
+): { read(files: readonly string[]): Promise<ReadRows>; format(): DataFormat | null } {
   const mapping = mergeMapping(options, files.mapping);
   const name = options.format ?? files.format;
   let format = name === undefined ? null : findFormat(name);
-  const read = async (paths: readonly string[]): Promise<DatasetRow[]> => {
-    const rows: DatasetRow[] = [];
-    for await (const { record, where } of readRecords(paths, problems, options)) {
+  const read = async (paths: readonly string[]): Promise<ReadRows> => {
+    const rows = rowStore(options.spill ?? null);
+    const digests = digestList();
+    const progress = await readProgress(paths, options);
+    for await (const { record, where } of readRecords(paths, problems, {
+      ...options,
+      onBytes: progress.add,
+    })) {
+      options.signal?.throwIfAborted();
       const place = formatWhere(where);
       format ??= detectFormat(record, mapping);
       if (format === null) {
@@ -137,12 +151,47 @@ function rowReader(
         break;
       }
       const row = format.parse(record, mapping, (message) => problems.add(place, message));
-      if (row !== null) rows.push({ row, where });
+      if (row !== null) {
+        const json = JSON.stringify(row);
+        digests.add(json);
+        rows.append(json, where);
+      }
       if (options.limit !== undefined && rows.length >= options.limit) break;
     }
-    return rows;
+    progress.end();
+    return { rows, digests: digests.values() };
   };
   return { read, format: () => format };
+}
+
+/** Tells how much of some files is read, if they are large. */
+async function readProgress(
+  paths: readonly string[],
+  { onProgress }: DatasetOptions,
+): Promise<{ add(bytes: number): void; end(): void }> {
+  const sizes = await Promise.all(
+    paths.map((path) =>
+      stat(path).then(
+        (s) => s.size,
+        () => 0,
+      ),
+    ),
+  ); // a missing file is the reader's to report
+  const totalBytes = sizes.reduce((a, b) => a + b, 0);
+  let doneBytes = 0;
+  const tell = (): void => {
+    if (totalBytes >= LONG_WORK_BYTES) onProgress?.({ what: "reading data", doneBytes, totalBytes });
+  };
+  return {
+    add: (bytes) => {
+      doneBytes = Math.min(totalBytes, doneBytes + bytes);
+      tell();
+    },
+    end: () => {
+      doneBytes = totalBytes;
+      tell();
+    },
+  };
 }
 
 /** What the user names wins over what the data set says of itself. */
@@ -160,27 +209,38 @@ function mergeMapping(options: DatasetOptions, own: FieldMapping = {}): FieldMap
   };
 }
 
-type TrainSplit = Pick<Dataset, "train" | "validation">;
+interface TrainSplit {
+  readonly train: ReadRows;
+  readonly validation: ReadRows;
+}
 
 /** Sets a seeded choice of rows apart; both parts keep the order of the file. */
-function splitRows(rows: readonly DatasetRow[], options: DatasetOptions): TrainSplit {
+function splitRows(all: ReadRows, options: DatasetOptions): TrainSplit {
   const { validationFraction = 0, seed = 0 } = options;
-  if (validationFraction === 0) return { train: rows, validation: [] };
-  if (rows.length < 2) {
-    const message = `cannot split ${rows.length} row${rows.length === 1 ? "" : "s"} into training and validation`;
+  const { length } = all.rows;
+  if (validationFraction === 0) return { train: all, validation: part(all, new Int32Array(0)) };
+  if (length < 2) {
+    const message = `cannot split ${length} row${length === 1 ? "" : "s"} into training and validation`;
     throw new InputError("Invalid data options", [{ where: "validationFraction", message }]);
   }
-  const count = Math.min(rows.length - 1, Math.max(1, Math.round(rows.length * validationFraction)));
-  const chosen = new Set(permutation(rows.length, random(seed, "validation split")).subarray(0, count));
+  const count = Math.min(length - 1, Math.max(1, Math.round(length * validationFraction)));
+  const isChosen = new Uint8Array(length);
+  for (const i of permutation(length, random(seed, "validation split")).subarray(0, count)) isChosen[i] = 1;
   return {
-    train: rows.filter((_, i) => !chosen.has(i)),
-    validation: rows.filter((_, i) => chosen.has(i)),
+    train: part(
+      all,
+      indicesWhere(isChosen, (chosen) => chosen === 0),
+    ),
+    validation: part(
+      all,
+      indicesWhere(isChosen, (chosen) => chosen === 1),
+    ),
   };
 }
 
-function findDuplicates({ train, validation }: TrainSplit, test: readonly DatasetRow[]): Duplicates {
-  const seen = new Set(train.map(({ row }) => JSON.stringify(row)));
-  const known = (rows: readonly DatasetRow[]): number =>
-    rows.filter(({ row }) => seen.has(JSON.stringify(row))).length;
-  return { train: train.length - seen.size, validation: known(validation), test: known(test) };
+function part({ rows, digests }: ReadRows, indices: Int32Array): ReadRows {
+  return {
+    rows: rowsAt(rows, indices),
+    digests: BigUint64Array.from(indices, (i) => digests[i] as bigint),
+  };
 }

@@ -1,9 +1,12 @@
 import { InputError } from "../errors.ts";
 import type { Example } from "./batch.ts";
 import { type EncodedRow, encodeRow, type LossOn, type TextCodec } from "./encode.ts";
+import { exampleStore, type StoredExamples } from "./example-store.ts";
 import type { Row } from "./formats/format.ts";
+import type { Indexed } from "./indexed.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere, type Where } from "./records.ts";
+import { type RowWork, visitRows } from "./visit-rows.ts";
 
 /** A training row and the place it was read from. */
 export interface DatasetRow {
@@ -11,7 +14,13 @@ export interface DatasetRow {
   readonly where: Where;
 }
 
-export interface EncodeOptions {
+/** Rows by index: an array, or rows of which most are on disk. */
+export interface Rows extends Indexed<DatasetRow> {
+  /** About how large they are, where that is known. */
+  readonly sizeBytes?: number | undefined;
+}
+
+export interface EncodeOptions extends RowWork {
   /** Longest example, in tokens; at least 2. */
   readonly maxLength: number;
   /** Default completions. */
@@ -19,6 +28,8 @@ export interface EncodeOptions {
   /** A row longer than maxLength loses the left of its prompt (default), is dropped, or is an error. With `left`, a
    *  row whose last completion alone is too long is dropped, and plain text is split into windows. */
   readonly truncation?: "left" | "drop" | "error" | undefined;
+  /** Changes examples that have the right length; by default they stay. */
+  readonly finish?: ((example: Example) => Example) | undefined;
 }
 
 /** What encoding did, in numbers. */
@@ -44,10 +55,7 @@ export interface DatasetReport {
 }
 
 /** Examples ready for packing. */
-export interface EncodedDataset {
-  readonly examples: readonly Example[];
-  /** Example index → row index. */
-  readonly rowOf: readonly number[];
+export interface EncodedDataset extends StoredExamples {
   readonly report: DatasetReport;
 }
 
@@ -57,34 +65,33 @@ type Counts = { -readonly [key in keyof DatasetReport]: number };
 /** Encodes rows and makes them fit.
  *  @throws InputError with every row that cannot be trained on (see encodeRow; too long under "error"), by file and
  *  line, or if no example is left. */
-export function encodeDataset(
-  rows: readonly DatasetRow[],
+export async function encodeDataset(
+  rows: Rows,
   codec: TextCodec,
   options: EncodeOptions,
-): EncodedDataset {
+): Promise<EncodedDataset> {
   if (!(options.maxLength >= 2))
     throw new InputError("Invalid option", [
       { where: "maxLength", message: `expected at least 2 tokens, got ${options.maxLength}` },
     ]);
   const problems = problemList();
   const counts = zeroCounts(rows.length);
-  const examples: Example[] = [];
-  const rowOf: number[] = [];
-  rows.forEach(({ row, where }, rowIndex) => {
+  const store = exampleStore(options.spill ?? null);
+  const finish = options.finish ?? ((example) => example);
+  await visitRows(rows, "tokenizing", options, ({ row, where }, rowIndex) => {
     const report = (message: string): void => problems.add(formatWhere(where), message);
     const encoded = encodeRow(row, codec, options.lossOn ?? "completions", report);
     if (encoded === null) return;
     if (!encoded.isExact) counts.inexact++;
     for (const piece of toLength(encoded, codec, options, counts, report)) {
-      rowOf.push(rowIndex);
-      examples.push({ ...piece, index: examples.length });
+      store.add(finish({ ...piece, index: store.length }), rowIndex);
       countTokens(piece, counts);
     }
   });
   problems.throwIfAny("The data cannot be trained on");
-  if (examples.length === 0) throwNothingLeft(counts, options, problems);
-  counts.examples = examples.length;
-  return { examples, rowOf, report: counts };
+  if (store.length === 0) throwNothingLeft(counts, options, problems);
+  counts.examples = store.length;
+  return { ...store.finish(), report: counts };
 }
 
 function zeroCounts(rows: number): Counts {

@@ -26,6 +26,8 @@ export interface ReadOptions {
   readonly maxLineBytes?: number | undefined;
   /** What one record of a .txt file is: the file, a paragraph (blank lines between), or a line. Default file. */
   readonly textUnit?: "file" | "paragraph" | "line" | undefined;
+  /** Told of bytes as they are read, of formats that are read in lines. */
+  readonly onBytes?: ((count: number) => void) | undefined;
 }
 
 /** What a reader needs: where to note problems, and the limits. */
@@ -33,6 +35,7 @@ export interface ReadContext {
   readonly problems: ProblemList;
   readonly maxLineBytes: number;
   readonly textUnit: "file" | "paragraph" | "line";
+  onBytes(count: number): void;
 }
 
 /** Reads one file's records; faults of the file go to `context.problems`, never into an exception. */
@@ -69,6 +72,7 @@ export async function* readRecords(
     problems,
     maxLineBytes: options.maxLineBytes ?? DEFAULT_MAX_LINE_BYTES,
     textUnit: options.textUnit ?? "file",
+    onBytes: options.onBytes ?? (() => undefined),
   };
   for (const file of files) yield* readFileRecords(file, context);
 }

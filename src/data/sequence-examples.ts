@@ -2,10 +2,12 @@ import { InputError } from "../errors.ts";
 import type { Classifier } from "../formats/model-source.ts";
 import type { SequenceEncoder } from "../text/sequence.ts";
 import type { Example } from "./batch.ts";
-import type { DatasetReport, DatasetRow, EncodedDataset } from "./examples.ts";
+import { exampleStore } from "./example-store.ts";
+import type { DatasetReport, DatasetRow, EncodedDataset, Rows } from "./examples.ts";
 import { targetOf } from "./labels.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere } from "./records.ts";
+import { type RowWork, visitRows } from "./visit-rows.ts";
 
 /** How labelled texts become one encoder's tokens and targets. */
 export interface SequenceCodec {
@@ -13,7 +15,7 @@ export interface SequenceCodec {
   readonly classifier: Classifier;
 }
 
-export interface SequenceOptions {
+export interface SequenceOptions extends RowWork {
   /** Longest example, in tokens, special tokens included. */
   readonly maxLength: number;
   /** Texts that are longer are cut at the end (of a pair the longer one first), dropped, or an error. */
@@ -25,29 +27,26 @@ type Counts = { -readonly [key in keyof DatasetReport]: number };
 /** Labelled rows as whole sequences with a target each.
  *  @throws InputError with every row without a label, or with one that the model does not know, by file and line, or if no
  *  example is left */
-export function encodeSequences(
-  rows: readonly DatasetRow[],
+export async function encodeSequences(
+  rows: Rows,
   codec: SequenceCodec,
   options: SequenceOptions,
-): EncodedDataset {
+): Promise<EncodedDataset> {
   const problems = problemList();
   const counts: Counts = { ...NOTHING, rows: rows.length };
-  const examples: Example[] = [];
-  const rowOf: number[] = [];
-  rows.forEach((row, index) => {
+  const store = exampleStore(options.spill ?? null);
+  await visitRows(rows, "tokenizing", options, (row, index) => {
     const example = encodeOne(row, codec, options, counts, problems);
-    if (example === null) return;
-    rowOf.push(index);
-    examples.push({ ...example, index: examples.length });
+    if (example !== null) store.add(example, index);
   });
   problems.throwIfAny("The data cannot be learned from");
-  if (examples.length === 0)
+  if (store.length === 0)
     throw new InputError("No examples are left", [
       { where: "maxLength", message: `all ${rows.length} rows are longer than ${options.maxLength} tokens` },
     ]);
-  counts.examples = examples.length;
-  counts.labelTokens = examples.length;
-  return { examples, rowOf, report: counts };
+  counts.examples = store.length;
+  counts.labelTokens = store.length;
+  return { ...store.finish(), report: counts };
 }
 
 const NOTHING: DatasetReport = {

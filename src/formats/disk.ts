@@ -108,15 +108,20 @@ const DISK_ERRORS: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "the name is too long",
 };
 
+/** What to throw where writing to `path` failed: of a full or read-only disk and the like, a LowrankError ("storage") that says so. */
+export function storageError(path: string, error: unknown): unknown {
+  const reason = DISK_ERRORS[systemErrorCode(error) ?? ""];
+  if (reason === undefined || error instanceof LowrankError) return error;
+  return new LowrankError("storage", `cannot write ${path}: ${reason}`, { cause: error });
+}
+
 /** Runs what writes to `path`; a full or read-only disk and the like become an error that says so.
  *  @throws LowrankError ("storage"). */
 export async function storing<T>(path: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {
-    const reason = DISK_ERRORS[systemErrorCode(error) ?? ""];
-    if (reason === undefined || error instanceof LowrankError) throw error;
-    throw new LowrankError("storage", `cannot write ${path}: ${reason}`, { cause: error });
+    throw storageError(path, error);
   }
 }
 

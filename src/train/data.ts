@@ -1,5 +1,6 @@
 import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
-import type { EncodedDataset } from "../data/examples.ts";
+import type { EncodedDataset, Rows } from "../data/examples.ts";
+import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
@@ -41,8 +42,8 @@ function given<T extends Record<string, unknown>>(options: T): { [K in keyof T]?
   return Object.fromEntries(Object.entries(options).filter(([, v]) => v !== null)) as never;
 }
 
-/** How data sets of the Hub are fetched. */
-export type DataAccess = Pick<HubOptions, "offline" | "onProgress" | "signal">;
+/** How data sets are fetched and held. */
+export type DataAccess = Pick<HubOptions, "offline"> & RowWork;
 
 /** Reads the data sets of a choice. @throws InputError with file and line of every problem */
 export function readData(
@@ -69,7 +70,9 @@ export function readData(
     validationFraction: holdOut.validationFraction ?? null,
     seed: holdOut.seed ?? null,
   });
-  return loadDataset({ source: data, hub: access, ...options } as DatasetOptions);
+  const { offline, spill, onProgress, signal } = access;
+  const hub = given({ offline: offline ?? null, onProgress: onProgress ?? null, signal: signal ?? null });
+  return loadDataset({ source: data, hub, spill, onProgress, signal, ...options } as DatasetOptions);
 }
 
 /** A split as examples; null where the split is empty. */
@@ -92,15 +95,16 @@ export function lengthLimit(
 }
 
 /** How rows become examples. */
-export type EncodeChoice = Pick<DataChoice, "lossOn" | "truncation"> & { readonly maxLength: number };
+export type EncodeChoice = Pick<DataChoice, "lossOn" | "truncation"> &
+  RowWork & { readonly maxLength: number };
 
 /** Encodes the rows of one split for a model, as its task does. @throws InputError */
-export function encodeRows(
-  rows: Dataset["train"],
+export async function encodeRows(
+  rows: Rows,
   base: BaseModel,
   choice: EncodeChoice,
   methods: readonly Method[],
   task: Task = languageModelling,
-): EncodedSplit {
+): Promise<EncodedSplit> {
   return rows.length === 0 ? null : task.encode(rows, base, choice, methods);
 }

@@ -1,4 +1,6 @@
 import type { Example, PackedBatch } from "../data/batch.ts";
+import { largestSum, type StoredExamples } from "../data/example-store.ts";
+import type { Indexed } from "../data/indexed.ts";
 import { packingCosts } from "../data/trie.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount } from "../peft/parameters.ts";
@@ -22,9 +24,8 @@ export function chunkCount(maxEdges: number): number {
 }
 
 /** Label tokens that a batch of `size` examples can have at most. */
-export function maxBatchLabels(examples: readonly Example[], size: number): number {
-  const labels = examples.map((e) => e.isLabel.reduce((n, x) => n + x, 0)).sort((a, b) => b - a);
-  return labels.slice(0, size).reduce((a, b) => a + b, 0);
+export function maxBatchLabels({ labelCounts }: Pick<StoredExamples, "labelCounts">, size: number): number {
+  return largestSum(labelCounts, size);
 }
 
 /** Packs examples for graphs of `chunks` chunks. */
@@ -249,7 +250,7 @@ export interface EvaluationResult extends Measures {
 /** Scores examples with the parameters that are in the runtime. */
 export interface EvaluationEngine {
   evaluate(
-    examples: readonly Example[],
+    examples: Indexed<Example>,
     options?: { readonly signal?: AbortSignal; readonly onBatch?: (done: number) => void },
   ): Promise<EvaluationResult>;
   close(): Promise<void>;

@@ -1,6 +1,8 @@
 import type { Dataset } from "../data/dataset.ts";
-import type { EncodedDataset } from "../data/examples.ts";
+import type { EncodedDataset, Rows } from "../data/examples.ts";
+import { openSpill, type Spill } from "../data/spill.ts";
 import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import { cacheFolder } from "../formats/cache.ts";
 import { bleu, exactMatch, rouge } from "../generate/metrics.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import type { Adaptation } from "../peft/active.ts";
@@ -141,7 +143,20 @@ function subjectOf(
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
   const choice = choiceOf(options);
   checkDevice(choice.device);
-  const { rows, split } = yield* rowsOf(choice, options);
+  const spill = openSpill(cacheFolder());
+  try {
+    yield* evaluation(choice, options, spill);
+  } finally {
+    spill.close();
+  }
+}
+
+async function* evaluation(
+  choice: Choice,
+  options: EvaluateOptions,
+  spill: Spill,
+): AsyncGenerator<EvaluateEvent> {
+  const { rows, split } = yield* rowsOf(choice, options, spill);
   const { base, opened, adaptation } = yield* withProgress(async (onProgress) => {
     const bare = await openBase(options.model, { ...options, onProgress });
     return adaptBase(bare, options, options);
@@ -151,7 +166,16 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     throw new UnsupportedError(`${base.config.architecture} generates no text: generate cannot be measured`);
   const methods = adaptation?.methods ?? [];
   const maxLength = lengthLimit(choice, base, methods);
-  const encoded = encodeRows(task.labelled(rows, base), base, { ...choice, maxLength }, methods, task);
+  const { signal } = options;
+  const encoded = yield* withProgress((onProgress) =>
+    encodeRows(
+      task.labelled(rows, base),
+      base,
+      { ...choice, maxLength, spill, onProgress, signal },
+      methods,
+      task,
+    ),
+  );
   if (!encoded)
     throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
@@ -174,15 +198,19 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   }
 }
 
-interface Rows {
+interface SplitRows {
   readonly rows: Dataset["test"];
   readonly split: EvaluationSummary["split"];
 }
 
-async function* rowsOf(choice: Choice, options: EvaluateOptions): AsyncGenerator<EvaluateEvent, Rows> {
+async function* rowsOf(
+  choice: Choice,
+  options: EvaluateOptions,
+  spill: Spill,
+): AsyncGenerator<EvaluateEvent, SplitRows> {
   const { offline = false, signal } = options;
   const dataset = yield* withProgress((onProgress) =>
-    readData(choice, {}, { offline, onProgress, ...(signal ? { signal } : {}) }),
+    readData(choice, {}, { offline, spill, onProgress, signal }),
   );
   const split = dataset.test.length > 0 || dataset.validation.length === 0 ? "test" : "validation";
   return { rows: dataset[split].length > 0 ? dataset[split] : dataset.train, split };
@@ -191,11 +219,12 @@ async function* rowsOf(choice: Choice, options: EvaluateOptions): AsyncGenerator
 async function* score(
   { batchSize }: Choice,
   { task, base, model }: Subject,
-  { examples }: EncodedDataset,
+  encoded: EncodedDataset,
   runtime: Runtime,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, EvaluationResult> {
-  const labels = maxBatchLabels(examples, batchSize);
+  const { examples } = encoded;
+  const labels = maxBatchLabels(encoded, batchSize);
   const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels, task);
   const total = examples.length;
   try {
@@ -215,7 +244,7 @@ type AnswerScores = Required<Pick<EvaluationSummary, "exactMatch" | "bleu" | "ro
 async function* answersTo(
   { maxLength, maxTokens, batchSize }: Choice & { readonly maxLength: number },
   { base, model }: Subject,
-  rows: Rows["rows"],
+  rows: Rows,
   runtime: Runtime,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, AnswerScores | Record<string, never>> {

@@ -75,8 +75,14 @@ export interface PlanEvent {
   readonly examples: number;
   readonly validationExamples: number;
   readonly testExamples: number;
-  /** One epoch's tokens: as padded rectangles, as packed tries, and those with a loss on them. */
-  readonly tokensPerEpoch: { readonly padded: number; readonly trie: number; readonly labels: number };
+  /** One epoch's tokens: as padded rectangles, as packed tries, and those with a loss on them. `countedBatches`: batches that the
+   *  first two were estimated from; null where all were counted. */
+  readonly tokensPerEpoch: {
+    readonly padded: number;
+    readonly trie: number;
+    readonly labels: number;
+    readonly countedBatches: number | null;
+  };
   /** Optimizer updates of the whole run. */
   readonly steps: number;
   readonly stepsPerEpoch: number;

@@ -15,16 +15,10 @@ export interface RunIdentity {
 
 /** Identity of a planned run. */
 export function identityOf({ base, train, model }: RunPlan): RunIdentity {
-  const data = createHash("sha256");
-  for (const { ids, isLabel, types, target } of train.examples) {
-    data.update(`${ids.length} `).update(ids).update(isLabel);
-    if (target !== undefined) data.update(`${target} `);
-    if (types) data.update(types);
-  }
   const trainables = trainablesOf(model.methods).map(({ name, shape }) => [name, shape]);
   return {
     model: base.source.fingerprint,
-    data: data.digest("hex"),
+    data: train.digest,
     adapter: createHash("sha256").update(JSON.stringify(trainables)).digest("hex"),
   };
 }

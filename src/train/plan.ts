@@ -1,7 +1,9 @@
 import { type PackingReport, packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { EncodedDataset } from "../data/examples.ts";
+import { largestSum } from "../data/example-store.ts";
+import type { EncodedDataset, Rows } from "../data/examples.ts";
 import { longestRow } from "../data/trie.ts";
+import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { hfModuleName } from "../formats/names.ts";
@@ -52,9 +54,8 @@ export interface RunPlan {
 /** Tokens of the longest row there can be: those of the largest batch, if nothing were shared, as far as rows go. */
 export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number): number {
   const sizes = splits.map((split) => {
-    const lengths = (split?.examples ?? []).map((e) => e.ids.length).sort((a, b) => b - a);
-    const batch = lengths.slice(0, batchSize).reduce((a, b) => a + b, 0);
-    return Math.min(batch, longestRow(lengths[0] ?? 0));
+    const lengths = split?.lengths ?? new Map();
+    return Math.min(largestSum(lengths, batchSize), longestRow(largestSum(lengths, 1)));
   });
   return Math.max(...sizes);
 }
@@ -111,18 +112,24 @@ export function fittedOptions(
 }
 
 /** Encodes the data for a model and works out the run. @throws InputError */
-export function planRun(config: TrainConfig, opened: BaseModel, dataset: Dataset): RunPlan {
+export async function planRun(
+  config: TrainConfig,
+  opened: BaseModel,
+  dataset: Dataset,
+  rowWork: RowWork = {},
+): Promise<RunPlan> {
   const task = taskFor(config.task, opened, dataset.train);
   const base = task.prepare(opened, dataset, config);
   const methods = createMethods(config.method, fittedOptions(config, base, task), base);
   task.checkMethods(base, methods);
   const maxLength = lengthLimit(config, base, methods);
-  const encode = { ...config, maxLength };
-  const train = encodeRows(dataset.train, base, encode, methods, task);
+  const encode = (rows: Rows): Promise<EncodedSplit> =>
+    encodeRows(rows, base, { ...config, ...rowWork, maxLength }, methods, task);
+  const train = await encode(dataset.train);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = encodeRows(task.labelled(dataset.validation, base), base, encode, methods, task);
-  const test = encodeRows(task.labelled(dataset.test, base), base, encode, methods, task);
+  const validation = await encode(task.labelled(dataset.validation, base));
+  const test = await encode(task.labelled(dataset.test, base));
   const { batchSize, accumulation, epochs, maxSteps, seed } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
@@ -154,7 +161,7 @@ export function planRun(config: TrainConfig, opened: BaseModel, dataset: Dataset
     windows,
     steps,
     schedule: { schedule: config.schedule, learningRate: config.learningRate, warmupSteps, steps },
-    maxLabels: maxBatchLabels(train.examples, batchSize),
+    maxLabels: maxBatchLabels(train, batchSize),
     packing,
     work,
     ...planMemory(config, base, methods, work),
@@ -223,6 +230,7 @@ export async function planEvent(
       padded: packing.paddedTokens,
       trie: packing.trieTokens,
       labels: train.report.labelTokens,
+      countedBatches: packing.countedBatches < packing.batches ? packing.countedBatches : null,
     },
     steps,
     stepsPerEpoch: perEpoch,

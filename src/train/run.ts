@@ -114,7 +114,7 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
 
 function examplesAt(run: Run, step: number): Example[][] {
   const { examples } = run.plan.train;
-  return run.windowAt(step).map((batch) => Array.from(batch, (i) => examples[i] as Example));
+  return run.windowAt(step).map((batch) => Array.from(batch, (i) => examples.at(i) as Example));
 }
 
 /** One optimizer update. @throws TrainingError if loss or gradient is not a number; the parameters are unchanged then */
@@ -161,7 +161,7 @@ function notFinite(
 ): TrainingError {
   const { dataset, train } = run.plan;
   const places = examples.slice(0, MAX_NAMED).map((e) => {
-    const row = dataset.train[train.rowOf[e.index] as number];
+    const row = dataset.train.at(train.rowOf.at(e.index) as number);
     return `  ${row ? formatWhere(row.where) : `example ${e.index}`}`;
   });
   const more = examples.length > MAX_NAMED ? [`  … and ${examples.length - MAX_NAMED} more`] : [];
@@ -218,7 +218,7 @@ export async function evaluateSplit(
 ): Promise<EvaluationEvent> {
   const { plan, runtime, signal } = run;
   const started = performance.now();
-  const labels = maxBatchLabels(encoded.examples, EVALUATION_BATCH);
+  const labels = maxBatchLabels(encoded, EVALUATION_BATCH);
   const folder = plan.base.weights.folder;
   const engine = await createEvaluationEngine(
     runtime,

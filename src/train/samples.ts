@@ -21,18 +21,24 @@ export interface Prompt {
 export function promptsOf(
   base: BaseModel,
   methods: readonly Method[],
-  rows: readonly DatasetRow[],
+  rows: Iterable<DatasetRow>,
   maxLength: number,
 ): Prompt[] {
   const layout = virtualLayout(methods, base.config.vocabSize);
-  return rows.flatMap(({ row }) => {
-    if (row.kind !== "conversation" || row.messages.at(-1)?.role !== "assistant") return [];
+  const prompts: Prompt[] = [];
+  for (const { row } of rows) {
+    if (row.kind !== "conversation" || row.messages.at(-1)?.role !== "assistant") continue;
     const before = row.messages.slice(0, -1);
     const prompt = chatPrompt(base, before);
     const ids = virtualPrompt(prompt.ids, layout, prompt.answerStart);
-    if (ids.length === 0 || ids.length >= maxLength) return [];
-    return [{ text: before.at(-1)?.content ?? "", ids, reference: row.messages.at(-1)?.content ?? "" }];
-  });
+    if (ids.length > 0 && ids.length < maxLength)
+      prompts.push({
+        text: before.at(-1)?.content ?? "",
+        ids,
+        reference: row.messages.at(-1)?.content ?? "",
+      });
+  }
+  return prompts;
 }
 
 /** Answers prompts greedily with the parameters in the runtime, `batchSize` side by side. */

@@ -2,6 +2,8 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { openSpill, type Spill } from "../data/spill.ts";
+import { cacheFolder } from "../formats/cache.ts";
 import { storing } from "../formats/disk.ts";
 import { openBase } from "../models/base-model.ts";
 import { openRuntime } from "../runtime/runtime.ts";
@@ -25,6 +27,15 @@ const PREVIEW_EXAMPLES = 2;
 export interface TrainRunOptions {
   /** Aborting finishes the step, writes a checkpoint and ends with a `stopped` event. */
   readonly signal?: AbortSignal;
+  /** Bytes of rows, and of examples, that are kept in memory; more than that goes to a temporary file in the cache folder.
+   *  Default 8 MiB. */
+  readonly memoryBytes?: number;
+}
+
+/** What the parts of a run are given. */
+interface Means {
+  readonly signal: AbortSignal;
+  readonly spill: Spill;
 }
 
 /** Fine-tunes a model as a stream of typed events: reads the data (before anything is fetched), opens the model, says the
@@ -34,27 +45,30 @@ export interface TrainRunOptions {
  *  the model throws. Options not given have their defaults. */
 export async function* train(
   options: TrainOptions,
-  { signal }: TrainRunOptions = {},
+  { signal, memoryBytes }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
   const config = await completeTrainConfig(options);
   const own = new AbortController();
   const forward = (): void => own.abort(signal?.reason);
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
+  const spill = openSpill(cacheFolder(), memoryBytes);
+  const means = { signal: own.signal, spill };
   try {
-    yield* config.dryRun ? dryRun(config, own.signal) : withFolder(config, own.signal);
+    yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
     if (!isAbort(error, own.signal)) throw error;
     yield interruptedEvent(0, typeof config.resume === "string" ? config.resume : null);
   } finally {
     signal?.removeEventListener("abort", forward);
+    spill.close();
     own.abort(); // what is still under way when the caller stops listening
   }
 }
 
-async function* dryRun(config: TrainConfig, signal: AbortSignal): AsyncGenerator<TrainEvent> {
-  const dataset = yield* reading(config, signal);
-  const plan = yield* planning(config, dataset, signal);
+async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
+  const dataset = yield* reading(config, means);
+  const plan = yield* planning(config, dataset, means);
   const runtime = openRuntime(config);
   try {
     yield await planEvent(config, plan, runtime, config.output ?? "");
@@ -65,12 +79,12 @@ async function* dryRun(config: TrainConfig, signal: AbortSignal): AsyncGenerator
 }
 
 /** Data come first: where they are wrong, no folder is made and nothing is fetched. */
-async function* withFolder(config: TrainConfig, signal: AbortSignal): AsyncGenerator<TrainEvent> {
-  const dataset = yield* reading(config, signal);
+async function* withFolder(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
+  const dataset = yield* reading(config, means);
   const folder = await storing(config.output ?? "runs", () => prepareRunFolder(config));
   const release = await storing(folder, () => lockRunFolder(folder));
   try {
-    yield* inFolder(config, dataset, folder, signal);
+    yield* inFolder(config, dataset, folder, means);
   } finally {
     await release();
     await removeIfEmpty(folder, config);
@@ -84,11 +98,14 @@ async function removeIfEmpty(folder: string, config: TrainConfig): Promise<void>
   if (config.output === null) await rmdir(dirname(folder)).catch(() => undefined); // holds other runs
 }
 
-async function* reading(config: TrainConfig, signal: AbortSignal): AsyncGenerator<ProgressEvent, Dataset> {
+async function* reading(
+  config: TrainConfig,
+  { signal, spill }: Means,
+): AsyncGenerator<ProgressEvent, Dataset> {
   signal.throwIfAborted();
   const { offline } = config;
   const dataset = yield* withProgress((onProgress) =>
-    readData(config, config, { offline, onProgress, signal }),
+    readData(config, config, { offline, spill, onProgress, signal }),
   );
   signal.throwIfAborted();
   return dataset;
@@ -97,13 +114,15 @@ async function* reading(config: TrainConfig, signal: AbortSignal): AsyncGenerato
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  signal: AbortSignal,
+  { signal, spill }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
   const { model, offline, baseBits } = config;
   const access = { offline, baseBits, signal };
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   signal.throwIfAborted();
-  const plan = planRun(config, base, dataset);
+  const plan = yield* withProgress((onProgress) =>
+    planRun(config, base, dataset, { spill, onProgress, signal }),
+  );
   const notices = plan.model.methods.flatMap((m) => m.notices);
   for (const message of [...dataWarnings(plan), ...notices]) yield { type: "warning", message };
   return plan;
@@ -143,12 +162,13 @@ async function* inFolder(
   config: TrainConfig,
   dataset: Dataset,
   folder: string,
-  signal: AbortSignal,
+  means: Means,
 ): AsyncGenerator<TrainEvent> {
+  const { signal } = means;
   const from = config.resume === false ? null : yield* resumable(folder);
   let plan: RunPlan;
   try {
-    plan = yield* planning(config, dataset, signal);
+    plan = yield* planning(config, dataset, means);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
     await saveTrainConfig(folder, config); // what --resume reads

@@ -1,4 +1,4 @@
-import { batchOrder } from "../data/batches.ts";
+import { epochOrder } from "../data/batches.ts";
 
 /** How a run walks through its data. */
 export interface WindowOptions {
@@ -26,11 +26,17 @@ export function totalSteps(options: WindowOptions): number {
 export function windowReader(options: WindowOptions): (step: number) => Int32Array[] {
   const { examples: count, batchSize, accumulation, seed } = options;
   const perEpoch = stepsPerEpoch(options);
-  let current: { readonly epoch: number; readonly batches: Int32Array[] } = { epoch: -1, batches: [] };
+  let current: { readonly epoch: number; readonly order: Int32Array } = {
+    epoch: -1,
+    order: new Int32Array(0),
+  };
   return (step) => {
     const epoch = Math.floor((step - 1) / perEpoch);
-    if (current.epoch !== epoch) current = { epoch, batches: batchOrder({ count, batchSize, seed, epoch }) };
+    if (current.epoch !== epoch) current = { epoch, order: epochOrder({ count, seed, epoch }) };
     const first = ((step - 1) % perEpoch) * accumulation;
-    return current.batches.slice(first, first + accumulation);
+    const batches = Array.from({ length: accumulation }, (_, i) =>
+      current.order.subarray((first + i) * batchSize, (first + i + 1) * batchSize),
+    );
+    return batches.filter((batch) => batch.length > 0);
   };
 }

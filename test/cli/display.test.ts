@@ -262,6 +262,12 @@ describe("pieces", () => {
     expect(text).not.toContain("Time");
   });
 
+  test("the plan of much data says what its tokens were estimated from", () => {
+    const tokensPerEpoch = { ...PLAN.tokensPerEpoch, countedBatches: 12_500 };
+    const text = planLines({ ...PLAN, tokensPerEpoch }, 100).join("\n");
+    expect(text.replace(/\s+/g, " ")).toContain("(2.86 times fewer; estimated from 12,500 batches)");
+  });
+
   test("the preview dims what has no loss, or marks what has one", () => {
     const preview = {
       type: "preview",

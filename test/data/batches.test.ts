@@ -60,6 +60,18 @@ describe("packingReport", () => {
       paddedTokens: 16, // 4 × 4
       trieTokens: 4, // 1, 2, 3 and 6
       ratio: 4,
+      countedBatches: 1,
+    });
+  });
+
+  it("of many examples is estimated from the first batches of the epoch", () => {
+    const examples = Array.from({ length: 10 }, (_, i) => example(i, [1, 2, 3, 4 + i], 2));
+    expect(packingReport(examples, 2, 0, undefined, 5)).toEqual({
+      batches: 5,
+      paddedTokens: 40, // 5 × 8, of 24 that were counted
+      trieTokens: 15, // 5 × 3, of 9
+      ratio: 8 / 3,
+      countedBatches: 3,
     });
   });
 });

@@ -1,19 +1,20 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { bundledDatasets } from "../../src/data/bundled.ts";
 import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
 import type { DatasetRow } from "../../src/data/examples.ts";
+import { openSpill } from "../../src/data/spill.ts";
 import type { HubDataset } from "../../src/formats/hub-dataset.ts";
-import { writeFiles } from "./files.ts";
+import { temporaryFolder, writeFiles } from "./files.ts";
 
 const lines = (...numbers: number[]): string =>
   numbers.map((n) => `${JSON.stringify({ prompt: `p${n}`, completion: `c${n}` })}\n`).join("");
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 /** The numbers in the prompts. */
-const numbers = (rows: readonly DatasetRow[]): number[] =>
-  rows.map(({ row }) =>
+const numbers = (rows: Iterable<DatasetRow>): number[] =>
+  Array.from(rows, ({ row }) =>
     row.kind === "conversation" ? Number(row.messages[0]?.content.slice(1)) : Number.NaN,
   );
 
@@ -22,7 +23,7 @@ describe("bundled data", () => {
     const dataset = await loadDataset({ source: "shell-recipes" });
     expect(dataset).toMatchObject({ name: "shell-recipes", format: "prompt-completion" });
     expect([dataset.train.length, dataset.validation.length, dataset.test.length]).toEqual([1307, 0, 213]);
-    expect(dataset.train[0]?.row).toEqual({
+    expect(dataset.train.at(0)?.row).toEqual({
       kind: "conversation",
       messages: [
         { role: "user", content: "adb: Start a shell on the device" },
@@ -34,11 +35,11 @@ describe("bundled data", () => {
 
   it("lets the user map other fields", async () => {
     const { train } = await loadDataset({ source: "shell-recipes", promptField: "task", limit: 1 });
-    expect(train[0]?.row).toMatchObject({
+    expect(train.at(0)?.row).toMatchObject({
       messages: [{ content: "Start a shell on the device" }, { content: "adb shell" }],
     });
     const options = { source: "shell-recipes", promptTemplate: "{{tool}}? {{task}}", limit: 1 };
-    expect((await loadDataset(options)).train[0]?.row).toMatchObject({
+    expect((await loadDataset(options)).train.at(0)?.row).toMatchObject({
       messages: [{ content: "adb? Start a shell on the device" }, {}],
     });
   });
@@ -68,7 +69,7 @@ describe("sources", () => {
     const dataset = await loadDataset({ source });
     expect(dataset.name).toBe("a+b");
     expect(numbers(dataset.train)).toEqual([1, 2, 3]);
-    expect(dataset.train[2]?.where).toEqual({ file: source[1], line: 2, unit: "line" });
+    expect(dataset.train.at(2)?.where).toEqual({ file: source[1], line: 2, unit: "line" });
   });
 
   it("may be a folder, whose files or subfolders may be named after splits", async () => {
@@ -175,6 +176,17 @@ describe("splits", () => {
   it("count rows given twice", async () => {
     const path = join(writeFiles({ "a.jsonl": lines(1, 2, 1, 1) }), "a.jsonl");
     expect((await loadDataset({ source: path })).duplicates).toEqual({ train: 2, validation: 0, test: 0 });
+  });
+
+  it("are the same where the rows are on disk", async () => {
+    const spill = openSpill(temporaryFolder(), 100);
+    onTestFinished(spill.close);
+    const held = await load({ validationFraction: 0.2, seed: 1, test: "v.jsonl" });
+    const spilled = await load({ validationFraction: 0.2, seed: 1, test: "v.jsonl", spill });
+    for (const split of ["train", "validation", "test"] as const)
+      expect(numbers(spilled[split])).toEqual(numbers(held[split]));
+    expect(spilled.duplicates).toEqual(held.duplicates);
+    expect(held.duplicates).toEqual({ train: 0, validation: 0, test: 1 });
   });
 
   it("are limited to their first rows", async () => {

@@ -23,7 +23,7 @@ export const PLAN: PlanEvent = {
   examples: 1307,
   validationExamples: 0,
   testExamples: 213,
-  tokensPerEpoch: { padded: 91_234, trie: 31_870, labels: 15_020 },
+  tokensPerEpoch: { padded: 91_234, trie: 31_870, labels: 15_020, countedBatches: null },
   steps: 164,
   stepsPerEpoch: 164,
   truncated: 2,

@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from "vitest";
+import type { Example } from "../../src/data/batch.ts";
 import { encodeDataset } from "../../src/data/examples.ts";
 import { chatPrompt } from "../../src/generate/prompt.ts";
 import { openBase } from "../../src/models/base-model.ts";
@@ -25,9 +26,13 @@ test.each(["completions", "all"] as const)(
     const row = { kind: "conversation", messages: MESSAGES } as const;
     const rows = [{ row, where: { file: "a.jsonl", unit: "line" as const, line: 1 } }];
     const { tokenizer, template, eosIds } = base;
-    const { examples } = encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength: 400, lossOn });
+    const { examples } = await encodeDataset(
+      rows,
+      { tokenizer, template, eosIds },
+      { maxLength: 400, lossOn },
+    );
     const [plain] = examples;
-    const { ids, isLabel } = virtualExample(plain as (typeof examples)[0], LAYOUT);
+    const { ids, isLabel } = virtualExample(plain as Example, LAYOUT);
     for (const answer of [2, 4]) {
       const prompt = chatPrompt(base, MESSAGES.slice(0, answer));
       const asked = virtualPrompt(prompt.ids, LAYOUT, prompt.answerStart);

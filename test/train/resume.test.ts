@@ -90,6 +90,16 @@ test.each([
   await expectSameAsWhole(name);
 });
 
+test("with the data on disk, a run is the same, and so is one that is resumed", async () => {
+  const memoryBytes = 200; // a few rows
+  await runAll(statefulRun(lab, "on disk"), { memoryBytes });
+  await expectSameAsWhole("on disk");
+  await runUntil(statefulRun(lab, "cut, on disk"), atStep(4), { memoryBytes });
+  const rest = await runAll({ resume: lab.path("cut, on disk") }, { memoryBytes });
+  expect(eventsOf(rest, "resumed")).toMatchObject([{ step: 4 }]);
+  await expectSameAsWhole("cut, on disk");
+});
+
 test("aborted before it starts: nothing is made, nothing to resume", async () => {
   const events = await runAll(statefulRun(lab, "never"), { signal: AbortSignal.abort() });
   expect(events).toEqual([{ type: "stopped", reason: "interrupt", step: 0, resumeHint: null }]);

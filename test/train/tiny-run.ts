@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { TrainOptions } from "../../src/train/config.ts";
 import type { StoppedEvent, TrainEvent } from "../../src/train/events.ts";
 import { readMetrics } from "../../src/train/metrics-log.ts";
-import { train } from "../../src/train/trainer.ts";
+import { type TrainRunOptions, train } from "../../src/train/trainer.ts";
 
 /** A model of test/fixtures/models by name. */
 export function tinyModel(name: string): string {
@@ -77,10 +77,10 @@ export function statefulRun(lab: Lab, output: string): TrainOptions {
 /** Runs to the end; `onEvent` sees every event. */
 export async function runAll(
   options: TrainOptions,
-  { signal, onEvent }: { signal?: AbortSignal; onEvent?: (event: TrainEvent) => void } = {},
+  { onEvent, ...how }: TrainRunOptions & { onEvent?: (event: TrainEvent) => void } = {},
 ): Promise<TrainEvent[]> {
   const events: TrainEvent[] = [];
-  for await (const event of train(options, signal ? { signal } : {})) {
+  for await (const event of train(options, how)) {
     events.push(event);
     onEvent?.(event);
   }
@@ -91,9 +91,11 @@ export async function runAll(
 export async function runUntil(
   options: TrainOptions,
   when: (event: TrainEvent) => boolean,
+  how: TrainRunOptions = {},
 ): Promise<TrainEvent[]> {
   const controller = new AbortController();
   return runAll(options, {
+    ...how,
     signal: controller.signal,
     onEvent: (event) => {
       if (when(event)) controller.abort();

@@ -37,7 +37,7 @@ function taskRows({ task, labels }: PlanEvent): [string, string][] {
 
 /** The plan as a table. */
 export function planLines(plan: PlanEvent, columns: number): string[] {
-  const { padded, trie, labels } = plan.tokensPerEpoch;
+  const { padded, trie, labels, countedBatches } = plan.tokensPerEpoch;
   const held = [
     plan.validationExamples > 0 ? `${formatInteger(plan.validationExamples)} validation` : "",
     plan.testExamples > 0 ? `${formatInteger(plan.testExamples)} test` : "",
@@ -58,7 +58,8 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
     [
       "Tokens",
       `${formatInteger(padded)} padded → ${formatInteger(trie)} packed (${(padded / Math.max(1, trie)).toFixed(2)} ` +
-        `times fewer), ${formatInteger(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss, per epoch`,
+        `times fewer${countedBatches === null ? "" : `; estimated from ${formatInteger(countedBatches)} batches`}), ` +
+        `${formatInteger(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss, per epoch`,
     ],
     ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
     ["Memory", memoryText(plan)],

@@ -90,7 +90,8 @@ function sampleTable(events: readonly SamplesEvent[]): Html {
 }
 
 function planTable({ plan, outcome }: ReportData): Html {
-  const { padded, trie, labels } = plan.tokensPerEpoch;
+  const { padded, trie, labels, countedBatches } = plan.tokensPerEpoch;
+  const estimated = countedBatches ? ` (estimated from ${integer(countedBatches)} batches)` : "";
   return definitions([
     ["Model", plan.model],
     ["Task", plan.labels === null ? plan.task : `${plan.task}: ${plan.labels.join(", ")}`],
@@ -99,7 +100,7 @@ function planTable({ plan, outcome }: ReportData): Html {
     ["Held out", `${integer(plan.validationExamples)} validation, ${integer(plan.testExamples)} test`],
     [
       "Tokens per epoch",
-      `${integer(padded)} padded, ${integer(trie)} packed, ${integer(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss`,
+      `${integer(padded)} padded, ${integer(trie)} packed${estimated}, ${integer(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss`,
     ],
     ["Steps", `${integer(plan.steps)}, ${integer(plan.stepsPerEpoch)} per epoch`],
     ["Kept", outcome.bestStep === null ? "the last adapter" : `the adapter of step ${outcome.bestStep}`],

@@ -1,4 +1,4 @@
-import type { DatasetRow } from "../../data/examples.ts";
+import type { Rows } from "../../data/examples.ts";
 import type { Labelled } from "../../data/formats/format.ts";
 import { numberOf } from "../../data/labels.ts";
 import { InputError } from "../../errors.ts";
@@ -13,26 +13,26 @@ const isCount = (n: number | null): n is number => n !== null && Number.isIntege
 /** Most labels that are taken for classes. */
 const MAX_LABELS = 10_000;
 
-/** Rows with a label. */
-export function labelledRows(rows: readonly DatasetRow[]): Labelled[] {
-  return rows.flatMap(({ row }) => (row.kind === "labelled" ? [row] : []));
+/** The labels of the rows that have one. */
+export function* labelsOf(rows: Rows): Generator<Labelled["label"]> {
+  for (const { row } of rows) if (row.kind === "labelled") yield row.label;
 }
 
 /** Names of the classes, in the order of the head's outputs: those given; those of a head that names them; else those of the
  *  data, whole numbers as they count, names in alphabetical order. @throws InputError if that gives fewer than two */
-export function classNames(
-  rows: readonly DatasetRow[],
-  base: BaseModel,
-  given: readonly string[] | null,
-): readonly string[] {
+export function classNames(rows: Rows, base: BaseModel, given: readonly string[] | null): readonly string[] {
   const { labels: known, kind } = encoderOf(base.config).classifier;
   const hasHead = base.newWeights.length === 0 && kind === "classes";
   if (given !== null) return checked(given, "labels");
   if (hasHead && !isUnnamed(known)) return known;
-  const labels = labelledRows(rows).map(({ label }) => label);
-  const numbers = labels.map(numberOf);
-  if (!numbers.every(isCount)) return checked([...new Set(labels.map(String))].sort(), "data");
-  const count = Math.max(2, ...numbers.map((n) => n + 1));
+  const names = new Set<string>();
+  let count: number | null = 2; // null: not all are whole numbers
+  for (const label of labelsOf(rows)) {
+    names.add(String(label));
+    const number = numberOf(label);
+    count = count !== null && isCount(number) ? Math.max(count, number + 1) : null;
+  }
+  if (count === null) return checked([...names].sort(), "data");
   if (count > MAX_LABELS)
     throw notClasses(
       `the highest label is ${count - 1}, expected numbers from 0 (for values: task regression)`,

@@ -1,3 +1,4 @@
+import type { Example } from "../../data/batch.ts";
 import { previewExample } from "../../data/encode.ts";
 import { encodeDataset } from "../../data/examples.ts";
 import { packTrie, trieSize } from "../../data/trie.ts";
@@ -25,9 +26,8 @@ function scorer(): Scorer {
   };
 }
 
-const encode: Task["encode"] = (rows, base, choice, methods) => {
+const encode: Task["encode"] = async (rows, base, choice, methods) => {
   const { tokenizer, template, eosIds } = base;
-  const { lossOn, truncation } = choice;
   const layout = virtualLayout(methods, base.config.vocabSize);
   const added = virtualCount(layout);
   const maxLength = choice.maxLength - added;
@@ -35,8 +35,8 @@ const encode: Task["encode"] = (rows, base, choice, methods) => {
     const message = `expected at least ${added + 2}, ${added} virtual tokens and 2 of an example, got ${choice.maxLength}`;
     throw new InputError("the examples have no room", [{ where: "maxLength", message }]);
   }
-  const encoded = encodeDataset(rows, { tokenizer, template, eosIds }, { maxLength, lossOn, truncation });
-  return { ...encoded, examples: encoded.examples.map((e) => virtualExample(e, layout)) };
+  const finish = (example: Example): Example => virtualExample(example, layout);
+  return encodeDataset(rows, { tokenizer, template, eosIds }, { ...choice, maxLength, finish });
 };
 
 const samples: Task["samples"] = async ({ runtime, model, base, rows, count, maxLength, signal }) => {

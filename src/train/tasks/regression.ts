@@ -2,7 +2,7 @@ import { numberOf } from "../../data/labels.ts";
 import { mul, reshape, square, sub, sumAll } from "../../graph/ops/index.ts";
 import { encoderOf } from "../../models/family.ts";
 import { withClassifier } from "../../models/new-head.ts";
-import { labelledRows } from "./labels.ts";
+import { labelsOf } from "./labels.ts";
 import { valueMeasures } from "./scores.ts";
 import { collecting, sequences } from "./sequences.ts";
 import type { Task } from "./task.ts";
@@ -14,10 +14,15 @@ export const regression: Task = {
   summary: "give texts or pairs of texts a value",
   lossUnit: "mean squared error",
   suits: (rows, { config, newWeights }) => {
-    const numbers = labelledRows(rows).map(({ label }) => numberOf(label));
-    if (numbers.length === 0 || numbers.includes(null)) return false;
+    let [count, areWhole] = [0, true];
+    for (const label of labelsOf(rows)) {
+      const number = numberOf(label);
+      if (number === null) return false;
+      count++;
+      areWhole &&= Number.isInteger(number);
+    }
     const isValueHead = newWeights.length === 0 && encoderOf(config).classifier.kind === "value";
-    return isValueHead || !numbers.every((n) => Number.isInteger(n));
+    return count > 0 && (isValueHead || !areWhole);
   },
   prepare: (base, _dataset, { seed }) => {
     const { labels, kind } = encoderOf(base.config).classifier;

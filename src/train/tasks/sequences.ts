@@ -1,5 +1,8 @@
 import type { DatasetRow } from "../../data/examples.ts";
+import type { Labelled } from "../../data/formats/format.ts";
+import { indicesWhere } from "../../data/indexed.ts";
 import { labelIndex, numberOf } from "../../data/labels.ts";
+import { rowsAt } from "../../data/row-store.ts";
 import { packSequences } from "../../data/sequence-batch.ts";
 import { encodeSequences } from "../../data/sequence-examples.ts";
 import { InputError, type Problem, UnsupportedError } from "../../errors.ts";
@@ -50,16 +53,21 @@ const labelled: Task["labelled"] = (rows, { config }) => {
   const { kind, labels } = encoderOf(config).classifier;
   const isHidden = ({ row }: DatasetRow): boolean =>
     row.kind === "labelled" && numberOf(row.label) === -1 && labelIndex(row.label, labels) === null;
-  return kind === "value" ? rows : rows.filter((row) => !isHidden(row));
+  return kind === "value"
+    ? rows
+    : rowsAt(
+        rows,
+        indicesWhere(rows, (row) => !isHidden(row)),
+      );
 };
 
-const encode: Task["encode"] = (rows, base, { maxLength, truncation }) => {
+const encode: Task["encode"] = (rows, base, choice) => {
   const { tokenizer, source, config } = base;
   const codec = {
     encode: sequenceEncoder(tokenizer, source.tokenizer.tokenizerJson),
     classifier: encoderOf(config).classifier,
   };
-  return encodeSequences(rows, codec, { maxLength, truncation });
+  return encodeSequences(rows, codec, choice);
 };
 
 const preview: Task["preview"] = ({ ids, target = 0 }, { tokenizer, config }) => [
@@ -68,7 +76,11 @@ const preview: Task["preview"] = ({ ids, target = 0 }, { tokenizer, config }) =>
 ];
 
 const samples: Task["samples"] = async ({ runtime, model, base, rows, count, maxLength }) => {
-  const chosen = rows.flatMap(({ row }) => (row.kind === "labelled" ? [row] : [])).slice(0, count);
+  const chosen: Labelled[] = [];
+  for (const { row } of rows) {
+    if (chosen.length === count) break;
+    if (row.kind === "labelled") chosen.push(row);
+  }
   if (chosen.length === 0) return [];
   const encoder = sequenceEncoder(base.tokenizer, base.source.tokenizer.tokenizerJson);
   const predictions = await predict(

@@ -1,4 +1,4 @@
-import type { DatasetRow } from "../../data/examples.ts";
+import type { Rows } from "../../data/examples.ts";
 import { UnsupportedError } from "../../errors.ts";
 import type { BaseModel } from "../../models/base-model.ts";
 import { classification } from "./classification.ts";
@@ -14,7 +14,7 @@ export const TASK_NAMES: readonly string[] = TASKS.map((t) => t.name);
 
 /** The task of that name, or (null) the one that model and data call for.
  *  @throws UnsupportedError if the model cannot be trained for it */
-export function taskFor(name: string | null, base: BaseModel, rows: readonly DatasetRow[]): Task {
+export function taskFor(name: string | null, base: BaseModel, rows: Rows): Task {
   const fitting = TASKS.filter((t) => t.fits(base));
   const chosen = fitting.find((t) => (name === null ? t.suits(rows, base) : t.name === name));
   if (chosen) return chosen;

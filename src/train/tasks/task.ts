@@ -1,6 +1,6 @@
 import type { Example, PackedBatch } from "../../data/batch.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import type { DatasetRow, EncodedDataset } from "../../data/examples.ts";
+import type { EncodedDataset, Rows } from "../../data/examples.ts";
 import type { PackOptions } from "../../data/trie.ts";
 import type { Value } from "../../graph/value.ts";
 import type { BaseModel } from "../../models/base-model.ts";
@@ -44,7 +44,7 @@ export interface SampleRequest {
   readonly runtime: Runtime;
   readonly model: AdaptedModel;
   readonly base: BaseModel;
-  readonly rows: readonly DatasetRow[];
+  readonly rows: Rows;
   readonly count: number;
   readonly maxLength: number;
   readonly signal: AbortSignal;
@@ -66,21 +66,21 @@ export interface Task {
   /** The model can be trained for it. */
   fits(base: Pick<BaseModel, "config">): boolean;
   /** It is what the data look like, among the tasks that fit. */
-  suits(rows: readonly DatasetRow[], base: BaseModel): boolean;
+  suits(rows: Rows, base: BaseModel): boolean;
   /** The model as it is to be trained on these data: an encoder with a head for their labels.
    *  @throws InputError if the data have none */
   prepare(base: BaseModel, dataset: Pick<Dataset, "train">, options: TaskOptions): BaseModel;
   /** Methods that the task can be trained with. @throws UnsupportedError, InputError for others */
   checkMethods(base: Pick<BaseModel, "config" | "newWeights">, methods: readonly Method[]): void;
   /** Held-out rows that can be measured on: public tests often hide their labels. */
-  labelled(rows: readonly DatasetRow[], base: BaseModel): readonly DatasetRow[];
+  labelled(rows: Rows, base: BaseModel): Rows;
   /** Rows as examples for a prepared model, with the virtual tokens of its methods. @throws InputError */
   encode(
-    rows: readonly DatasetRow[],
+    rows: Rows,
     base: BaseModel,
     choice: EncodeChoice,
     methods: readonly Method[],
-  ): EncodedDataset;
+  ): Promise<EncodedDataset>;
   /** An example as people read it. */
   preview(example: Example, base: BaseModel): readonly PreviewSpan[];
   pack(examples: readonly Example[], options: PackOptions): PackedBatch;

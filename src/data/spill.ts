@@ -1,0 +1,74 @@
+import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { storageError } from "../formats/disk.ts";
+import { temporaryPath } from "../formats/temporary.ts";
+
+/** Where records go that are too many for memory: temporary files, which have no name while they are open, so that nothing stays
+ *  behind however the process ends (on Windows their names go when they are closed). */
+export interface Spill {
+  /** What a store keeps in memory, in bytes. */
+  readonly memoryBytes: number;
+  /** A new file. @throws LowrankError ("storage") */
+  create(): SpillFile;
+  /** Closes and removes every file. */
+  close(): void;
+}
+
+/** A temporary file. Reading and writing are calls that wait: a few microseconds from and to the system's own cache. */
+export interface SpillFile {
+  /** @throws LowrankError ("storage") if the disk does not take it */
+  append(bytes: Uint8Array): void;
+  /** Fills `into` from byte `offset`. */
+  read(offset: number, into: Uint8Array): void;
+}
+
+const MEMORY_BYTES = 8 * 2 ** 20;
+
+/** Temporary files in `folder`, which is made when the first is. */
+export function openSpill(folder: string, memoryBytes: number = MEMORY_BYTES): Spill {
+  const open: { readonly path: string; readonly file: number }[] = [];
+  const create = (): SpillFile => {
+    const path = temporaryPath(join(folder, "rows"));
+    const file = storingSync(path, () => {
+      mkdirSync(folder, { recursive: true });
+      return openSync(path, "wx+");
+    });
+    rmSync(path, { force: true });
+    open.push({ path, file });
+    return spillFile(path, file);
+  };
+  const close = (): void => {
+    for (const { path, file } of open.splice(0)) {
+      closeSync(file);
+      rmSync(path, { force: true });
+    }
+  };
+  return { memoryBytes, create, close };
+}
+
+function spillFile(path: string, file: number): SpillFile {
+  let end = 0;
+  return {
+    append: (bytes) =>
+      storingSync(path, () => {
+        for (let done = 0; done < bytes.length; )
+          done += writeSync(file, bytes, done, bytes.length - done, end + done);
+        end += bytes.length;
+      }),
+    read: (offset, into) => {
+      for (let done = 0; done < into.length; ) {
+        const count = readSync(file, into, done, into.length - done, offset + done);
+        if (count === 0) throw new RangeError(`${path} ends before byte ${offset + into.length}`);
+        done += count;
+      }
+    },
+  };
+}
+
+function storingSync<T>(path: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    throw storageError(path, error);
+  }
+}
