@@ -123,10 +123,9 @@ function textEncoder(
   const cutRaw = splitter(plain.filter((t) => !onNormalized(t)));
   const normalized = plain.filter(onNormalized);
   const cutNormalized = splitter(normalized.map((t) => ({ ...t, content: pipeline.normalize(t.content) })));
-  const encodePart = (text: string, isFirst: boolean, ids: number[]): void => {
-    for (const piece of pipeline.split(text, isFirst))
-      for (const id of pipeline.encodePiece(piece)) ids.push(id);
-  };
+  const encodePart = (isFirst: boolean): ((text: string) => readonly number[]) =>
+    remembering((text) => pipeline.split(text, isFirst).flatMap((piece) => pipeline.encodePiece(piece)));
+  const [encodeFirst, encodeLater] = [encodePart(true), encodePart(false)];
   return (text, continues, ids) => {
     for (const raw of cutRaw(text)) {
       if (raw.id !== null) ids.push(raw.id);
@@ -134,9 +133,28 @@ function textEncoder(
         const isFirst = !continues && raw.start === 0;
         for (const part of cutNormalized(pipeline.normalize(raw.text))) {
           if (part.id !== null) ids.push(part.id);
-          else if (part.text !== "") encodePart(part.text, isFirst && part.start === 0, ids);
+          else if (part.text !== "") {
+            const encode = isFirst && part.start === 0 ? encodeFirst : encodeLater;
+            for (const id of encode(part.text)) ids.push(id);
+          }
         }
       }
     }
+  };
+}
+
+const REMEMBERED_TEXTS = 1_000;
+const REMEMBERED_LENGTH = 1_000;
+
+/** Answers again what was asked lately: a chat template writes the same texts around every message. */
+function remembering<T>(encode: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    const made = encode(text);
+    if (known.size >= REMEMBERED_TEXTS) known.clear();
+    if (text.length <= REMEMBERED_LENGTH) known.set(text, made);
+    return made;
   };
 }
