@@ -77,7 +77,7 @@ async function byBytes(context) {
   const runs = await alternate({ ...context, rounds: Math.min(context.rounds, 3) }, sides);
   const memory = (r) => r.peakRssBytes / 1e9;
   const [small, large] = [SMALL_MB, LARGE_MB].map((mb) => runs[mb].map(memory));
-  const slope = (median(large) - median(small)) / ((LARGE_MB - SMALL_MB) / 1000);
+  const slope = Math.max(0, (median(large) - median(small)) / ((LARGE_MB - SMALL_MB) / 1000)); // less is noise
   const line = comparison({
     what: `reading and encoding ${LARGE_MB} MB of JSON lines, peak memory`,
     ...{

@@ -169,14 +169,8 @@ async function readProgress(
   paths: readonly string[],
   { onProgress }: DatasetOptions,
 ): Promise<{ add(bytes: number): void; end(): void }> {
-  const sizes = await Promise.all(
-    paths.map((path) =>
-      stat(path).then(
-        (s) => s.size,
-        () => 0,
-      ),
-    ),
-  ); // a missing file is the reader's to report
+  const sizeOf = async (path: string): Promise<number> => (await stat(path).catch(() => null))?.size ?? 0; // missing: the reader says so
+  const sizes = await Promise.all(paths.map(sizeOf));
   const totalBytes = sizes.reduce((a, b) => a + b, 0);
   let doneBytes = 0;
   const tell = (): void => {

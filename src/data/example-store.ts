@@ -112,13 +112,19 @@ function wordsOf(bytes: Uint8Array): Int32Array {
 function decode(words: Int32Array, index: number): Example {
   const [, answerStart = 0, flags = 0] = words;
   const tokens = words.subarray(HEADER);
-  const bit = (at: number): Uint8Array => Uint8Array.from(tokens, (word) => (word >> at) & 1);
   return {
     ids: tokens.map((word) => word >> 2),
-    isLabel: bit(0),
+    isLabel: bits(tokens, 0),
     index,
     ...(answerStart > 0 ? { answerStart } : {}),
-    ...(flags & HAS_TYPES ? { types: bit(1) } : {}),
+    ...(flags & HAS_TYPES ? { types: bits(tokens, 1) } : {}),
     ...(flags & HAS_TARGET ? { target: new Float64Array(words.slice(3, HEADER).buffer)[0] as number } : {}),
   };
+}
+
+/** One bit of every word. */
+function bits(words: Int32Array, place: number): Uint8Array {
+  const found = new Uint8Array(words.length);
+  for (let i = 0; i < words.length; i++) found[i] = ((words[i] as number) >> place) & 1;
+  return found;
 }

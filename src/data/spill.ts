@@ -10,7 +10,7 @@ export interface Spill {
   readonly memoryBytes: number;
   /** A new file. @throws LowrankError ("storage") */
   create(): SpillFile;
-  /** Closes and removes every file. */
+  /** Closes and removes every file; who goes on using one gets an error. */
   close(): void;
 }
 
@@ -22,40 +22,51 @@ export interface SpillFile {
   read(offset: number, into: Uint8Array): void;
 }
 
-const MEMORY_BYTES = 8 * 2 ** 20;
+const MEMORY_BYTES: number = 8 * 2 ** 20;
 
 /** Temporary files in `folder`, which is made when the first is. */
 export function openSpill(folder: string, memoryBytes: number = MEMORY_BYTES): Spill {
-  const open: { readonly path: string; readonly file: number }[] = [];
+  const paths = new Map<number, string>(); // of the open files
+  let isClosed = false;
+  // A number that was closed may be another's file by now.
+  const checkOpen = (): void => {
+    if (isClosed) throw new Error(`the temporary files in ${folder} are closed`);
+  };
   const create = (): SpillFile => {
+    checkOpen();
     const path = temporaryPath(join(folder, "rows"));
     const file = storingSync(path, () => {
       mkdirSync(folder, { recursive: true });
       return openSync(path, "wx+");
     });
+    paths.set(file, path);
     rmSync(path, { force: true });
-    open.push({ path, file });
-    return spillFile(path, file);
+    return spillFile(path, file, checkOpen);
   };
   const close = (): void => {
-    for (const { path, file } of open.splice(0)) {
+    isClosed = true;
+    for (const [file, path] of paths) {
       closeSync(file);
       rmSync(path, { force: true });
     }
+    paths.clear();
   };
   return { memoryBytes, create, close };
 }
 
-function spillFile(path: string, file: number): SpillFile {
+function spillFile(path: string, file: number, checkOpen: () => void): SpillFile {
   let end = 0;
   return {
-    append: (bytes) =>
+    append: (bytes) => {
+      checkOpen();
       storingSync(path, () => {
         for (let done = 0; done < bytes.length; )
           done += writeSync(file, bytes, done, bytes.length - done, end + done);
-        end += bytes.length;
-      }),
+      });
+      end += bytes.length;
+    },
     read: (offset, into) => {
+      checkOpen();
       for (let done = 0; done < into.length; ) {
         const count = readSync(file, into, done, into.length - done, offset + done);
         if (count === 0) throw new RangeError(`${path} ends before byte ${offset + into.length}`);

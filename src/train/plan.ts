@@ -54,7 +54,7 @@ export interface RunPlan {
 /** Tokens of the longest row there can be: those of the largest batch, if nothing were shared, as far as rows go. */
 export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number): number {
   const sizes = splits.map((split) => {
-    const lengths = split?.lengths ?? new Map();
+    const lengths = split?.lengths ?? new Map<number, number>();
     return Math.min(largestSum(lengths, batchSize), longestRow(largestSum(lengths, 1)));
   });
   return Math.max(...sizes);

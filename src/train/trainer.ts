@@ -61,8 +61,8 @@ export async function* train(
     yield interruptedEvent(0, typeof config.resume === "string" ? config.resume : null);
   } finally {
     signal?.removeEventListener("abort", forward);
-    spill.close();
     own.abort(); // what is still under way when the caller stops listening
+    spill.close();
   }
 }
 

@@ -7,6 +7,7 @@ import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
 import type { DatasetRow } from "../../src/data/examples.ts";
 import { openSpill } from "../../src/data/spill.ts";
 import type { HubDataset } from "../../src/formats/hub-dataset.ts";
+import type { Progress } from "../../src/formats/model-source.ts";
 import { temporaryFolder, writeFiles } from "./files.ts";
 
 const lines = (...numbers: number[]): string =>
@@ -192,6 +193,27 @@ describe("splits", () => {
   it("are limited to their first rows", async () => {
     const { train, validation } = await load({ validation: "v.jsonl", limit: 1 });
     expect([train, validation].map(numbers)).toEqual([[0], [50]]);
+  });
+});
+
+describe("reading a large file", () => {
+  const source = (): string => {
+    const line = `${JSON.stringify({ prompt: "p1", completion: "c".repeat(1e6) })}\n`;
+    return join(writeFiles({ "a.jsonl": line.repeat(9) }), "a.jsonl");
+  };
+
+  it("tells how far it is", async () => {
+    const told: Progress[] = [];
+    await loadDataset({ source: source(), onProgress: (progress) => told.push(progress) });
+    expect(told[0]).toEqual({ what: "reading data", doneBytes: 2 ** 20, totalBytes: 9_000_288 });
+    expect(told.at(-1)).toMatchObject({ doneBytes: 9_000_288 });
+  });
+
+  it("ends when it is aborted", async () => {
+    const controller = new AbortController();
+    const onProgress = (): void => controller.abort(new Error("enough"));
+    const loading = loadDataset({ source: source(), onProgress, signal: controller.signal });
+    await expect(loading).rejects.toThrow("enough");
   });
 });
 
