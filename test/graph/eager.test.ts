@@ -71,10 +71,11 @@ test("a sum of eager terms has the value and gradients of the plain sum, times a
   }
 });
 
-test("a term begins when the gradient of the one before is there", () => {
+test("a term begins when the one before and its gradient are there", () => {
   const [first, second] = eagerTerms(2) as [EagerTerm, EagerTerm];
   const before = topologicalOrder([second.value], (n) => (n.alias ? [n.alias] : n.inputs));
   expect(before).toContain((first.gradient as Value).node);
+  expect(before).toContain(first.value.node);
 });
 
 test("values from outside that a term takes get their gradients", async () => {
