@@ -6,7 +6,7 @@ import { MODEL } from "../lib/model.mjs";
 import { alternate, rate, trainDense, trainHere } from "../lib/side.mjs";
 import { largestDifference } from "../lib/statistics.mjs";
 
-const [ROWS, LENGTH, STEPS, WARM_UP] = [4, 256, 6, 2];
+const [ROWS, LENGTH, STEPS, WARM_UP] = [4, 256, 5, 2];
 const TOKENS = ROWS * LENGTH;
 
 /** Tokens are computed from all but the last of an example, which is a label only. */
