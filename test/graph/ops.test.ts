@@ -152,6 +152,7 @@ const COVERED_BY = new Map([
   ["cachedAttention", "test/models/decoding.test.ts: against attention without a cache, on every family"],
   ["detach", "test/graph/gradients.test.ts: the identity, but for its gradient"],
   ["dropout", "test/graph/dropout.test.ts: it is random"],
+  ["stackRows", "test/graph/stack-rows.test.ts: against the matrices apart"],
   ["stemOf", "the cases `stemRows`, `behindStem` and `stemMask`: makes their stems"],
   ["rotaryConstants", "the case `rotary`: makes its tables"],
 ]);
