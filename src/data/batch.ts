@@ -18,7 +18,8 @@ export interface Example {
 export interface PackedBatch {
   /** R. */
   readonly rows: number;
-  /** T: tokens per row, a bucket size; rows are filled up with padding nodes that see only themselves. */
+  /** T: tokens per row, a bucket size; rows are filled up with padding nodes that see only themselves
+   *  (behind a stem its first token too). */
   readonly length: number;
   /** P: tokens that all examples begin with, the first of the first row; every other row's tokens see them too. 0 where rows are
    *  whole tries. */

@@ -139,10 +139,11 @@ function rowReader(
     const rows = rowStore(options.spill ?? null);
     const digests = digestList();
     const progress = await readProgress(paths, options);
-    for await (const { record, where } of readRecords(paths, problems, {
-      ...options,
-      onBytes: progress.add,
-    })) {
+    const onBytes = (count: number): void => {
+      options.onBytes?.(count);
+      progress.add(count);
+    };
+    for await (const { record, where } of readRecords(paths, problems, { ...options, onBytes })) {
       options.signal?.throwIfAborted();
       const place = formatWhere(where);
       format ??= detectFormat(record, mapping);

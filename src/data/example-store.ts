@@ -50,8 +50,7 @@ export function exampleStore(spill: Spill | null): ExampleStore {
   const records = recordStore(spill);
   const [lengths, labelCounts] = [new Map<number, number>(), new Map<number, number>()];
   const hash = createHash("sha256");
-  const wordsAt = (index: number): Int32Array | undefined =>
-    index >= 0 && index < records.length ? wordsOf(records.at(index)) : undefined;
+  const wordsAt = (index: number): Int32Array => wordsOf(records.at(index));
   return {
     get length() {
       return records.length;
@@ -71,14 +70,11 @@ export function exampleStore(spill: Spill | null): ExampleStore {
     finish: () => ({
       examples: indexed(
         () => records.length,
-        (index) => {
-          const words = wordsAt(index);
-          return words && decode(words, index);
-        },
+        (index) => decode(wordsAt(index), index),
       ),
       rowOf: indexed(
         () => records.length,
-        (index) => wordsAt(index)?.[0],
+        (index) => wordsAt(index)[0] as number,
       ),
       lengths,
       labelCounts,

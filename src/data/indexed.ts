@@ -1,32 +1,38 @@
 /** What is read by index: an array, or records of which most are on disk. */
 export interface Indexed<T> extends Iterable<T> {
   readonly length: number;
-  /** Undefined outside 0 … length − 1. */
+  /** Negative indices count from the end, as those of an array do; undefined where there is nothing. */
   at(index: number): T | undefined;
+  /** As an array's. */
   slice(start?: number, end?: number): readonly T[];
 }
 
 /** The elements at `indices`, in that order, read when they are asked for. */
 export function subset<T>(source: Indexed<T>, indices: Int32Array): Indexed<T> {
-  const at = (index: number): T | undefined => {
-    const i = indices[index];
-    return i === undefined ? undefined : source.at(i);
-  };
-  return indexed(() => indices.length, at);
+  return indexed(
+    () => indices.length,
+    (index) => source.at(indices[index] as number) as T,
+  );
 }
 
-/** An `Indexed` of what `at` gives. */
-export function indexed<T>(length: () => number, at: (index: number) => T | undefined): Indexed<T> {
-  const range = (start: number, end: number): T[] =>
-    Array.from({ length: Math.max(0, Math.min(end, length()) - start) }, (_, i) => at(start + i) as T);
+/** An `Indexed` of what `read` gives for 0 … length − 1. */
+export function indexed<T>(length: () => number, read: (index: number) => T): Indexed<T> {
+  /** A bound as arrays take it: negative ones from the end, all of them within 0 … length. */
+  const bound = (at: number): number => Math.min(length(), Math.max(0, at < 0 ? length() + at : at));
   return {
     get length() {
       return length();
     },
-    at,
-    slice: (start = 0, end = length()) => range(start, end),
+    at: (index) => {
+      const i = index < 0 ? length() + index : index;
+      return i >= 0 && i < length() ? read(i) : undefined;
+    },
+    slice: (start = 0, end = length()) => {
+      const first = bound(start);
+      return Array.from({ length: Math.max(0, bound(end) - first) }, (_, i) => read(first + i));
+    },
     *[Symbol.iterator]() {
-      for (let i = 0; i < length(); i++) yield at(i) as T;
+      for (let i = 0; i < length(); i++) yield read(i);
     },
   };
 }

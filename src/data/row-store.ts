@@ -32,7 +32,7 @@ export function rowStore(spill: Spill | null): RowStore {
   };
   const inOrder = indexed(
     () => records.length,
-    (i) => (i >= 0 && i < records.length ? decode(records.at(i)) : undefined),
+    (i) => decode(records.at(i)),
   );
   return {
     get length() {

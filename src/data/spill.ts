@@ -40,18 +40,25 @@ export function openSpill(folder: string, memoryBytes: number = MEMORY_BYTES): S
       return openSync(path, "wx+");
     });
     paths.set(file, path);
-    rmSync(path, { force: true });
+    quietly(() => rmSync(path, { force: true }));
     return spillFile(path, file, checkOpen);
   };
   const close = (): void => {
     isClosed = true;
     for (const [file, path] of paths) {
-      closeSync(file);
-      rmSync(path, { force: true });
+      quietly(() => closeSync(file));
+      quietly(() => rmSync(path, { force: true }));
     }
     paths.clear();
   };
   return { memoryBytes, create, close };
+}
+
+/** A name that cannot be removed now, or a file that is closed already, is no reason to end a run. */
+function quietly(work: () => void): void {
+  try {
+    work();
+  } catch {}
 }
 
 function spillFile(path: string, file: number, checkOpen: () => void): SpillFile {

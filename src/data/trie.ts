@@ -224,7 +224,7 @@ function roomiest(rows: readonly OpenRow[], path: Path, length: number): OpenRow
 
 type Nodes = Pick<PackedBatch, "tokens" | "positions" | "ends">;
 
-/** All padding: token 0 at position 0, seeing itself only. */
+/** All padding: token 0 at position 0, seeing nothing else of its row. */
 export function emptyNodes(rows: number, length: number): Nodes {
   const size = rows * length;
   return {

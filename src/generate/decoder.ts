@@ -1,4 +1,5 @@
 import { UnsupportedError } from "../errors.ts";
+import type { HoistedGraph } from "../graph/hoist.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { ints, longs, type Tensor } from "../tensor/tensor.ts";
@@ -44,6 +45,16 @@ function promptBlock(prompts: readonly (readonly number[])[], cache: Cache): Blo
   return { tokens, positions, sizes, length, lastNodes };
 }
 
+/** The graph of what depends on θ alone; null where nothing does. */
+async function loadLayout(
+  runtime: Runtime,
+  once: HoistedGraph["once"],
+  folder: string,
+): Promise<Session | null> {
+  if (Object.keys(once).length === 0) return null;
+  return runtime.load(once, { folder, prepack: false, arena: false });
+}
+
 /** Loads the decoding graph of a model. θ, where something is adapted, is what was `put` as "theta". */
 export async function createDecoder(
   runtime: Runtime,
@@ -55,8 +66,10 @@ export async function createDecoder(
   const { once, each } = decodeGraph(model, cache.kind);
   const parameters = Object.keys(once);
   const session: Session = await runtime.load(each, { folder, ...options });
-  const layout =
-    parameters.length > 0 ? await runtime.load(once, { folder, prepack: false, arena: false }) : null;
+  const layout = await loadLayout(runtime, once, folder).catch(async (error) => {
+    await session.close();
+    throw error;
+  });
   let areCurrent = parameters.length === 0;
 
   /** Lays θ out as the steps read it. */

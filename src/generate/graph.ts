@@ -62,8 +62,9 @@ function roomyAttention(
   };
 }
 
-/** What depends on θ alone, `once` for many steps (θ is an input), and one decoding `each`: T new tokens in each of R rows after P cached ones. Outputs: `logits` [O, V] at the O `outputNodes`
- *  (flat indices into R·T), and the new keys and values of every layer. */
+/** A decoding step in two graphs: `once` holds what depends on θ alone and stays for many steps (θ is an input), `each` takes T new
+ *  tokens in each of R rows after P cached ones. Outputs of a step: `logits` [O, V] at the O `outputNodes` (flat indices into
+ *  R·T), and the new keys and values of every layer. */
 export function decodeGraph(model: AdaptedModel, kind: CacheKind): HoistedGraph {
   const ids = input("tokens", "int32", ["R", "T"]);
   const positions = input("positions", "int64", ["R", "T"]);

@@ -13,8 +13,8 @@ export interface Branch {
 /** Zeros that the stacked B may hold. More of them take longer to read than the nodes that are spared. */
 const MAX_ZEROS = 2 ** 16;
 
-/** Updates of modules side by side, [R, T, Σ out], by two products: x · [A₁; …]ᵀ · diag(s₁B₁, …)ᵀ. null where the second matrix
- *  would be mostly zeros. Not differentiable. */
+/** Updates of modules side by side, [R, T, Σ out], by two products: x · [A₁; …]ᵀ · diag(s₁B₁, …)ᵀ. null where the second
+ *  matrix would be mostly zeros. Not differentiable. */
 export function joinedBranches(branches: readonly Branch[], x: Value): Value | null {
   const ranks = branches.map(({ factors }) => (factors ? known(factors.a.shape[0], "rank") : 0));
   const rank = ranks.reduce((n, r) => n + r, 0);

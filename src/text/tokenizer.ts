@@ -146,15 +146,17 @@ function textEncoder(
 const REMEMBERED_TEXTS = 1_000;
 const REMEMBERED_LENGTH = 1_000;
 
-/** Answers again what was asked lately: a chat template writes the same texts around every message. */
+/** Answers again what was asked lately: a chat template writes the same texts around every message. What is remembered is a
+ *  copy: a piece cut out of a text would keep the whole of it in memory. */
 function remembering<T>(encode: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>();
   return (text) => {
     const before = known.get(text);
     if (before !== undefined) return before;
     const made = encode(text);
+    if (text.length > REMEMBERED_LENGTH) return made;
     if (known.size >= REMEMBERED_TEXTS) known.clear();
-    if (text.length <= REMEMBERED_LENGTH) known.set(text, made);
+    known.set(Buffer.from(text, "utf16le").toString("utf16le"), made);
     return made;
   };
 }

@@ -15,7 +15,7 @@ import { isStretched } from "./updater.ts";
 export interface Workload {
   readonly batches: number;
   readonly trieTokensPerBatch: number;
-  /** Tokens of a row, which attention's scores grow with. */
+  /** Tokens that those of a row attend over, the stem's too: attention's scores grow with them. */
   readonly rowTokens: number;
   readonly labelsPerBatch: number;
 }
@@ -75,12 +75,14 @@ function backwardShare(layerCount: number, methods: readonly Method[]): number {
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;
 }
 
-/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, and what is being multiplied with as floats: at
- *  most a part of the output layer, in the forward and the backward pass. */
-function weightBytes(base: BaseModel, frozenBytes: number, copies: number): number {
+/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, and what is multiplied with as floats: a part of the
+ *  output layer, in the forward and the backward pass, or the MLP of a layer that is computed again. */
+function weightBytes(base: BaseModel, frozenBytes: number, copies: number, recompute: Recompute): number {
   if (base.bits === 32) return copies * frozenBytes;
-  const { hiddenSize, vocabSize } = base.config;
-  return base.weights.sizeBytes + 2 * 4 * hiddenSize * Math.min(vocabSize, FORMED_ROWS);
+  const { hiddenSize, vocabSize, mlpSize } = base.config;
+  const head = 2 * 4 * hiddenSize * Math.min(vocabSize, FORMED_ROWS);
+  const mlp = recompute === "layer" ? 3 * 4 * hiddenSize * mlpSize : 0;
+  return base.weights.sizeBytes + Math.max(head, mlp);
 }
 
 /** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they
@@ -95,7 +97,7 @@ export function estimateMemoryBytes(
 ): number {
   const process = 220e6;
   const share = backwardShare(base.config.layerCount, methods);
-  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1);
+  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1, recompute);
   const activations = POOL_FACTOR * activationBytes(base, work, recompute, share);
   const stateBytes = isStretched({ methods }) ? STATE_BYTES.inStretches : STATE_BYTES.atOnce;
   return process + copies + activations + stateBytes * parameterCount(trainablesOf(methods));

@@ -143,11 +143,12 @@ export async function planRun(
     positionCount: maxLength,
     rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
   };
+  const typical = packBatch(train.examples.slice(0, batchSize), model, 1, task);
   const packing = packingReport(train.examples, batchSize, seed, task.packedSize);
   const work: Workload = {
     batches: (steps / stepsPerEpoch(windows)) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,
-    rowTokens: packBatch(train.examples.slice(0, batchSize), model, 1, task).length,
+    rowTokens: typical.length + typical.stem,
     labelsPerBatch: train.report.labelTokens / packing.batches,
   };
   return {

@@ -40,9 +40,17 @@ describe.each(spills)("rows %s", (_, spillOf) => {
     expect(rows.length).toBe(40);
     expect([...rows]).toEqual(ROWS);
     expect([39, 0, 20].map((i) => rows.at(i))).toEqual([39, 0, 20].map((i) => ROWS[i]));
-    expect([rows.at(-1), rows.at(40)]).toEqual([undefined, undefined]);
+    expect([rows.at(-1), rows.at(-41), rows.at(40)]).toEqual([ROWS[39], undefined, undefined]);
     expect(rows.slice(18, 22)).toEqual(ROWS.slice(18, 22));
-    expect(rows.slice(38, 50)).toEqual(ROWS.slice(38));
+    for (const [from, to] of [
+      [38, 50],
+      [-3, undefined],
+      [0, -38],
+      [-50, 2],
+      [5, 5],
+      [30, 20],
+    ])
+      expect(rows.slice(from, to)).toEqual(ROWS.slice(from, to));
   });
 
   it("can be chosen from", () => {

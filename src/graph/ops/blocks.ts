@@ -119,9 +119,9 @@ function scaled({ bits, shape, nibbles, zeroPoints }: BlockMatrix, quanta: Value
 /** A matrix of 8 bits is formed in parts of so many rows, where it has more. */
 export const FORMED_ROWS = 12_288;
 
-/** The matrix without its offsets, in parts of its rows, formed when `x` is there, so that the runtime neither keeps all matrices as
- *  floats from the start (it computes what depends on nothing when it loads) nor forms them before they are used. The dependence
- *  is on x's size, not on its values: 0 times NaN is NaN. */
+/** The matrix without its offsets, in parts of its rows, formed when `x` is there, so that the runtime neither keeps all
+ *  matrices as floats from the start (it computes what depends on nothing when it loads) nor forms them before they are used.
+ *  The dependence is on x's size, not on its values: 0 times NaN is NaN. */
 function partsFor(m: BlockMatrix, x: Value): readonly Value[] {
   const rows = apply("Shape", [x], [1], { start: 0, end: 1 }, null, "int64");
   const zero = apply("Mul", [rows, int64s([0])], [1], {}, null);

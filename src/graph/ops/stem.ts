@@ -56,8 +56,8 @@ function cut(x: Value, bounds: readonly [Value, Value, Value], shape: readonly D
   return apply("Slice", [x, ...bounds], shape, {}, null);
 }
 
-/** `mask` [R, 1, T, S] with columns for the stem in front: every row but the first, which has it among its own tokens, sees those that
- *  come before a query (and fewer than `window` positions back). queries [R, T] → [R, 1, T, P+S]. */
+/** `mask` [R, 1, T, S] with columns for the stem in front: every row but the first, which has it among its own tokens, sees
+ *  those that come before a query (and fewer than `window` positions back). queries [R, T] → [R, 1, T, P+S]. */
 export function stemMask(mask: Value, stem: Stem, queries: TrieTokens, window: number | null): Value {
   const [rows, , length] = mask.shape as [Dim, Dim, Dim];
   const count = stem.columns.shape[0] as Dim;
