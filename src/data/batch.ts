@@ -14,6 +14,11 @@ export interface Example {
   readonly target?: number;
 }
 
+/** Tokens of an example that are learned. */
+export function countLabels(isLabel: Uint8Array): number {
+  return isLabel.reduce((n, label) => n + label, 0);
+}
+
 /** A packed trie of examples (design: "The batch"): R rows × T tokens in depth-first order. */
 export interface PackedBatch {
   /** R. */

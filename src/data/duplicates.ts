@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { enlarged } from "./record-store.ts";
 
 /** Rows that occur more than once: harmless for training, misleading in an evaluation. */
 export interface Duplicates {
@@ -26,11 +27,7 @@ export function digestList(): DigestList {
   let used = 0;
   return {
     add: (text) => {
-      if (used === bytes.length) {
-        const larger = new Uint8Array(2 * used);
-        larger.set(bytes);
-        bytes = larger;
-      }
+      if (used === bytes.length) bytes = enlarged(bytes, new Uint8Array(2 * used));
       bytes.set(hash("sha1", text, "buffer").subarray(0, DIGEST_BYTES), used);
       used += DIGEST_BYTES;
     },

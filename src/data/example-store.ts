@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Example } from "./batch.ts";
+import { countLabels, type Example } from "./batch.ts";
 import { type Indexed, indexed } from "./indexed.ts";
 import { recordStore } from "./record-store.ts";
 import type { Spill } from "./spill.ts";
@@ -59,10 +59,7 @@ export function exampleStore(spill: Spill | null): ExampleStore {
       const { ids, isLabel, types, target } = example;
       records.append(encode(example, row));
       increment(lengths, ids.length);
-      increment(
-        labelCounts,
-        isLabel.reduce((n, label) => n + label, 0),
-      );
+      increment(labelCounts, countLabels(isLabel));
       hash.update(`${ids.length} `).update(ids).update(isLabel);
       if (target !== undefined) hash.update(`${target} `);
       if (types) hash.update(types);

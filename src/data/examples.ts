@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts";
-import type { Example } from "./batch.ts";
+import { countLabels, type Example } from "./batch.ts";
 import { type EncodedRow, encodeRow, type LossOn, type TextCodec } from "./encode.ts";
 import { exampleStore, type StoredExamples } from "./example-store.ts";
 import type { Row } from "./formats/format.ts";
@@ -103,10 +103,6 @@ function countTokens(piece: Piece, counts: Counts): void {
   const labels = countLabels(piece.isLabel);
   counts.labelTokens += labels;
   counts.promptTokens += piece.ids.length - labels;
-}
-
-function countLabels(isLabel: Uint8Array): number {
-  return isLabel.reduce((n, label) => n + label, 0);
 }
 
 function throwNothingLeft(counts: Counts, options: EncodeOptions, problems: ProblemList): void {

@@ -35,17 +35,16 @@ export function recordStore(spill: Spill | null): RecordStore {
       onDisk += heldBytes;
       heldBytes = 0;
     }
-    if (heldBytes + size > held.length) held = grown(held, heldBytes + size);
+    if (heldBytes + size > held.length) {
+      const room = Math.max(heldBytes + size, 2 * held.length);
+      held = enlarged(held, Buffer.allocUnsafeSlow(room));
+    }
   };
 
   const append = (record: Uint8Array): void => {
     makeRoom(record.length);
     if (length % STRIDE === 0) offsets.push(onDisk + heldBytes);
-    if (length === sizes.length) {
-      const larger = new Uint32Array(2 * length);
-      larger.set(sizes);
-      sizes = larger;
-    }
+    if (length === sizes.length) sizes = enlarged(sizes, new Uint32Array(2 * length));
     sizes[length++] = record.length;
     held.set(record, heldBytes);
     heldBytes += record.length;
@@ -99,8 +98,8 @@ export function recordStore(spill: Spill | null): RecordStore {
   };
 }
 
-function grown(held: Buffer<ArrayBuffer>, needed: number): Buffer<ArrayBuffer> {
-  const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * held.length));
-  larger.set(held);
+/** `larger`, which begins with what `array` holds. */
+export function enlarged<A extends Uint8Array | Uint32Array>(array: A, larger: A): A {
+  larger.set(array);
   return larger;
 }

@@ -1,6 +1,6 @@
 import type { AdaptedModel } from "../peft/adapted-model.ts";
 import type { RunOptions, Runtime } from "../runtime/runtime.ts";
-import { floats, ints, type Tensor } from "../tensor/tensor.ts";
+import { floats, ints, iota, type Tensor } from "../tensor/tensor.ts";
 import { type CacheKind, cacheNames } from "./graph.ts";
 
 /** New tokens: R rows of `length` columns, of which each row uses `sizes[r]`. */
@@ -38,13 +38,6 @@ function outputsOf(names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name) => [`${name}.new`, name]));
 }
 
-function iota(from: number, count: number): Tensor {
-  return ints(
-    Int32Array.from({ length: count }, (_, i) => from + i),
-    [count],
-  );
-}
-
 /** Every run gives the keys and values of its tokens, which are added at the end. Rows are padded on the left. */
 function appendedCache(runtime: Runtime, { config }: AdaptedModel): Cache {
   const names = cacheNames(config.layerCount);
@@ -65,8 +58,8 @@ function appendedCache(runtime: Runtime, { config }: AdaptedModel): Cache {
     positions: () => starts.map((start) => past - start),
     prepare: async ({ length }) => ({
       feeds: {
-        queryColumns: iota(past, length),
-        keyColumns: iota(0, past + length),
+        queryColumns: iota(length, past),
+        keyColumns: iota(past + length),
         starts: ints(Int32Array.from(starts), [starts.length]),
       },
       keep: { append: outputsOf(names) },

@@ -17,8 +17,8 @@ export interface Decoder {
   score(ids: readonly number[]): Promise<Float32Array[]>;
   /** Tokens held, padding included. */
   readonly length: number;
-  /** Another θ was `put`: it counts from the next `start` or `score` on. */
-  parametersChanged(): void;
+  /** Takes θ as it was `put` last. The first `start` or `score` does so by itself. */
+  takeParameters(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -70,13 +70,12 @@ export async function createDecoder(
     await session.close();
     throw error;
   });
-  let areCurrent = parameters.length === 0;
-
-  /** Lays θ out as the steps read it. */
+  let areTaken = parameters.length === 0;
   const takeParameters = async (): Promise<void> => {
+    areTaken = false;
     const carry = Object.fromEntries(parameters.map((name) => [name, name]));
     await layout?.run({}, { fetch: [], carry });
-    areCurrent = true;
+    areTaken = true;
   };
 
   const run = async (block: Block, outputs: Int32Array): Promise<Float32Array[]> => {
@@ -103,7 +102,7 @@ export async function createDecoder(
   const begin = async (prompts: readonly (readonly number[])[]): Promise<Block> => {
     if (prompts.length === 0 || prompts.some((p) => p.length === 0))
       throw new UnsupportedError("a prompt needs at least one token, got none");
-    if (!areCurrent) await takeParameters();
+    if (!areTaken) await takeParameters();
     const block = promptBlock(prompts, cache);
     await cache.start(block);
     return block;
@@ -127,9 +126,7 @@ export async function createDecoder(
       const sizes = tokens.map(() => 1);
       return run({ tokens: Int32Array.from(tokens), positions, sizes, length: 1, lastNodes }, lastNodes);
     },
-    parametersChanged: () => {
-      areCurrent = parameters.length === 0;
-    },
+    takeParameters,
     close: async () => {
       await session.close();
       await layout?.close();

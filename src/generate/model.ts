@@ -225,11 +225,11 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
         ? await loadMerged(adapter)
         : (decoders.find((d) => d.key === key) ?? (await load(key, adapter, null)));
     if (adapter) await runtime.put({ theta: floats(adapter.theta, [adapter.theta.length]) });
-    chosen.decoder.parametersChanged();
     decoders = [chosen, ...decoders.filter((d) => d !== chosen)];
     current = adapter;
     isMerged = merge;
     for (const old of decoders.splice(KEPT_DECODERS)) await drop(old);
+    await chosen.decoder.takeParameters(); // after the others are gone: theirs have the same names
   };
 
   /** Makes a change that is complete only once what is then in use is ready; else nothing has changed. */

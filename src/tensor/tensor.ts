@@ -44,6 +44,14 @@ export function longs(data: BigInt64Array, shape: readonly number[]): Tensor {
   return { dtype: "int64", shape, data };
 }
 
+/** int32 tensor [count] of `from`, `from` + 1, …. */
+export function iota(count: number, from = 0): Tensor {
+  return ints(
+    Int32Array.from({ length: count }, (_, i) => from + i),
+    [count],
+  );
+}
+
 /** uint4 tensor over `data` (not copied), two elements in a byte, the low half first. @throws ShapeError if the length does not
  *  fit. */
 export function uint4s(data: Uint8Array, shape: readonly number[]): Tensor {

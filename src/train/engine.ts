@@ -6,7 +6,7 @@ import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
-import { floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
+import { floats, ints, iota, longs, scalar, type Tensor } from "../tensor/tensor.ts";
 import { evaluationGraph, gradientGraph, MAX_CHUNK_EDGES, type Recompute, rowBucket } from "./graphs.ts";
 import type { Measures } from "./measures.ts";
 import { languageModelling } from "./tasks/language-modelling.ts";
@@ -41,13 +41,6 @@ export function packBatch(
     edgeBucket: BUCKET_EDGES * chunks,
     costs: packingCosts(model.config),
   });
-}
-
-function iota(count: number): Tensor {
-  return ints(
-    Int32Array.from({ length: count }, (_, i) => i),
-    [count],
-  );
 }
 
 /** A packed batch as graph inputs. */

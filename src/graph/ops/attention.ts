@@ -4,7 +4,7 @@ import { apply, constant, type Dim, known, scalarConstant, showShape, type Value
 import { softmax } from "./activation.ts";
 import { add, sub } from "./arithmetic.ts";
 import { matmul } from "./matrix.ts";
-import { int64s } from "./reduce.ts";
+import { int64s, unsqueeze } from "./reduce.ts";
 import { concat, repeatDim, reshape, transpose } from "./shape.ts";
 
 /** cos and sin of every position × frequency, constants [positions, headDim / 2], and −sin for the way back. */
@@ -96,10 +96,6 @@ export function cacheMask(queries: Value, keys: Value, starts: Value, window: nu
     seen = apply("And", [seen, near], shape, {}, null, "bool");
   }
   return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
-}
-
-function unsqueeze(x: Value, axes: readonly number[], shape: readonly Dim[]): Value {
-  return apply("Unsqueeze", [x, int64s(axes)], shape, {}, null);
 }
 
 /** `mask` [R, 1, T, S] with `count` columns in front that every query sees: [R, 1, T, size], size being count+S. */

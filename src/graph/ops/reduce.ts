@@ -25,7 +25,7 @@ export function sum(x: Value, axes: readonly number[], keep = false): Value {
     [x, int64s(over)],
     reducedShape(x.shape, over, keep),
     { keepdims: keep ? 1 : 0 },
-    (dy) => [expandLike(keep ? dy : unsqueezed(dy, kept, over), x), null],
+    (dy) => [expandLike(keep ? dy : unsqueeze(dy, over, kept), x), null],
   );
 }
 
@@ -43,7 +43,8 @@ export function sumAll(x: Value): Value {
   );
 }
 
-function unsqueezed(x: Value, shape: readonly Dim[], axes: readonly number[]): Value {
+/** `x` in `shape`, which has a 1 at each of `axes` beside its dimensions. */
+export function unsqueeze(x: Value, axes: readonly number[], shape: readonly Dim[]): Value {
   return apply("Unsqueeze", [x, int64s(axes)], shape, {}, (dy) => [reshapeLike(dy, x), null]);
 }
 
