@@ -100,10 +100,14 @@ export interface NodeNameParts extends Place {
   readonly readsWeight: boolean;
 }
 
+/** What forms a weight that is stored in fewer bits. */
+const FORMING: ReadonlySet<string> = new Set(["Slice", "DequantizeLinear", "Reshape"]);
+
 /** A weight, or what is made of weights and constants alone (a weight that is stored in fewer bits). */
 function isFrozen(value: Value): boolean {
-  const { source, inputs } = resolve(value).node;
+  const { source, inputs, opType } = resolve(value).node;
   if (source) return source.kind === "weight";
+  if (FORMING.has(opType)) return inputs[0] != null && isFrozen(inputs[0]); // what else they take may say when
   const isKnown = (v: Value | null): boolean =>
     v === null || v.node.source?.kind === "constant" || isFrozen(v);
   return inputs.length > 0 && inputs.every(isKnown) && inputs.some((v) => v !== null && isFrozen(v));

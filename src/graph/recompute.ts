@@ -1,7 +1,7 @@
 import { pullback, topologicalOrder } from "./gradients.ts";
 import { add, mul } from "./ops/arithmetic.ts";
 import { sumAll } from "./ops/reduce.ts";
-import { buildBeforeBackward, compose, type Node, type Value } from "./value.ts";
+import { compose, type Node, type Value } from "./value.ts";
 
 function mayHaveGradient({ dtype, node }: Value): boolean {
   return dtype === "float32" && (node.source === null || node.source.kind === "input");
@@ -33,7 +33,6 @@ export function recomputed(
   return compose([...inputs, ...outside], body, (dy) => {
     const late = mul(zero, sumAll(dy));
     const again = inputs.map((x) => add(x, late));
-    const body = buildBeforeBackward(() => build(...again));
-    return pullback(body, dy, [...again, ...outside]);
+    return pullback(build(...again), dy, [...again, ...outside]);
   });
 }

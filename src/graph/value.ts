@@ -63,24 +63,6 @@ export function leaveModules(): void {
   place = NOWHERE;
 }
 
-let backwardFollows = false;
-
-/** Builds a part of the forward pass of which the backward pass comes next: what is dear to form may be kept for it. */
-export function buildBeforeBackward<T>(build: () => T): T {
-  const before = backwardFollows;
-  backwardFollows = true;
-  try {
-    return build();
-  } finally {
-    backwardFollows = before;
-  }
-}
-
-/** Whether what is built now is followed by its backward pass at once. */
-export function isBackwardNext(): boolean {
-  return backwardFollows;
-}
-
 /** What made a value: an ONNX operator, a source, or a composition that stands for the value it aliases. */
 export interface Node {
   readonly opType: string;

@@ -70,7 +70,7 @@ function quantizedWeight(
   const blocks = k / BLOCK_SIZE;
   const part = (name: WeightPart, dims: readonly number[], dtype: DType): Value => {
     const stored = partName(path, name);
-    return weight(`${stored} ${dtype}`, dims, file.locate(stored), dtype);
+    return weight(`${stored} ${dtype} [${dims}]`, dims, file.locate(stored), dtype);
   };
   const has = (name: WeightPart): boolean => file.has(partName(path, name));
   return blockMatrix(
@@ -78,12 +78,12 @@ function quantizedWeight(
       bits,
       shape: [n, k],
       quanta: part("quanta", [n, blocks, (BLOCK_SIZE * bits) / 8], "uint8"),
-      nibbles: bits === 4 ? part("quanta", [n, k], "uint4") : null,
+      rows: part("quanta", [n * blocks, BLOCK_SIZE], bits === 4 ? "uint4" : "uint8"),
       scales: part("scales", [n, blocks], "float32"),
       zeroPoints: has("zeroPoints")
         ? {
             bytes: part("zeroPoints", [n, blocks / 2], "uint8"),
-            nibbles: part("zeroPoints", [n, blocks], "uint4"),
+            nibbles: part("zeroPoints", [n * blocks], "uint4"),
           }
         : null,
       offsets: has("offsets") ? part("offsets", [blocks, n], "float32") : null,

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { RuntimeError, UnsupportedError } from "../errors.ts";
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
+import { BLOCK_PRODUCT } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkDevice, type Device } from "./device.ts";
@@ -25,7 +26,7 @@ export interface LoadOptions {
    *  trace format, one event a line. */
   readonly profile?: string;
   /** Keep private copies of weights in the layout that products read fastest (default). Without: memory-mapped weights are
-   *  shared and not copied. */
+   *  shared and not copied. Products with blocks of fewer bits need them, so a graph that has such is always prepacked. */
   readonly prepack?: boolean;
   /** Keep the memory of one run for the next (default), which saves time. Without, it goes back to the system. */
   readonly arena?: boolean;
@@ -152,7 +153,7 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
         threads,
         deterministic: true,
         profile,
-        prepack: opts.prepack ?? true,
+        prepack: (opts.prepack ?? true) || graph.opCounts.has(BLOCK_PRODUCT),
         arena: opts.arena ?? true,
       });
     } finally {

@@ -75,14 +75,13 @@ function backwardShare(layerCount: number, methods: readonly Method[]): number {
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;
 }
 
-/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, and what is multiplied with as floats: a part of the
- *  output layer, in the forward and the backward pass, or the MLP of a layer that is computed again. */
-function weightBytes(base: BaseModel, frozenBytes: number, copies: number, recompute: Recompute): number {
+/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, those of 4 bits packed for products once more, and
+ *  what is multiplied with as floats: a part of the output layer, in the forward and the backward pass. */
+function weightBytes(base: BaseModel, frozenBytes: number, copies: number): number {
   if (base.bits === 32) return copies * frozenBytes;
-  const { hiddenSize, vocabSize, mlpSize } = base.config;
+  const { hiddenSize, vocabSize } = base.config;
   const head = 2 * 4 * hiddenSize * Math.min(vocabSize, FORMED_ROWS);
-  const mlp = recompute === "layer" ? 3 * 4 * hiddenSize * mlpSize : 0;
-  return base.weights.sizeBytes + Math.max(head, mlp);
+  return (base.bits === 4 ? 2 : 1) * base.weights.sizeBytes + head;
 }
 
 /** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they
@@ -97,7 +96,7 @@ export function estimateMemoryBytes(
 ): number {
   const process = 220e6;
   const share = backwardShare(base.config.layerCount, methods);
-  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1, recompute);
+  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1);
   const activations = POOL_FACTOR * activationBytes(base, work, recompute, share);
   const stateBytes = isStretched({ methods }) ? STATE_BYTES.inStretches : STATE_BYTES.atOnce;
   return process + copies + activations + stateBytes * parameterCount(trainablesOf(methods));

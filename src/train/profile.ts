@@ -72,6 +72,7 @@ export function kindOf({ path, operator, readsWeight }: Omit<NodeTime, "ms">): s
     if (path === "head") return "output layer";
     return readsWeight ? "products with frozen weights" : "products of the adapter";
   }
+  if (operator === "DequantizeLinear") return "forming weights";
   if (operator === "Softmax" || operator === "LogSoftmax") return "softmax";
   if (/norm$/.test(path) || /Normalization$/.test(operator)) return "norms";
   if (operator === "RotaryEmbedding") return "rotary positions";

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Example } from "../../src/data/batch.ts";
 import { InputError } from "../../src/errors.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
+import { serialize } from "../../src/graph/onnx.ts";
 import { type BaseModel, openBase } from "../../src/models/base-model.ts";
 import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
 import { trainablesOf } from "../../src/peft/adapted-model.ts";
@@ -13,6 +14,7 @@ import { random } from "../../src/tensor/random.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config.ts";
 import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
+import { gradientGraph } from "../../src/train/graphs.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
 import { FIXTURES, temporaryFolder } from "../formats/fixtures.ts";
 import { quantizedPair } from "./wide-llama.ts";
@@ -86,6 +88,14 @@ describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
       expect(difference(got.gradient, want.gradient)).toBeLessThan(GRADIENT);
     },
   );
+
+  test("profiles know its products as those with frozen weights", async () => {
+    const { quantized } = await quantizedPair(await temporaryFolder(), kind);
+    const { bytes } = serialize(gradientGraph(adapted(quantized, "lora"), 0, 1));
+    const names = Buffer.from(bytes).toString("latin1");
+    expect(names).toMatch(/layers\.1\.mlp\.down\|forward\|weight\|/);
+    expect(names).toMatch(/layers\.1\.mlp\.down\|backward\|weight\|/);
+  });
 
   test("is kept in blocks, output layer and its embedding in 8 bits, norms as floats", async () => {
     const { quantized } = await quantizedPair(await temporaryFolder(), kind);

@@ -4,7 +4,6 @@ import {
   compose,
   constant,
   type Dim,
-  isBackwardNext,
   type Node,
   scalarConstant,
   storedMatrix,
@@ -22,11 +21,11 @@ export interface BlockMatrix {
   readonly shape: readonly [number, number];
   /** uint8 [n, k/32, 4·bits]; of 4 bits the low half of a byte comes first. */
   readonly quanta: Value;
-  /** The same bytes as uint4 [n, k], for 4 bits. */
-  readonly nibbles: Value | null;
+  /** The same bytes as uint4 or uint8 [n·k/32, 32]. */
+  readonly rows: Value;
   /** [n, k/32] */
   readonly scales: Value;
-  /** Of 4 bits, two in a byte: uint8 [n, k/64], and as uint4 [n, k/32]; null: the middle, 8 or 128. */
+  /** Of 4 bits, two in a byte: uint8 [n, k/64], and as uint4 [n·k/32]; null: the middle, 8 or 128. */
   readonly zeroPoints: { readonly bytes: Value; readonly nibbles: Value } | null;
   /** [k/32, n]; null: none. Of 4 bits, where zero points are the middle. */
   readonly offsets: Value | null;
@@ -34,10 +33,13 @@ export interface BlockMatrix {
 
 /** How products with blocks are computed. */
 export type BlockProducts =
-  /** Activations as floats, against the formed matrix, which lives for one product only: for training. */
+  /** Activations as floats: for training. Where the matrix is formed, it lives for one product only. */
   | "float"
   /** Activations rounded to 8 bits, block by block, as llama.cpp does: for decoding. No gradient. */
   | "int8";
+
+/** The operator that multiplies with blocks. Without a packed copy of the blocks it forms the whole matrix at every run. */
+export const BLOCK_PRODUCT = "com.microsoft::MatMulNBits";
 
 const BLOCK = 32;
 const MIDDLE = 128;
@@ -45,14 +47,14 @@ const MIDDLE = 128;
 const MIDDLES_4 = 0x88;
 /** ONNX's number of float32, for Cast. */
 const FLOAT = 1;
-/** MatMulNBits' accuracy level with 8-bit activations. */
-const INT8_LEVEL = 4;
+/** MatMulNBits' accuracy levels: activations as floats, and in 8 bits. */
+const LEVEL = { float: 1, int8: 4 };
 
 /** The matrix as a value. `linear` and `gather` read the blocks; anything else forms it. */
 export function blockMatrix(m: BlockMatrix, products: BlockProducts): Value {
-  const product = products === "float" ? floatProduct : int8Product;
   const value = storedMatrix(formed(m, m.scales), {
-    linear: (x, alpha) => product(m, x, alpha),
+    linear: (x, alpha) =>
+      products === "float" ? floatProduct(m, x, alpha) : blockProduct(m, x, alpha, LEVEL.int8),
     stack: (below) => {
       if (products === "float") return null; // each is formed by itself: concatenation takes no 4 bits
       const all = [value, ...below].map((v) => BLOCKS_OF.get(v.node));
@@ -81,7 +83,7 @@ function stackedBlocks(matrices: readonly BlockMatrix[]): BlockMatrix | null {
     bits: first.bits,
     shape: [matrices.reduce((n, { shape }) => n + shape[0], 0), first.shape[1]],
     quanta: along(0, (m) => m.quanta) as Value,
-    nibbles: along(0, (m) => m.nibbles),
+    rows: along(0, (m) => m.rows) as Value,
     scales: along(0, (m) => m.scales) as Value,
     zeroPoints: first.zeroPoints && {
       bytes: along(0, (m) => m.zeroPoints?.bytes) as Value,
@@ -93,7 +95,7 @@ function stackedBlocks(matrices: readonly BlockMatrix[]): BlockMatrix | null {
 
 /** [n, k] as floats. */
 function formed(m: BlockMatrix, scales: Value): Value {
-  const numbers = scaled(m, m.quanta, scales);
+  const numbers = scaled(m, m.rows, scales);
   if (!m.offsets) return numbers;
   const [n, k] = m.shape;
   const wide = [n, k / BLOCK, BLOCK];
@@ -103,17 +105,29 @@ function formed(m: BlockMatrix, scales: Value): Value {
   ]);
 }
 
-/** scale · (quantum − zero point): [n, k] for the n rows of `quanta`, those of a part of the matrix if it has 8 bits. */
-function scaled({ bits, shape, nibbles, zeroPoints }: BlockMatrix, quanta: Value, scales: Value): Value {
+/** scale · (quantum − zero point), [n, k] from `rows` [n·k/32, 32] and `scales` [n, k/32]: those of a part of the matrix, if they
+ *  are fewer. */
+function scaled({ bits, zeroPoints }: BlockMatrix, rows: Value, scales: Value): Value {
   const [n, blocks] = scales.shape as [number, number];
-  const whole = [n, shape[1]];
-  if (bits === 8) {
-    const numbers = apply("Cast", [quanta], [n, blocks, BLOCK], { to: FLOAT }, null, "float32");
-    return reshape(mul(sub(numbers, scalarConstant(MIDDLE)), reshape(scales, [n, blocks, 1])), whole);
-  }
-  const middle = (): Value => constant(uint4s(new Uint8Array((n * blocks) / 2).fill(MIDDLES_4), [n, blocks]));
-  const inputs = [nibbles, scales, zeroPoints?.nibbles ?? middle()];
-  return apply("DequantizeLinear", inputs, whole, { axis: 1, block_size: BLOCK }, null, "float32");
+  const flat = reshape(scales, [n * blocks]);
+  const inputs = [rows, flat, zeroPoints?.nibbles ?? middles(bits, n * blocks)];
+  const numbers = apply("DequantizeLinear", inputs, [n * blocks, BLOCK], { axis: 0 }, null, "float32");
+  return reshape(numbers, [n, blocks * BLOCK]);
+}
+
+const MIDDLES = new Map<string, Value>();
+
+/** The middle as zero point of so many blocks: one constant for all matrices of a size. */
+function middles(bits: 4 | 8, count: number): Value {
+  const key = `${bits} ${count}`;
+  const made = MIDDLES.get(key);
+  if (made) return made;
+  const value =
+    bits === 4
+      ? constant(uint4s(new Uint8Array(count / 2).fill(MIDDLES_4), [count]))
+      : constant({ dtype: "uint8", shape: [count], data: new Uint8Array(count).fill(MIDDLE) });
+  MIDDLES.set(key, value);
+  return value;
 }
 
 /** A matrix of 8 bits is formed in parts of so many rows, where it has more. */
@@ -126,16 +140,19 @@ function partsFor(m: BlockMatrix, x: Value): readonly Value[] {
   const rows = apply("Shape", [x], [1], { start: 0, end: 1 }, null, "int64");
   const zero = apply("Mul", [rows, int64s([0])], [1], {}, null);
   const late = apply("Cast", [zero], [1], { to: FLOAT }, null, "float32");
-  const [n, k] = m.shape;
-  if (m.bits === 4) return [scaled(m, m.quanta, add(m.scales, late))];
-  return rowParts(m).map(([from, to]) => {
-    const part = (v: Value): Value => {
-      const bounds = [apply("Add", [int64s([from]), zero], [1], {}, null), int64s([to]), int64s([0])];
-      return apply("Slice", [v, ...bounds], [to - from, ...v.shape.slice(1)], {}, null);
+  const parts = rowParts(m);
+  if (parts.length === 1) return [scaled(m, m.rows, add(m.scales, late))];
+  const blocks = m.shape[1] / BLOCK;
+  return parts.map(([from, to]) => {
+    const part = (v: Value, perRow: number): Value => {
+      const bounds = [
+        apply("Add", [int64s([from * perRow]), zero], [1], {}, null),
+        int64s([to * perRow]),
+        int64s([0]),
+      ];
+      return apply("Slice", [v, ...bounds], [(to - from) * perRow, ...v.shape.slice(1)], {}, null);
     };
-    if (to - from < n) return scaled(m, part(m.quanta), part(m.scales));
-    const shape = apply("Add", [int64s([n, k / BLOCK, BLOCK]), zero], [3], {}, null);
-    return scaled(m, apply("Reshape", [m.quanta, shape], m.quanta.shape, {}, null), add(m.scales, late));
+    return scaled(m, part(m.rows, blocks), part(m.scales, 1));
   });
 }
 
@@ -148,36 +165,37 @@ function rowParts({ bits, shape: [n] }: BlockMatrix): readonly (readonly [number
   );
 }
 
-/** alpha · x · Wᵀ; dX = alpha · dY · W. The matrix is formed once in each direction, unless the second follows the first at
- *  once: holding it would take what blocks save. Offsets are a product of their own, with the sums of x over blocks. */
+/** alpha · x · Wᵀ; dX = alpha · dY · W, for which the matrix is formed. Of 4 bits the runtime multiplies blocks as fast as
+ *  floats; of 8 it does not. */
 function floatProduct(m: BlockMatrix, x: Value, alpha: number): Value {
+  const y = m.bits === 4 ? blockProduct(m, x, alpha, LEVEL.float) : formedProduct(m, x, alpha);
   const { offsets } = m;
-  const formed = partsFor(m, x);
-  const isHeld = isBackwardNext();
-  const leading = x.shape.slice(0, -1);
-  const products = formed.map((w) => {
-    const attributes = { transA: 0, transB: 1, alpha: { float: alpha } };
-    return apply("com.microsoft::FusedMatMul", [x, w], [...leading, w.shape[0] as Dim], attributes, null);
-  });
-  const y = concat(products, leading.length);
-  const sums = blockSums(m.shape[1]);
-  const whole = offsets ? add(y, matmul(matmul(x, sums), offsets, { alpha })) : y;
-  return compose([x], whole, (dy) => {
-    const parts = isHeld ? formed : partsFor(m, dy);
+  return compose([x], y, (dy) => {
     const sizes = rowParts(m).map(([from, to]) => to - from);
-    const dys = sizes.length > 1 ? split(dy, sizes, leading.length) : [dy];
-    const dx = total(parts.map((w, i) => matmul(dys[i] as Value, w, { alpha })));
+    const dys = sizes.length > 1 ? split(dy, sizes, dy.shape.length - 1) : [dy];
+    const dx = total(partsFor(m, dy).map((w, i) => matmul(dys[i] as Value, w, { alpha })));
     if (!offsets) return [dx];
-    return [add(dx, matmul(matmul(dy, offsets, { transB: true, alpha }), sums, { transB: true }))];
+    const blocks = matmul(dy, offsets, { transB: true, alpha });
+    return [add(dx, matmul(blocks, blockSums(m.shape[1]), { transB: true }))];
   });
 }
 
-function int8Product(m: BlockMatrix, x: Value, alpha: number): Value {
+function formedProduct(m: BlockMatrix, x: Value, alpha: number): Value {
+  const leading = x.shape.slice(0, -1);
+  const attributes = { transA: 0, transB: 1, alpha: { float: alpha } };
+  const products = partsFor(m, x).map((w) =>
+    apply("com.microsoft::FusedMatMul", [x, w], [...leading, w.shape[0] as Dim], attributes, null),
+  );
+  return concat(products, leading.length);
+}
+
+/** The runtime's product with blocks; offsets are a product of their own, with the sums of x over blocks. */
+function blockProduct(m: BlockMatrix, x: Value, alpha: number, level: number): Value {
   const { bits, quanta, scales, zeroPoints, offsets } = m;
   const [n, k] = m.shape;
   const inputs = [x, quanta, scales, ...(zeroPoints ? [zeroPoints.bytes] : [])];
-  const attributes = { K: k, N: n, bits, block_size: BLOCK, accuracy_level: INT8_LEVEL };
-  const y = apply("com.microsoft::MatMulNBits", inputs, [...x.shape.slice(0, -1), n], attributes, null);
+  const attributes = { K: k, N: n, bits, block_size: BLOCK, accuracy_level: level };
+  const y = apply(BLOCK_PRODUCT, inputs, [...x.shape.slice(0, -1), n], attributes, null);
   const whole = offsets ? add(y, matmul(matmul(x, blockSums(k)), offsets)) : y;
   return alpha === 1 ? whole : scale(whole, alpha);
 }
