@@ -37,7 +37,8 @@ export interface BaseModel {
   readonly frozen: WeightLookup;
   /** Paths of weights that the checkpoint lacks, and that start at random: those of a new head. */
   readonly newWeights: readonly string[];
-  /** The weights for decoding: products with quantized ones round activations to 8 bits. The same for a base of floats. */
+  /** The weights for decoding: products with quantized ones round activations to 8 bits, and gradients pass through as if they
+   *  did not. The same for a base of floats. */
   readonly decoding: WeightLookup;
   readonly tokenizer: Tokenizer;
   /** null for models without one. */

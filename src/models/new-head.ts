@@ -2,7 +2,7 @@ import type { Classifier } from "../formats/model-source.ts";
 import { constant } from "../graph/value.ts";
 import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
-import { frozenWeights } from "./base-context.ts";
+import { frozenWeights, type WeightLookup } from "./base-context.ts";
 import type { BaseModel } from "./base-model.ts";
 import { encoderOf, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 
@@ -28,13 +28,17 @@ export function withNewWeights(base: BaseModel, seed = 0): BaseModel {
   if (missing.length === 0) return { ...base, newWeights: [] };
   const { initializerRange } = encoderOf(base.config);
   const made = new Map(missing.map((spec) => [spec.path, newWeight(spec, initializerRange, seed)]));
-  const stored = frozenWeights(base.modules, base.weights);
   const values = new Map([...made].map(([path, tensor]) => [path, constant(tensor)]));
+  const withMade =
+    (stored: WeightLookup): WeightLookup =>
+    (path) =>
+      values.get(path) ?? stored(path);
   return {
     ...base,
     newWeights: [...made.keys()],
     weights: { ...base.weights, read: async (path) => made.get(path) ?? base.weights.read(path) },
-    frozen: (path) => values.get(path) ?? stored(path),
+    frozen: withMade(base.frozen),
+    decoding: withMade(base.decoding),
   };
 }
 
@@ -43,5 +47,9 @@ export function withNewWeights(base: BaseModel, seed = 0): BaseModel {
 export function withClassifier(base: BaseModel, classifier: Classifier, seed = 0): BaseModel {
   const config = { ...base.config, encoder: { ...encoderOf(base.config), classifier } };
   const modules = base.family.modules(config);
-  return withNewWeights({ ...base, config, modules, frozen: frozenWeights(modules, base.weights) }, seed);
+  const lookups = {
+    frozen: frozenWeights(modules, base.weights),
+    decoding: frozenWeights(modules, base.weights, "int8"),
+  };
+  return withNewWeights({ ...base, config, modules, ...lookups }, seed);
 }

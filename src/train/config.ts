@@ -23,6 +23,11 @@ const modelSettings = {
     description: "keep the frozen matrices in 4 or 8 bits: less memory, faster generation, rounded weights",
     knownAs: ["loadIn4bit", "loadIn8bit", "quantization", "quantize"],
   }) as Setting<32 | 8 | 4>,
+  compute: setting(z.enum(["float32", "int8"]), "float32", {
+    group: MODEL,
+    description:
+      "products with a base of 4 or 8 bits: exact, or faster with activations rounded to 8 bits as in generation",
+  }) as Setting<"float32" | "int8">,
   device: setting(z.enum(["cpu", "cuda", "webgpu", "dml", "coreml"]), "cpu", {
     group: MODEL,
     description: "where to compute",
@@ -257,6 +262,8 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     problems.push({ where: where(key), message: `${reason} ${where(other)}` });
   if (config.warmupRatio !== null && config.warmupSteps !== null && isGiven("warmupSteps"))
     clash("warmupRatio", "warmupSteps", "says the same as");
+  if (config.compute === "int8" && config.baseBits === 32)
+    problems.push({ where: where("compute"), message: `int8 needs ${where("baseBits")} 8 or 4` });
   if (config.validationFraction > 0 && config.validationData !== null)
     clash("validationFraction", "validationData", "cannot stand beside");
   if (config.promptTemplate !== null && config.promptField !== null)

@@ -39,6 +39,7 @@ function batchFlops(base: BaseModel, work: Workload): number {
 export interface MemoryUse {
   readonly recompute: Recompute;
   readonly prepack: boolean;
+  readonly compute: "float32" | "int8";
 }
 
 /** Floats per token and layer that stay alive from the forward to the backward pass; counted on the graph. */
@@ -75,13 +76,19 @@ function backwardShare(layerCount: number, methods: readonly Method[]): number {
   return 1 - layers.reduce((least, i) => Math.min(least, i), layerCount) / layerCount;
 }
 
-/** Bytes of the frozen weights in use. Of a quantized base the blocks alone, those of 4 bits packed for products once more, and
- *  what is multiplied with as floats: a part of the output layer, in the forward and the backward pass. */
-function weightBytes(base: BaseModel, frozenBytes: number, copies: number): number {
+/** Bytes of the frozen weights in use. Of a quantized base the blocks, once more where products take them packed, and what is
+ *  multiplied with as floats: a part of the output layer, in the forward and the backward pass. */
+function weightBytes(
+  base: BaseModel,
+  frozenBytes: number,
+  copies: number,
+  compute: MemoryUse["compute"],
+): number {
   if (base.bits === 32) return copies * frozenBytes;
   const { hiddenSize, vocabSize } = base.config;
   const head = 2 * 4 * hiddenSize * Math.min(vocabSize, FORMED_ROWS);
-  return (base.bits === 4 ? 2 : 1) * base.weights.sizeBytes + head;
+  const isPacked = base.bits === 4 || compute === "int8";
+  return (isPacked ? 2 : 1) * base.weights.sizeBytes + head;
 }
 
 /** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they
@@ -92,11 +99,11 @@ export function estimateMemoryBytes(
   methods: readonly Method[],
   frozenBytes: number,
   work: Workload,
-  { recompute, prepack }: MemoryUse,
+  { recompute, prepack, compute }: MemoryUse,
 ): number {
   const process = 220e6;
   const share = backwardShare(base.config.layerCount, methods);
-  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1);
+  const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1, compute);
   const activations = POOL_FACTOR * activationBytes(base, work, recompute, share);
   const stateBytes = isStretched({ methods }) ? STATE_BYTES.inStretches : STATE_BYTES.atOnce;
   return process + copies + activations + stateBytes * parameterCount(trainablesOf(methods));

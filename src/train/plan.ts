@@ -138,7 +138,7 @@ export async function planRun(
     config: base.config,
     family: base.family,
     modules: base.modules,
-    frozen: base.frozen,
+    frozen: config.compute === "int8" ? base.decoding : base.frozen,
     methods,
     positionCount: maxLength,
     rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
@@ -171,7 +171,7 @@ export async function planRun(
 
 /** What a run will take: bytes of its state and files, and the memory that it works in; and what is computed again for that. */
 function planMemory(
-  { recompute: wanted, prepack }: TrainConfig,
+  { recompute: wanted, prepack, compute }: TrainConfig,
   base: BaseModel,
   methods: readonly Method[],
   work: Workload,
@@ -184,7 +184,7 @@ function planMemory(
   );
   const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;
   const bytesAt = (recompute: Recompute): number =>
-    Math.round(estimateMemoryBytes(base, methods, frozenBytes, work, { recompute, prepack }));
+    Math.round(estimateMemoryBytes(base, methods, frozenBytes, work, { recompute, prepack, compute }));
   const recompute = wanted === "auto" ? chooseRecompute(bytesAt, process.availableMemory()) : wanted;
   const memoryBytes = bytesAt(recompute);
   const workingBytes = memoryBytes - frozenBytes - trainableBytes - gradientBytes - optimizerBytes;

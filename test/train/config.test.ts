@@ -75,6 +75,10 @@ describe("trainConfig", () => {
       "  warmupRatio: says the same as warmupSteps",
     ]);
     expect(trainConfig({ warmupRatio: 0.1 }).warmupSteps).toBeNull();
+    expect(problemsOf(() => trainConfig({ compute: "int8" }))).toEqual([
+      "  compute: int8 needs baseBits 8 or 4",
+    ]);
+    expect(trainConfig({ compute: "int8", baseBits: 8 }).compute).toBe("int8");
     expect(problemsOf(() => trainConfig({ earlyStopping: 2 }))).toEqual([
       "  earlyStopping: needs validationData or validationFraction",
       "  earlyStopping: needs evalEvery",

@@ -35,7 +35,8 @@ export interface BlockMatrix {
 export type BlockProducts =
   /** Activations as floats: for training. Where the matrix is formed, it lives for one product only. */
   | "float"
-  /** Activations rounded to 8 bits, block by block, as llama.cpp does: for decoding. No gradient. */
+  /** Activations rounded to 8 bits, block by block, as llama.cpp does: for decoding, and where training asks for it. The
+   *  gradient is that of the product without rounding (straight through). */
   | "int8";
 
 /** The operator that multiplies with blocks. Without a packed copy of the blocks it forms the whole matrix at every run. */
@@ -53,8 +54,7 @@ const LEVEL = { float: 1, int8: 4 };
 /** The matrix as a value. `linear` and `gather` read the blocks; anything else forms it. */
 export function blockMatrix(m: BlockMatrix, products: BlockProducts): Value {
   const value = storedMatrix(formed(m, m.scales), {
-    linear: (x, alpha) =>
-      products === "float" ? floatProduct(m, x, alpha) : blockProduct(m, x, alpha, LEVEL.int8),
+    linear: (x, alpha) => product(m, x, alpha, products),
     stack: (below) => {
       if (products === "float") return null; // each is formed by itself: concatenation takes no 4 bits
       const all = [value, ...below].map((v) => BLOCKS_OF.get(v.node));
@@ -165,10 +165,11 @@ function rowParts({ bits, shape: [n] }: BlockMatrix): readonly (readonly [number
   );
 }
 
-/** alpha · x · Wᵀ; dX = alpha · dY · W, for which the matrix is formed. Of 4 bits the runtime multiplies blocks as fast as
- *  floats; of 8 it does not. */
-function floatProduct(m: BlockMatrix, x: Value, alpha: number): Value {
-  const y = m.bits === 4 ? blockProduct(m, x, alpha, LEVEL.float) : formedProduct(m, x, alpha);
+/** alpha · x · Wᵀ; dX = alpha · dY · W, for which the matrix is formed. With float activations the runtime multiplies blocks of
+ *  4 bits as fast as floats; of 8 bits it does not. */
+function product(m: BlockMatrix, x: Value, alpha: number, products: BlockProducts): Value {
+  const isFormed = m.bits === 8 && products === "float";
+  const y = isFormed ? formedProduct(m, x, alpha) : blockProduct(m, x, alpha, LEVEL[products]);
   const { offsets } = m;
   return compose([x], y, (dy) => {
     const sizes = rowParts(m).map(([from, to]) => to - from);
