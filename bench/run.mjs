@@ -38,9 +38,12 @@ function roundCount() {
 }
 
 /** Rows of an earlier run stay beside those that are measured now, if the machine is the same. */
-async function earlierRows(path, { cpu, cores }) {
+async function earlierRows(path, machine) {
   const before = await readFile(path, "utf8").then(JSON.parse, () => null);
-  return before?.machine.cpu === cpu && before.machine.cores === cores ? before.rows : {};
+  const isSame = ["cpu", "instructions", "cores"].every(
+    (key) => String(before?.machine[key]) === String(machine[key]),
+  );
+  return isSame ? before.rows : {};
 }
 
 function command({ name, rounds }) {

@@ -65,8 +65,13 @@ export async function scoreRows(adapter, examples) {
 
 /** Nats per label token of the test rows, as `lowrank evaluate` gives them. */
 export async function evaluatedLoss(adapter) {
+  return heldOutLoss({ data: [DATA], ...(adapter ? { adapter } : {}) });
+}
+
+/** The same of any data: `options` of `evaluate`. */
+export async function heldOutLoss(options) {
   let loss = null;
-  for await (const event of evaluate({ model: MODEL, data: [DATA], ...(adapter ? { adapter } : {}) }))
+  for await (const event of evaluate({ model: MODEL, ...options }))
     if (event.type === "result") loss = event.loss;
   return loss;
 }

@@ -21,14 +21,14 @@ export async function side(name, options) {
   return { ...JSON.parse(text), wallSeconds: (performance.now() - started) / 1000 };
 }
 
-/** Trains here in a process of its own; calls `use` with what it measured and its run folder, which is removed afterwards.
- *  The first update has the rate 0, so the checkpoint of step 1 holds the first A and a B of zeros. */
+/** Trains here in a process of its own; calls `use` with what it measured, the checkpoint of step 1 and the run folder, which is
+ *  removed afterwards. The first update has the rate 0, so the checkpoint of step 1 holds the first A and a B of zeros. */
 export async function trainHere(context, options, use = (measured) => measured) {
   const output = join(context.work, "run");
   const own = { output, offline: true, samples: 0, checkpointEvery: 1, keepCheckpoints: 1000, ...options };
   try {
     const measured = JSON.parse(await run(process.execPath, [TRAIN, JSON.stringify(own)]));
-    return await use(measured, join(output, "checkpoints/step-0000001"));
+    return await use(measured, join(output, "checkpoints/step-0000001"), output);
   } finally {
     await rm(output, { recursive: true, force: true });
   }

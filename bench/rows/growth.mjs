@@ -11,8 +11,8 @@ import { median, sum } from "../lib/statistics.mjs";
 
 const EXAMPLES = [1_000, 4_000, 16_000];
 const LENGTHS = [512, 1024, 2048, 4096];
-const SMALL_MB = 5;
-const LARGE_MB = 20;
+const SMALL_MB = 20;
+const LARGE_MB = 40;
 /** Bounds what a run may take; growth is read off long before. */
 const MOST_GB = 16;
 

@@ -1,5 +1,6 @@
 import { activeAdapter } from "./active-adapter.mjs";
 import { baseBits } from "./base-bits.mjs";
+import { compute } from "./compute.mjs";
 import { decode } from "./decode.mjs";
 import { dense } from "./dense.mjs";
 import { growth } from "./growth.mjs";
@@ -8,4 +9,4 @@ import { sft } from "./sft.mjs";
 import { start } from "./start.mjs";
 
 /** Every row of the bench, one line each: { name, title, about, measure(context) → { lines, runs } }. */
-export const ROWS = [dense, sft, recompute, baseBits, start, decode, activeAdapter, growth];
+export const ROWS = [dense, sft, recompute, baseBits, compute, start, decode, activeAdapter, growth];

@@ -2,7 +2,7 @@ import { InputError } from "../errors.ts";
 import { permutation, random } from "../tensor/random.ts";
 import type { Example } from "./batch.ts";
 import type { Indexed } from "./indexed.ts";
-import { paddedSize, trieSize } from "./trie.ts";
+import { compareTokens, paddedSize, trieSize } from "./trie.ts";
 
 export interface BatchOrderOptions {
   /** Examples in the data set. */
@@ -15,23 +15,72 @@ export interface BatchOrderOptions {
 }
 
 /** The order of the examples in an epoch: a seeded permutation. */
-export function epochOrder({ count, seed, epoch }: Omit<BatchOrderOptions, "batchSize">): Int32Array {
+function epochOrder({ count, seed, epoch }: BatchOrderOptions): Int32Array {
   return permutation(count, random(seed, `batch order ${epoch}`));
 }
 
-/** The batches of an epoch as example indices: a seeded permutation cut into pieces, the last of which may be
- *  smaller. It depends on the options alone, so (epoch, position in the list) is all that resuming needs.
- *  @throws InputError if batchSize is not a positive integer. */
+/** Batches among which examples are exchanged, as many as length grouping usually takes. */
+const GROUPED_BATCHES = 50;
+
+/** The batches of an epoch by their place in it, example indices each: a seeded permutation cut into pieces, the last of which may
+ *  be smaller. It depends on the options alone, so (epoch, place) is all that resuming needs.
+ *
+ *  `grouped`: examples that begin alike come into one batch, as far as 50 batches of the permutation go: their examples are sorted
+ *  by their tokens and cut anew, and those batches come in a seeded order. Each example still comes once, within 50 batches of
+ *  where it would have been. */
+export function epochBatches(
+  options: BatchOrderOptions,
+  grouped: Indexed<Example> | null = null,
+): (place: number) => Int32Array {
+  const { count, batchSize } = options;
+  const order = epochOrder(options);
+  const cut = (from: Int32Array, i: number): Int32Array => from.subarray(i * batchSize, (i + 1) * batchSize);
+  if (grouped === null) return (place) => cut(order, place);
+  const size = GROUPED_BATCHES * batchSize;
+  let current: { readonly group: number; readonly order: Int32Array } = {
+    group: -1,
+    order: new Int32Array(0),
+  };
+  return (place) => {
+    const group = Math.floor(place / GROUPED_BATCHES);
+    if (group * size >= count) return new Int32Array(0);
+    if (current.group !== group) {
+      const indices = order.subarray(group * size, (group + 1) * size);
+      current = { group, order: groupedOrder(indices, grouped, { ...options, group }) };
+    }
+    return cut(current.order, place - group * GROUPED_BATCHES);
+  };
+}
+
+/** Examples sorted by their tokens, then whole batches of them in a seeded order; what is left over stays last. */
+function groupedOrder(
+  indices: Int32Array,
+  examples: Indexed<Example>,
+  { batchSize, seed, epoch, group }: BatchOrderOptions & { readonly group: number },
+): Int32Array {
+  const loaded = Array.from(indices, (index) => {
+    const { ids } = examples.at(index) as Example;
+    return { index, ids, length: ids.length };
+  });
+  const sorted = Int32Array.from(loaded.sort(compareTokens), ({ index }) => index);
+  const whole = Math.floor(sorted.length / batchSize);
+  const places = permutation(whole, random(seed, `grouped order ${epoch} ${group}`));
+  const order = sorted.slice();
+  places.forEach((from, to) => {
+    order.set(sorted.subarray(from * batchSize, (from + 1) * batchSize), to * batchSize);
+  });
+  return order;
+}
+
+/** All batches of an epoch (`epochBatches`). @throws InputError if batchSize is not a positive integer. */
 export function batchOrder(options: BatchOrderOptions): Int32Array[] {
-  const { count, batchSize, seed, epoch } = options;
+  const { count, batchSize } = options;
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new InputError("Invalid option", [
       { where: "batchSize", message: `expected a positive integer, got ${batchSize}` },
     ]);
-  const order = epochOrder({ count, seed, epoch });
-  const batches: Int32Array[] = [];
-  for (let start = 0; start < count; start += batchSize) batches.push(order.slice(start, start + batchSize));
-  return batches;
+  const batchAt = epochBatches(options);
+  return Array.from({ length: Math.ceil(count / batchSize) }, (_, place) => batchAt(place));
 }
 
 /** What packing saves in one epoch. */
@@ -50,23 +99,35 @@ export interface PackingReport {
 /** Examples that are looked at for a report: more take longer than what they would add to it is worth. */
 const COUNTED_EXAMPLES = 100_000;
 
-/** Padded against packed tokens over the batches of epoch 0. `packedSize`: tokens of a batch that are computed; by default those
- *  of one trie per batch. */
+export interface PackingReportOptions {
+  readonly batchSize: number;
+  readonly seed: number;
+  /** Examples that begin alike come into one batch (`epochBatches`). */
+  readonly isGrouped?: boolean;
+  /** Tokens of a batch that are computed; by default those of one trie per batch. */
+  readonly packedSize?: (examples: readonly Example[]) => number;
+  readonly countedExamples?: number;
+}
+
+/** Padded against packed tokens over the batches of epoch 0. */
 export function packingReport(
   examples: Indexed<Example>,
-  batchSize: number,
-  seed: number,
-  packedSize: (examples: readonly Example[]) => number = trieSize,
-  countedExamples: number = COUNTED_EXAMPLES,
+  {
+    batchSize,
+    seed,
+    isGrouped = false,
+    packedSize = trieSize,
+    countedExamples = COUNTED_EXAMPLES,
+  }: PackingReportOptions,
 ): PackingReport {
-  const order = epochOrder({ count: examples.length, seed, epoch: 0 });
+  const order = { count: examples.length, batchSize, seed, epoch: 0 };
+  const batchAt = epochBatches(order, isGrouped ? examples : null);
   const batches = Math.ceil(examples.length / batchSize);
   const countedBatches = Math.min(batches, Math.ceil(countedExamples / batchSize));
   let paddedTokens = 0;
   let trieTokens = 0;
   for (let i = 0; i < countedBatches; i++) {
-    const indices = order.subarray(i * batchSize, (i + 1) * batchSize);
-    const batch = Array.from(indices, (index) => examples.at(index) as Example);
+    const batch = Array.from(batchAt(i), (index) => examples.at(index) as Example);
     paddedTokens += paddedSize(batch);
     trieTokens += packedSize(batch);
   }

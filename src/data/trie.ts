@@ -125,21 +125,27 @@ function sortedPaths(examples: readonly Example[]): Path[] {
     length: Math.max(0, isLabel.lastIndexOf(1)),
     shared: 0,
   }));
-  paths.sort(compare);
+  paths.sort(compareTokens);
   return paths.map((path, i) => {
     const before = paths[i - 1];
     return before === undefined ? path : { ...path, shared: sharedLength(before, path) };
   });
 }
 
+/** The first `length` of some tokens. */
+interface Tokens {
+  readonly ids: Int32Array;
+  readonly length: number;
+}
+
 /** Lexicographic; a prefix comes before what extends it. */
-function compare(a: Path, b: Path): number {
+export function compareTokens(a: Tokens, b: Tokens): number {
   const shared = sharedLength(a, b);
   const ends = shared === Math.min(a.length, b.length);
   return ends ? a.length - b.length : (a.ids[shared] as number) - (b.ids[shared] as number);
 }
 
-function sharedLength(a: Path, b: Path): number {
+function sharedLength(a: Tokens, b: Tokens): number {
   const limit = Math.min(a.length, b.length);
   let i = 0;
   while (i < limit && a.ids[i] === b.ids[i]) i++;

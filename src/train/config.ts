@@ -89,6 +89,11 @@ const optimizerSettings = {
     description: "examples in a micro-step",
     knownAs: ["perDeviceTrainBatchSize", "microBatchSize", "batch"],
   }) as Setting<number>,
+  groupByPrefix: setting(z.boolean(), false, {
+    group: OPTIMIZER,
+    description: "examples that begin alike come into one batch: fewer tokens to compute, batches less mixed",
+    knownAs: ["groupByLength", "trainSamplingStrategy"],
+  }) as Setting<boolean>,
   accumulation: setting(count, 1, {
     group: OPTIMIZER,
     value: "n",

@@ -119,6 +119,13 @@ export async function planRun(
   rowWork: RowWork = {},
 ): Promise<RunPlan> {
   const task = taskFor(config.task, opened, dataset.train);
+  if (config.groupByPrefix && !task.sharesPrefixes)
+    throw new InputError("the training options do not hold:", [
+      {
+        where: "groupByPrefix",
+        message: `nothing is shared in ${task.name}: each example is computed whole`,
+      },
+    ]);
   const base = task.prepare(opened, dataset, config);
   const methods = createMethods(config.method, fittedOptions(config, base, task), base);
   task.checkMethods(base, methods);
@@ -130,7 +137,7 @@ export async function planRun(
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
   const validation = await encode(task.labelled(dataset.validation, base));
   const test = await encode(task.labelled(dataset.test, base));
-  const { batchSize, accumulation, epochs, maxSteps, seed } = config;
+  const { batchSize, accumulation, epochs, maxSteps, seed, groupByPrefix: isGrouped } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
   const warmupSteps = config.warmupSteps ?? Math.round((config.warmupRatio ?? 0) * steps);
@@ -144,7 +151,7 @@ export async function planRun(
     rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
   };
   const typical = packBatch(train.examples.slice(0, batchSize), model, 1, task);
-  const packing = packingReport(train.examples, batchSize, seed, task.packedSize);
+  const packing = packingReport(train.examples, { batchSize, seed, isGrouped, packedSize: task.packedSize });
   const work: Workload = {
     batches: (steps / stepsPerEpoch(windows)) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,

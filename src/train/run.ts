@@ -87,7 +87,7 @@ export async function startRun(
   await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
-  const windowAt = windowReader(plan.windows);
+  const windowAt = windowReader(plan.windows, config.groupByPrefix ? plan.train.examples : null);
   const identity = identityOf(plan);
   return { ...parts, engine, identity, windowAt, progression, savedStep, recentMs: [], profiling };
 }

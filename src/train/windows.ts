@@ -1,4 +1,6 @@
-import { epochOrder } from "../data/batches.ts";
+import type { Example } from "../data/batch.ts";
+import { epochBatches } from "../data/batches.ts";
+import type { Indexed } from "../data/indexed.ts";
 
 /** How a run walks through its data. */
 export interface WindowOptions {
@@ -21,22 +23,24 @@ export function totalSteps(options: WindowOptions): number {
   return options.maxSteps ?? Math.max(1, Math.ceil(options.epochs * stepsPerEpoch(options)));
 }
 
-/** Example indices of each micro-batch of an update, by its step (counted from 1). They follow from the options alone; the
- *  order of an epoch is worked out once, as long as steps come in order. */
-export function windowReader(options: WindowOptions): (step: number) => Int32Array[] {
+/** Example indices of each micro-batch of an update, by its step (counted from 1). They follow from the options alone and, where
+ *  examples are `grouped` by how they begin, from these; an epoch is worked out once, as long as steps come in order. */
+export function windowReader(
+  options: WindowOptions,
+  grouped: Indexed<Example> | null = null,
+): (step: number) => Int32Array[] {
   const { examples: count, batchSize, accumulation, seed } = options;
   const perEpoch = stepsPerEpoch(options);
-  let current: { readonly epoch: number; readonly order: Int32Array } = {
-    epoch: -1,
-    order: new Int32Array(0),
-  };
+  const open = (epoch: number) => ({
+    epoch,
+    batchAt: epochBatches({ count, batchSize, seed, epoch }, grouped),
+  });
+  let current = open(0);
   return (step) => {
     const epoch = Math.floor((step - 1) / perEpoch);
-    if (current.epoch !== epoch) current = { epoch, order: epochOrder({ count, seed, epoch }) };
+    if (current.epoch !== epoch) current = open(epoch);
     const first = ((step - 1) % perEpoch) * accumulation;
-    const batches = Array.from({ length: accumulation }, (_, i) =>
-      current.order.subarray((first + i) * batchSize, (first + i + 1) * batchSize),
-    );
+    const batches = Array.from({ length: accumulation }, (_, i) => current.batchAt(first + i));
     return batches.filter((batch) => batch.length > 0);
   };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { batchOrder, packingReport } from "../../src/data/batches.ts";
-import { example } from "./random-examples.ts";
+import { batchOrder, epochBatches, packingReport } from "../../src/data/batches.ts";
+import { random } from "../../src/tensor/random.ts";
+import { example, randomExamples } from "./random-examples.ts";
 
 const options = { count: 10, batchSize: 4, seed: 7, epoch: 0 };
 const flat = (batches: Int32Array[]): number[] => batches.flatMap((batch) => [...batch]);
@@ -47,6 +48,59 @@ describe("batchOrder", () => {
   });
 });
 
+describe("batches grouped by how their examples begin", () => {
+  // 50 batches of 4, then 11 examples: two batches and three left over.
+  const examples = randomExamples(211, random(1, "grouped"));
+  const order = { count: examples.length, batchSize: 4, seed: 3, epoch: 0 };
+  const all = (options = order): Int32Array[] => {
+    const batchAt = epochBatches(options, examples);
+    return Array.from({ length: 53 }, (_, place) => batchAt(place));
+  };
+
+  it("take every example once, within 50 batches of where it would have been, the smaller batch last", () => {
+    const [plain, grouped] = [batchOrder(order), all()];
+    expect(grouped.map((batch) => batch.length)).toEqual([...new Array(52).fill(4), 3]);
+    for (const [from, to] of [
+      [0, 50],
+      [50, 53],
+    ]) {
+      const sorted = (batches: Int32Array[]): number[] => flat(batches.slice(from, to)).sort((a, b) => a - b);
+      expect(sorted(grouped)).toEqual(sorted(plain));
+    }
+    expect(epochBatches(order, examples)(53)).toEqual(new Int32Array(0));
+  });
+
+  it("share more", () => {
+    const report = (isGrouped: boolean): number =>
+      packingReport(examples, { batchSize: 4, seed: 3, isGrouped }).trieTokens;
+    expect(report(true)).toBeLessThan(0.8 * report(false));
+  });
+
+  it("hold neighbours in sorted order, and do not come in that order", () => {
+    const words = [5, 1, 4, 2, 3, 0].map((first, i) => example(i, [first, 7, 7], 1));
+    const batchAt = epochBatches({ count: 6, batchSize: 2, seed: 0, epoch: 0 }, words);
+    const firsts = [0, 1, 2].map((place) => Array.from(batchAt(place), (i) => words[i]?.ids[0]));
+    expect([...firsts].sort()).toEqual([
+      [0, 1],
+      [2, 3],
+      [4, 5],
+    ]);
+    const orders = [0, 1, 2, 3].map((epoch) => all({ ...order, epoch }));
+    const first = (batch: Int32Array): number => examples[batch[0] as number]?.ids[0] as number;
+    for (const batches of orders) {
+      const inOrder = batches.slice(0, 50).map(first);
+      expect(inOrder).not.toEqual(inOrder.toSorted((a, b) => a - b));
+    }
+    expect(new Set(orders.map((batches) => flat(batches).join())).size).toBe(4);
+  });
+
+  it("do not depend on what was asked for before", () => {
+    const batchAt = epochBatches(order, examples);
+    const inOrder = all();
+    for (const place of [52, 3, 51, 49, 50, 0]) expect(batchAt(place)).toEqual(inOrder[place]);
+  });
+});
+
 describe("packingReport", () => {
   it("adds up padded and trie tokens over the batches", () => {
     const examples = [
@@ -55,7 +109,7 @@ describe("packingReport", () => {
       example(2, [1, 2, 5], 2),
       example(3, [1, 2, 6, 7], 2),
     ];
-    expect(packingReport(examples, 4, 0)).toEqual({
+    expect(packingReport(examples, { batchSize: 4, seed: 0 })).toEqual({
       batches: 1,
       paddedTokens: 16, // 4 × 4
       trieTokens: 4, // 1, 2, 3 and 6
@@ -66,7 +120,7 @@ describe("packingReport", () => {
 
   it("of many examples is estimated from the first batches of the epoch", () => {
     const examples = Array.from({ length: 10 }, (_, i) => example(i, [1, 2, 3, 4 + i], 2));
-    expect(packingReport(examples, 2, 0, undefined, 5)).toEqual({
+    expect(packingReport(examples, { batchSize: 2, seed: 0, countedExamples: 5 })).toEqual({
       batches: 5,
       paddedTokens: 40, // 5 × 8, of 24 that were counted
       trieTokens: 15, // 5 × 3, of 9

@@ -303,6 +303,9 @@ describe("what cannot be", () => {
     expect(await failure(run("roberta", "vera", { method: "vera" }))).toMatch(
       /modulesToSave: vera does not have it, and an encoder's head \(classifier\) needs it/,
     );
+    expect(await failure(run("roberta", "grouped", { groupByPrefix: true }))).toMatch(
+      /groupByPrefix: nothing is shared in classification: each example is computed whole/,
+    );
     const decoder = { ...run("roberta", "decoder"), model: tinyModel("llama") };
     expect(await failure({ ...decoder, task: "classification" })).toBe(
       "LlamaForCausalLM cannot be trained for classification; it can for: language-modelling",

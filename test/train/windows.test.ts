@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { stepsPerEpoch, totalSteps, type WindowOptions, windowReader } from "../../src/train/windows.ts";
+import { example } from "../data/random-examples.ts";
 
 const options: WindowOptions = {
   ...{ examples: 23, batchSize: 3, accumulation: 2 },
@@ -45,5 +46,15 @@ describe("windows", () => {
   test("accumulation only joins micro-batches", () => {
     const single = windowReader({ ...options, accumulation: 1 });
     expect(read(2)).toEqual([single(3)[0], single(4)[0]]);
+  });
+
+  test("grouped by prefix: every example once, step by step as from the start", () => {
+    const examples = Array.from({ length: 23 }, (_, i) => example(i, [i % 3, i % 2, i], 1));
+    const grouped = windowReader(options, examples);
+    for (const first of [1, 5]) {
+      const indices = [0, 1, 2, 3].flatMap((i) => grouped(first + i).flatMap((batch) => Array.from(batch)));
+      expect(indices.sort((a, b) => a - b)).toEqual(Array.from({ length: 23 }, (_, i) => i));
+    }
+    for (const step of [7, 2, 4]) expect(windowReader(options, examples)(step)).toEqual(grouped(step));
   });
 });

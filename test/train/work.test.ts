@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { batchOrder } from "../../src/data/batches.ts";
+import { epochBatches } from "../../src/data/batches.ts";
 import { decodeGraph } from "../../src/generate/graph.ts";
 import { matmul } from "../../src/graph/ops/index.ts";
 import { apply, input, type Value } from "../../src/graph/value.ts";
@@ -44,6 +44,7 @@ async function packing(
   path: string,
   [prompt, completion]: [string, string],
   batchSize: number,
+  isGrouped = false,
 ): Promise<object> {
   const lines = (await readFile(file(path), "utf8")).trimEnd().split("\n");
   const rows = lines.map((line) => JSON.parse(line) as Row);
@@ -61,9 +62,11 @@ async function packing(
     shapes: 0,
   };
   const shapes = new Set<string>();
-  for (const indices of batchOrder({ count: examples.length, batchSize, seed: 0, epoch: 0 })) {
+  const order = { count: examples.length, batchSize, seed: 0, epoch: 0 };
+  const batchAt = epochBatches(order, isGrouped ? examples : null);
+  for (let place = 0; place * batchSize < examples.length; place++) {
     const batch = packBatch(
-      Array.from(indices, (i) => examples[i] as (typeof examples)[number]),
+      Array.from(batchAt(place), (i) => examples[i] as (typeof examples)[number]),
       model,
       1,
     );
@@ -101,6 +104,12 @@ test("the work of the graphs and of packing is what bench/results/work.json says
     "one token after 256, rank 16 on all linear modules": decoding(large, 1),
     "packing shell-recipes, batch 8": await packing("data/shell-recipes/train.jsonl", shell, 8),
     "packing shell-recipes, batch 32": await packing("data/shell-recipes/train.jsonl", shell, 32),
+    "packing shell-recipes, batch 32, grouped by prefix": await packing(
+      "data/shell-recipes/train.jsonl",
+      shell,
+      32,
+      true,
+    ),
     "packing us-addresses, batch 8": await packing(
       "bench/data/us-addresses/train.jsonl",
       ["address", "json"],

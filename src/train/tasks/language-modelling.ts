@@ -62,6 +62,7 @@ export const languageModelling: Task = {
   encode,
   preview: (example, base) => previewExample(realTokens(example, base.config.vocabSize), base.tokenizer),
   pack: packTrie,
+  sharesPrefixes: true,
   packedSize: trieSize,
   loss: ({ logits, labels, weights }, smoothing) => crossEntropy(logits, labels, weights, smoothing),
   scores: (chunks) => ({ correct: total(chunks.map(correct)) }),

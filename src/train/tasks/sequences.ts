@@ -25,6 +25,7 @@ type Shared =
   | "encode"
   | "preview"
   | "pack"
+  | "sharesPrefixes"
   | "packedSize"
   | "scores"
   | "samples";
@@ -107,6 +108,7 @@ export const sequences: Pick<Task, Shared> = {
   encode,
   preview,
   pack: packSequences,
+  sharesPrefixes: false,
   packedSize: (examples) => examples.reduce((n, { ids }) => n + ids.length, 0),
   scores: (chunks) => Object.fromEntries(chunks.map(({ logits }, i) => [`logits.${i}`, logits])),
   samples,

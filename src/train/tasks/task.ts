@@ -84,6 +84,8 @@ export interface Task {
   /** An example as people read it. */
   preview(example: Example, base: BaseModel): readonly PreviewSpan[];
   pack(examples: readonly Example[], options: PackOptions): PackedBatch;
+  /** What examples of a batch begin with alike is computed once. */
+  readonly sharesPrefixes: boolean;
   /** Tokens that a batch of these examples computes. */
   packedSize(examples: readonly Example[]): number;
   /** Σ of the weighted losses of one chunk, []. */
