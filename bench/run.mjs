@@ -37,13 +37,10 @@ function roundCount() {
   return rounds;
 }
 
-/** Rows of an earlier run stay beside those that are measured now, if the machine is the same. */
-async function earlierRows(path, machine) {
+/** Rows of earlier runs stay beside those that are measured now; each says on which machine it was. */
+async function earlierRows(path) {
   const before = await readFile(path, "utf8").then(JSON.parse, () => null);
-  const isSame = ["cpu", "instructions", "cores"].every(
-    (key) => String(before?.machine[key]) === String(machine[key]),
-  );
-  return isSame ? before.rows : {};
+  return before?.rows ?? {};
 }
 
 function command({ name, rounds }) {
@@ -53,25 +50,24 @@ function command({ name, rounds }) {
   return ["npm run bench --", `--rows ${name}`, `--rounds ${rounds}`, ...peers].join(" ");
 }
 
-function section({ title, about, command: how, measuredAt, minutes, gemm, lines }) {
-  const peak = `GEMM peak then: ${gemm.gflops.toFixed(0)} GFLOP/s`;
-  return `## ${title}\n\n${about}\n\n    ${how}\n\n${measuredAt}, ${minutes.toFixed(1)} minutes; ${peak}.\n\n${comparisonTable(lines)}\n`;
+function section({ title, about, command: how, machine, minutes, gemm, lines }) {
+  const shapes = Object.entries(gemm.shapes).map(([shape, gflops]) => `${shape} ${gflops.toFixed(0)}`);
+  const peak = `Peak of float32 matrix products then (ONNX Runtime, tokens×in×out): ${shapes.join(", ")} GFLOP/s`;
+  const where = `${machineLine(machine)} ${minutes.toFixed(1)} minutes. ${peak}.`;
+  return `## ${title}\n\n${about}\n\n    ${how}\n\n${where}\n\n${comparisonTable(lines)}\n`;
 }
 
-function render({ machine, gemm, rows }) {
+function render(rows) {
   const all = Object.values(rows).flatMap((row) => row.lines);
   const count = (met) => all.filter((line) => line.met === met).length;
-  const shapes = Object.entries(gemm.shapes).map(([shape, gflops]) => `${shape} ${gflops.toFixed(0)}`);
   const sections = ROWS.flatMap(({ name }) => (rows[name] ? [section(rows[name])] : []));
   return `# Speed and memory
 
 Every value is a median over rounds in which the sides take turns, every measured run a process of its own unless said
 otherwise. Ratio: lowrank / what stands beside it. Targets met: ${count(true)}, not met: ${count(false)}, lines skipped: ${all.filter((l) => l.skipped).length}.
+Every section says on which machine it was measured: compare within a section.
 
     npm run bench -- --peers DIR --llama-cpp DIR
-
-${machineLine(machine)}
-Peak of float32 matrix products (ONNX Runtime, tokens×in×out, GFLOP/s): ${shapes.join(", ")}.
 
 ${sections.join("\n")}`;
 }
@@ -82,17 +78,16 @@ async function main(work) {
   const machine = await describeMachine(peers);
   const [json, markdown] = ["bench.json", "bench.md"].map((name) => join(values.output, name));
   await mkdir(values.output, { recursive: true });
-  const rows = await earlierRows(json, machine);
-  let gemm = null;
+  const rows = await earlierRows(json);
   for (const row of chosenRows()) {
-    gemm = await side("gemm.mjs", {});
+    const gemm = await side("gemm.mjs", {});
     say(`${row.name}: GEMM peak ${gemm.gflops.toFixed(0)} GFLOP/s`);
     const llamaCpp = values["llama-cpp"] ? resolve(values["llama-cpp"]) : null;
     const context = { rounds: roundCount(), peers, llamaCpp, work: resolve(work), machine, gemm };
     const started = performance.now();
     const { lines, runs } = await row.measure(context);
     const { name, title, about } = row;
-    const measured = { minutes: (performance.now() - started) / 60_000, measuredAt: machine.date, gemm };
+    const measured = { minutes: (performance.now() - started) / 60_000, machine, gemm };
     rows[name] = {
       title,
       about,
@@ -103,8 +98,8 @@ async function main(work) {
     };
     say(comparisonTable(lines));
     // After every row: what is measured stays if a later one fails.
-    await writeFile(json, `${JSON.stringify({ machine, gemm, rows })}\n`);
-    await writeFile(markdown, render({ machine, gemm, rows }));
+    await writeFile(json, `${JSON.stringify({ rows })}\n`);
+    await writeFile(markdown, render(rows));
   }
   process.stdout.write(await readFile(markdown, "utf8"));
 }
