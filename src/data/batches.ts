@@ -21,13 +21,15 @@ function epochOrder({ count, seed, epoch }: BatchOrderOptions): Int32Array {
 
 /** Batches among which examples are exchanged, as many as length grouping usually takes. */
 const GROUPED_BATCHES = 50;
+/** Examples that stay together, neighbours in sorted order. Whole batches of neighbours would share little more, and mix less. */
+const NEIGHBOURS = 4;
 
 /** The batches of an epoch by their place in it, example indices each: a seeded permutation cut into pieces, the last of which may
  *  be smaller. It depends on the options alone, so (epoch, place) is all that resuming needs.
  *
  *  `grouped`: examples that begin alike come into one batch, as far as 50 batches of the permutation go: their examples are sorted
- *  by their tokens and cut anew, and those batches come in a seeded order. Each example still comes once, within 50 batches of
- *  where it would have been. */
+ *  by their tokens, and every four neighbours stay together in a seeded order of all fours. Each example still comes once, within
+ *  50 batches of where it would have been. */
 export function epochBatches(
   options: BatchOrderOptions,
   grouped: Indexed<Example> | null = null,
@@ -52,22 +54,24 @@ export function epochBatches(
   };
 }
 
-/** Examples sorted by their tokens, then whole batches of them in a seeded order; what is left over stays last. */
+/** Examples sorted by their tokens, then neighbours together in a seeded order; what is left over stays last. */
 function groupedOrder(
   indices: Int32Array,
   examples: Indexed<Example>,
-  { batchSize, seed, epoch, group }: BatchOrderOptions & { readonly group: number },
+  { seed, epoch, group }: BatchOrderOptions & { readonly group: number },
 ): Int32Array {
   const loaded = Array.from(indices, (index) => {
     const { ids } = examples.at(index) as Example;
     return { index, ids, length: ids.length };
   });
   const sorted = Int32Array.from(loaded.sort(compareTokens), ({ index }) => index);
-  const whole = Math.floor(sorted.length / batchSize);
-  const places = permutation(whole, random(seed, `grouped order ${epoch} ${group}`));
   const order = sorted.slice();
+  const places = permutation(
+    Math.floor(sorted.length / NEIGHBOURS),
+    random(seed, `grouped order ${epoch} ${group}`),
+  );
   places.forEach((from, to) => {
-    order.set(sorted.subarray(from * batchSize, (from + 1) * batchSize), to * batchSize);
+    order.set(sorted.subarray(from * NEIGHBOURS, (from + 1) * NEIGHBOURS), to * NEIGHBOURS);
   });
   return order;
 }
