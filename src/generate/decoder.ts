@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../errors.ts";
 import type { HoistedGraph } from "../graph/hoist.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
-import type { Runtime, Session } from "../runtime/runtime.ts";
+import type { LoadOptions, Runtime, Session } from "../runtime/runtime.ts";
 import { ints, longs, type Tensor } from "../tensor/tensor.ts";
 import { type Cache, type NewTokens, openCache } from "./cache.ts";
 import { decodeGraph } from "./graph.ts";
@@ -60,7 +60,7 @@ export async function createDecoder(
   runtime: Runtime,
   model: AdaptedModel,
   folder: string,
-  options: { readonly prepack?: boolean } = {},
+  options: Pick<LoadOptions, "prepack" | "profile"> = {},
 ): Promise<Decoder> {
   const cache = openCache(runtime, model);
   const { once, each } = decodeGraph(model, cache.kind);

@@ -36,7 +36,7 @@ export type WeightLookup = (path: string) => Value | null;
 
 /** The frozen weights of a model, each one graph value however often it is used. `products`: how those with quantized ones
  *  are computed. */
-export function frozenWeights(
+function frozenWeights(
   modules: readonly ModuleSpec[],
   file: WeightFile,
   products: BlockProducts = "float",
@@ -50,6 +50,14 @@ export function frozenWeights(
     made.set(path, value);
     return value;
   };
+}
+
+/** The weights as training and as decoding take them (`BaseModel`). */
+export function weightLookups(
+  modules: readonly ModuleSpec[],
+  file: WeightFile,
+): { readonly frozen: WeightLookup; readonly decoding: WeightLookup } {
+  return { frozen: frozenWeights(modules, file), decoding: frozenWeights(modules, file, "int8") };
 }
 
 function frozenWeight({ path, shape }: WeightSpec, file: WeightFile, products: BlockProducts): Value {

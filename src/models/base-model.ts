@@ -5,7 +5,7 @@ import { openModel } from "../formats/open-model.ts";
 import { type ResolveOptions, resolveModel } from "../formats/resolve.ts";
 import { type ChatTemplate, createChatTemplate } from "../text/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import { frozenWeights, type WeightLookup } from "./base-context.ts";
+import { type WeightLookup, weightLookups } from "./base-context.ts";
 import { familyOf } from "./families.ts";
 import { type Family, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 import { withNewWeights } from "./new-head.ts";
@@ -85,8 +85,7 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
       modules,
       weights,
       bits: options.baseBits ?? 32,
-      frozen: frozenWeights(modules, weights),
-      decoding: frozenWeights(modules, weights, "int8"),
+      ...weightLookups(modules, weights),
       tokenizer: createTokenizer(source.tokenizer),
       template: source.tokenizer.chatTemplate === null ? null : createChatTemplate(source.tokenizer),
       eosIds: source.eosIds,

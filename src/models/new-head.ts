@@ -2,7 +2,7 @@ import type { Classifier } from "../formats/model-source.ts";
 import { constant } from "../graph/value.ts";
 import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
-import { frozenWeights, type WeightLookup } from "./base-context.ts";
+import { type WeightLookup, weightLookups } from "./base-context.ts";
 import type { BaseModel } from "./base-model.ts";
 import { encoderOf, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 
@@ -47,9 +47,5 @@ export function withNewWeights(base: BaseModel, seed = 0): BaseModel {
 export function withClassifier(base: BaseModel, classifier: Classifier, seed = 0): BaseModel {
   const config = { ...base.config, encoder: { ...encoderOf(base.config), classifier } };
   const modules = base.family.modules(config);
-  const lookups = {
-    frozen: frozenWeights(modules, base.weights),
-    decoding: frozenWeights(modules, base.weights, "int8"),
-  };
-  return withNewWeights({ ...base, config, modules, ...lookups }, seed);
+  return withNewWeights({ ...base, config, modules, ...weightLookups(modules, base.weights) }, seed);
 }

@@ -4,7 +4,7 @@ import type { ModelSource, WeightEntry } from "../formats/model-source.ts";
 import { ggufOffset } from "../formats/names.ts";
 import { openModel } from "../formats/open-model.ts";
 import { beyondRounding } from "../formats/rounding.ts";
-import { frozenWeights } from "../models/base-context.ts";
+import { weightLookups } from "../models/base-context.ts";
 import { type BaseModel, openBase } from "../models/base-model.ts";
 import { moduleWeights, type WeightSpec } from "../models/family.ts";
 import { openWeightFile, type WeightFile } from "../models/weight-file.ts";
@@ -44,15 +44,15 @@ export async function verifyMerged(
   const written = await openBase(output, { ...access, offline: true });
   const apart = await compareLogits(base, adapter, written, runtime);
   if (isExact) return within(apart, "the merged model's", "base and adapter apart");
-  const { modules, weights, frozen } = written;
+  const { modules, weights, frozen, decoding } = written;
   const copy = await floatCopy(original, written, access);
-  const inFloats = { ...base, modules, weights: copy, frozen: frozenWeights(modules, copy) };
+  const inFloats = { ...base, modules, weights: copy, ...weightLookups(modules, copy) };
   within(
     await compareLogits(base, adapter, inFloats, runtime),
     "the merged weights'",
     "base and adapter apart",
   );
-  const asTheBase = { ...base, modules, weights, frozen };
+  const asTheBase = { ...base, modules, weights, frozen, decoding };
   within(
     await compareLogits(asTheBase, null, written, runtime),
     "the merged model's",

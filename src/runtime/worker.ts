@@ -133,7 +133,9 @@ function createSession(request: LoadRequest): Promise<ort.InferenceSession> {
     extra: {
       session: {
         use_deterministic_compute: request.deterministic ? "1" : "0",
+        // Threads wait by spinning within a run, which is faster; after it they would take the cores from the next session.
         "intra_op.allow_spinning": "1",
+        force_spinning_stop: "1",
         disable_prepacking: request.prepack ? "0" : "1",
       },
     },

@@ -1,7 +1,7 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../../src/formats/open-model.ts";
-import { frozenWeights } from "../../src/models/base-context.ts";
+import { weightLookups } from "../../src/models/base-context.ts";
 import { type BaseModel, openBase } from "../../src/models/base-model.ts";
 import { moduleWeights } from "../../src/models/family.ts";
 import { openWeightFile } from "../../src/models/weight-file.ts";
@@ -64,6 +64,6 @@ async function openQuantized(
   const storages = weightStorages(modules, specs, 4, () => "Q4_1");
   const weights = await openWeightFile(source, specs, access.cacheFolder, { storages });
   await source.close();
-  const [frozen, decoding] = [frozenWeights(modules, weights), frozenWeights(modules, weights, "int8")];
+  const { frozen, decoding } = weightLookups(modules, weights);
   return { ...base, weights, frozen, decoding };
 }

@@ -1,7 +1,7 @@
 import type { Example } from "../../src/data/batch.ts";
 import { parseHfConfig } from "../../src/formats/hf-config.ts";
 import { DEFAULT_LORA_CONFIG } from "../../src/formats/peft-config.ts";
-import { frozenWeights } from "../../src/models/base-context.ts";
+import { weightLookups } from "../../src/models/base-context.ts";
 import { familyOf } from "../../src/models/families.ts";
 import type { WeightFile } from "../../src/models/weight-file.ts";
 import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
@@ -45,7 +45,7 @@ export function smollm2(adapter: { rank: number; targetModules: readonly string[
     config,
     family,
     modules,
-    frozen: frozenWeights(modules, noWeights),
+    frozen: weightLookups(modules, noWeights).frozen,
     methods: method ? [method] : [],
     positionCount: 512,
     rowTokens: 512,
