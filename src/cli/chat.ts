@@ -11,7 +11,7 @@ import { type Cli, examples } from "./command.ts";
 import { stream } from "./generate.ts";
 import { samplingOf, samplingSettings } from "./generate-settings.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { loadChosen, modelSettings } from "./model-settings.ts";
+import { loadChosen, modelSettings, templateSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const schema = z.strictObject({
@@ -21,6 +21,7 @@ const schema = z.strictObject({
     description: "system message",
   }) as Setting<string | null>,
   ...modelSettings,
+  ...templateSettings,
   ...samplingSettings,
 });
 

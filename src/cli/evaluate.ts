@@ -12,7 +12,7 @@ import { progressDisplay } from "./display/progress.ts";
 import { labelled } from "./display/text.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { importEvaluate } from "./library.ts";
-import { modelSettings, resolveModel } from "./model-settings.ts";
+import { modelSettings, resolveModel, templateSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const { format, promptField, completionField, systemField, promptTemplate } = trainSettings;
@@ -31,6 +31,7 @@ const {
 
 const schema = z.strictObject({
   ...modelSettings,
+  ...templateSettings,
   data: setting(names, ["shell-recipes"], {
     group: "Data",
     value: "data",

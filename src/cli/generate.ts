@@ -9,7 +9,7 @@ import { printable } from "./display/text.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { type SamplingChoice, samplingOf, samplingSettings } from "./generate-settings.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { loadChosen, modelSettings } from "./model-settings.ts";
+import { loadChosen, modelSettings, templateSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const PROMPT = "Prompt";
@@ -25,6 +25,7 @@ const schema = z.strictObject({
     description: "continue the prompt as it is, without the chat template",
   }) as Setting<boolean>,
   ...modelSettings,
+  ...templateSettings,
   ...samplingSettings,
 });
 

@@ -39,6 +39,17 @@ export const modelSettings = {
   offline: trainSettings.offline as typeof trainSettings.offline,
 };
 
+/** Options of every command that writes prompts with the chat template. */
+export const templateSettings = {
+  templateArgs: trainSettings.templateArgs as typeof trainSettings.templateArgs,
+  templateDate: trainSettings.templateDate as typeof trainSettings.templateDate,
+};
+
+/** What the user said about the chat template, checked. */
+export type TemplateChoice = {
+  readonly [K in keyof typeof templateSettings]: z.output<(typeof templateSettings)[K]>;
+};
+
 /** What the user said about the model, checked. */
 export type ModelChoice = { readonly [K in keyof typeof modelSettings]: z.output<(typeof modelSettings)[K]> };
 
@@ -91,12 +102,23 @@ async function baseOf(adapter: string): Promise<string | null> {
 }
 
 /** Loads the model and says on stderr what was passed over in its adapter. */
-export async function loadChosen(choice: ModelChoice, cli: Cli, signal?: AbortSignal): Promise<LoadedModel> {
+export async function loadChosen(
+  choice: ModelChoice & TemplateChoice,
+  cli: Cli,
+  signal?: AbortSignal,
+): Promise<LoadedModel> {
   const { onProgress, close } = progressTo(cli);
   try {
     const request = await resolveModel(choice, onProgress);
     const loadModel = await importLoadModel();
-    const model = await loadModel({ ...request, onProgress, ...(signal ? { signal } : {}) });
+    const { templateArgs, templateDate } = choice;
+    const model = await loadModel({
+      ...request,
+      templateArgs,
+      templateDate,
+      onProgress,
+      ...(signal ? { signal } : {}),
+    });
     close();
     warn(
       cli,

@@ -1,17 +1,29 @@
-/** One training sequence: token ids, and for each token whether predicting it counts. */
-export interface Example {
+/** Token ids, and for each token whether predicting it counts. */
+export interface Sequence {
   /** [length] token ids: prompt, completion, end-of-turn. */
   readonly ids: Int32Array;
   /** [length] 1 where the token is a label (predicted from those before it), 0 for prompt tokens. Index 0 is always 0. */
   readonly isLabel: Uint8Array;
+  /** Where the first answer begins, if that is not the first label (loss on everything, answers that are read only). */
+  readonly answerStart?: number;
+}
+
+/** What a batch counts as one: a training sequence, or the several of a conversation. */
+export interface Example extends Sequence {
+  /** Sequences beside this one, in the same batch: earlier turns of the conversation, where its template writes them otherwise once
+   *  others follow. They share what they begin with. */
+  readonly branches?: readonly Sequence[];
   /** Index of this example in its data set. */
   readonly index: number;
-  /** Where the first answer begins, if labels begin before it (loss on everything); else the first label says it. */
-  readonly answerStart?: number;
   /** [length] which sequence of a pair each token is of, 0 or 1 (encoders). */
   readonly types?: Uint8Array;
   /** What the whole sequence is to be told as: the index of a label, or a value (encoders). */
   readonly target?: number;
+}
+
+/** All sequences of an example. */
+export function sequencesOf({ branches, ...own }: Pick<Example, "branches"> & Sequence): readonly Sequence[] {
+  return branches === undefined ? [own] : [...branches, own];
 }
 
 /** Tokens of an example that are learned. */

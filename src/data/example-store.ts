@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { countLabels, type Example } from "./batch.ts";
+import { commonLength } from "../tensor/common-length.ts";
+import { countLabels, type Example, type Sequence, sequencesOf } from "./batch.ts";
 import { type Indexed, indexed } from "./indexed.ts";
 import { recordStore } from "./record-store.ts";
 import type { Spill } from "./spill.ts";
@@ -23,7 +24,7 @@ export interface StoredExamples {
   readonly examples: Indexed<Example>;
   /** Example index → row index. */
   readonly rowOf: Indexed<number>;
-  /** Lengths of the examples in tokens. */
+  /** Lengths of the examples in tokens; what the sequences of one share with its own counts once. */
   readonly lengths: Histogram;
   /** Label tokens of the examples. */
   readonly labelCounts: Histogram;
@@ -39,8 +40,8 @@ export interface ExampleStore {
   finish(): StoredExamples;
 }
 
-/** int32 words in front of the tokens: row, answerStart (0 for none), which of types (1) and target (2) there are, and the target
- *  as a float64. */
+/** int32 words in front of everything: row, which of types (1) and target (2) there are, the target as a float64, and the number of
+ *  sequences; then length and answerStart (0 for none) of each. */
 const HEADER = 5;
 const HAS_TYPES = 1;
 const HAS_TARGET = 2;
@@ -56,11 +57,15 @@ export function exampleStore(spill: Spill | null): ExampleStore {
       return records.length;
     },
     add: (example, row) => {
-      const { ids, isLabel, types, target } = example;
+      const { types, target } = example;
       records.append(encode(example, row));
-      increment(lengths, ids.length);
-      increment(labelCounts, countLabels(isLabel));
-      hash.update(`${ids.length} `).update(ids).update(isLabel);
+      increment(lengths, nodesOf(example));
+      const sequences = sequencesOf(example);
+      increment(
+        labelCounts,
+        sequences.reduce((n, { isLabel }) => n + countLabels(isLabel), 0),
+      );
+      for (const { ids, isLabel } of sequences) hash.update(`${ids.length} `).update(ids).update(isLabel);
       if (target !== undefined) hash.update(`${target} `);
       if (types) hash.update(types);
     },
@@ -84,15 +89,29 @@ function increment(histogram: Map<number, number>, value: number): void {
   histogram.set(value, (histogram.get(value) ?? 0) + 1);
 }
 
-function encode(
-  { ids, isLabel, types, target, answerStart = 0 }: Omit<Example, "index">,
-  row: number,
-): Uint8Array {
-  const words = new Int32Array(HEADER + ids.length);
+/** Tokens of an example; what its other sequences share with its own counts once. */
+function nodesOf({ ids, branches = [] }: Omit<Example, "index">): number {
+  return branches.reduce((n, branch) => n + branch.ids.length - commonLength(branch.ids, ids), ids.length);
+}
+
+function encode(example: Omit<Example, "index">, row: number): Uint8Array {
+  const { types, target } = example;
+  const sequences = sequencesOf(example);
   const flags = (types ? HAS_TYPES : 0) | (target === undefined ? 0 : HAS_TARGET);
-  words.set([row, answerStart, flags, ...new Int32Array(Float64Array.of(target ?? 0).buffer)]);
-  for (let i = 0; i < ids.length; i++)
-    words[HEADER + i] = ((ids[i] as number) << 2) | ((types?.[i] ?? 0) << 1) | (isLabel[i] as number);
+  const shapes = sequences.flatMap(({ ids, answerStart = 0 }) => [ids.length, answerStart]);
+  const tokens = sequences.reduce((n, { ids }) => n + ids.length, 0);
+  const words = new Int32Array(HEADER + shapes.length + tokens);
+  words.set([
+    row,
+    flags,
+    ...new Int32Array(Float64Array.of(target ?? 0).buffer),
+    sequences.length,
+    ...shapes,
+  ]);
+  let at = HEADER + shapes.length;
+  for (const { ids, isLabel } of sequences)
+    for (let i = 0; i < ids.length; i++)
+      words[at++] = ((ids[i] as number) << 2) | ((types?.[i] ?? 0) << 1) | (isLabel[i] as number);
   return new Uint8Array(words.buffer);
 }
 
@@ -103,15 +122,28 @@ function wordsOf(bytes: Uint8Array): Int32Array {
 }
 
 function decode(words: Int32Array, index: number): Example {
-  const [, answerStart = 0, flags = 0] = words;
-  const tokens = words.subarray(HEADER);
-  return {
+  const [, flags = 0, , , count = 1] = words;
+  const shapes = words.subarray(HEADER, HEADER + 2 * count);
+  let at = HEADER + shapes.length;
+  const next = (n: number): Int32Array => {
+    at += shapes[2 * n] as number;
+    return words.subarray(at - (shapes[2 * n] as number), at);
+  };
+  const sequence = (tokens: Int32Array, answerStart: number): Sequence => ({
     ids: tokens.map((word) => word >> 2),
     isLabel: bits(tokens, 0),
-    index,
     ...(answerStart > 0 ? { answerStart } : {}),
+  });
+  const branches = Array.from({ length: count - 1 }, (_, n) =>
+    sequence(next(n), shapes[2 * n + 1] as number),
+  );
+  const tokens = next(count - 1);
+  return {
+    ...sequence(tokens, shapes[2 * count - 1] as number),
+    index,
+    ...(branches.length > 0 ? { branches } : {}),
     ...(flags & HAS_TYPES ? { types: bits(tokens, 1) } : {}),
-    ...(flags & HAS_TARGET ? { target: new Float64Array(words.slice(3, HEADER).buffer)[0] as number } : {}),
+    ...(flags & HAS_TARGET ? { target: new Float64Array(words.slice(2, 4).buffer)[0] as number } : {}),
   };
 }
 

@@ -1,9 +1,10 @@
 import { InputError } from "../errors.ts";
-import { countLabels, type Example } from "./batch.ts";
-import { type EncodedRow, encodeRow, type LossOn, type TextCodec } from "./encode.ts";
+import { countLabels, type Example, type Sequence, sequencesOf } from "./batch.ts";
+import { type EncodedRow, encodeRow, type LossOn, type RowSequence, type TextCodec } from "./encode.ts";
 import { exampleStore, type StoredExamples } from "./example-store.ts";
 import type { Row } from "./formats/format.ts";
 import type { Indexed } from "./indexed.ts";
+import { type DataNote, noteList } from "./notes.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere, type Where } from "./records.ts";
 import { type RowWork, visitRows } from "./visit-rows.ts";
@@ -36,22 +37,24 @@ export interface EncodeOptions extends RowWork {
 export interface DatasetReport {
   readonly rows: number;
   readonly examples: number;
+  /** Token sequences of the examples: more than one where earlier turns are written otherwise once others follow. */
+  readonly sequences: number;
   /** Rows that lost tokens on the left. */
   readonly truncated: number;
-  /** Labels among those tokens (earlier assistant turns). */
+  /** Labels that were lost with them (earlier assistant turns). */
   readonly truncatedLabels: number;
   /** Rows left out because they, or their completion, are too long. */
   readonly dropped: number;
   /** Rows of plain text cut into several examples. */
   readonly split: number;
-  /** Rows whose labels were found by comparing text, because the chat template rewrites content. */
-  readonly inexact: number;
   /** Tokens that are read only, over all examples. */
   readonly promptTokens: number;
   /** Tokens that are learned, over all examples. */
   readonly labelTokens: number;
   /** Tokens of the longest row before anything is cut. */
   readonly longest: number;
+  /** What nobody would expect of the rows. */
+  readonly notes: readonly DataNote[];
 }
 
 /** Examples ready for packing. */
@@ -59,8 +62,8 @@ export interface EncodedDataset extends StoredExamples {
   readonly report: DatasetReport;
 }
 
-type Piece = Pick<Example, "ids" | "isLabel" | "answerStart">;
-type Counts = { -readonly [key in keyof DatasetReport]: number };
+type Piece = Sequence & Pick<Example, "branches">;
+type Counts = { -readonly [key in Exclude<keyof DatasetReport, "notes">]: number };
 
 /** Encodes rows and makes them fit.
  *  @throws InputError with every row that cannot be trained on (see encodeRow; too long under "error"), by file and
@@ -78,11 +81,11 @@ export async function encodeDataset(
   const counts = zeroCounts(rows.length);
   const store = exampleStore(options.spill ?? null);
   const finish = options.finish ?? ((example) => example);
+  const noted = noteList();
   await visitRows(rows, "tokenizing", options, ({ row, where }, rowIndex) => {
     const report = (message: string): void => problems.add(formatWhere(where), message);
-    const encoded = encodeRow(row, codec, options.lossOn ?? "completions", report);
+    const encoded = encodeRow(row, codec, options.lossOn ?? "completions", { report, note: noted.at(where) });
     if (encoded === null) return;
-    if (!encoded.isExact) counts.inexact++;
     for (const piece of toLength(encoded, codec, options, counts, report)) {
       store.add(finish({ ...piece, index: store.length }), rowIndex);
       countTokens(piece, counts);
@@ -91,18 +94,21 @@ export async function encodeDataset(
   problems.throwIfAny("The data cannot be trained on");
   if (store.length === 0) throwNothingLeft(counts, options, problems);
   counts.examples = store.length;
-  return { ...store.finish(), report: counts };
+  return { ...store.finish(), report: { ...counts, notes: noted.notes() } };
 }
 
 function zeroCounts(rows: number): Counts {
-  const zero = { examples: 0, truncated: 0, truncatedLabels: 0, dropped: 0, split: 0, inexact: 0 };
+  const zero = { examples: 0, sequences: 0, truncated: 0, truncatedLabels: 0, dropped: 0, split: 0 };
   return { rows, ...zero, promptTokens: 0, labelTokens: 0, longest: 0 };
 }
 
 function countTokens(piece: Piece, counts: Counts): void {
-  const labels = countLabels(piece.isLabel);
-  counts.labelTokens += labels;
-  counts.promptTokens += piece.ids.length - labels;
+  for (const { ids, isLabel } of sequencesOf(piece)) {
+    const labels = countLabels(isLabel);
+    counts.sequences++;
+    counts.labelTokens += labels;
+    counts.promptTokens += ids.length - labels;
+  }
 }
 
 function throwNothingLeft(counts: Counts, options: EncodeOptions, problems: ProblemList): void {
@@ -121,35 +127,49 @@ function toLength(
   report: (message: string) => void,
 ): Piece[] {
   const { maxLength, truncation = "left" } = options;
-  counts.longest = Math.max(counts.longest, row.ids.length);
-  if (row.ids.length <= maxLength) return [row];
+  const last = row.at(-1) as RowSequence;
+  const longest = Math.max(...row.map(({ ids }) => ids.length));
+  counts.longest = Math.max(counts.longest, longest);
+  if (longest <= maxLength) return [pieceOf(row)];
   if (truncation === "error") {
-    report(`${row.ids.length} tokens are more than maxLength ${maxLength}`);
+    report(`${longest} tokens are more than maxLength ${maxLength}`);
     return [];
   }
-  if (truncation === "left" && row.completionLength === 0) {
+  if (truncation === "left" && last.completionLength === 0) {
     counts.split++;
-    return windows(row, maxLength);
+    return windows(last, maxLength);
   }
   // One token before the completion must stay, to predict its first token from.
-  if (truncation === "drop" || row.completionLength > maxLength - 1) {
+  if (truncation === "drop" || last.completionLength > maxLength - 1) {
     counts.dropped++;
     return [];
   }
-  const piece = cutLeft(row, maxLength, codec);
+  return [cutRow(row, longest - maxLength, codec, counts)];
+}
+
+function pieceOf(sequences: readonly Sequence[]): Piece {
+  const branches = sequences.slice(0, -1);
+  return { ...(sequences.at(-1) as Sequence), ...(branches.length > 0 ? { branches } : {}) };
+}
+
+/** A row without its first `start` tokens. All sequences lose as many, so that they share what they have left; those whose answer
+ *  does not outlast that are left out. */
+function cutRow(row: EncodedRow, start: number, codec: TextCodec, counts: Counts): Piece {
+  const labels = (sequences: readonly Sequence[]): number =>
+    sequences.reduce((n, { isLabel }) => n + countLabels(isLabel), 0);
+  const kept = row.filter(({ ids, completionLength }) => completionLength < ids.length - start);
+  const cut = (kept.length > 0 ? kept : row.slice(-1)).map((sequence) => cutLeft(sequence, start, codec));
   counts.truncated++;
-  counts.truncatedLabels += countLabels(row.isLabel) - countLabels(piece.isLabel);
-  return [piece];
+  counts.truncatedLabels += labels(row) - labels(cut);
+  return pieceOf(cut);
 }
 
 /** Keeps the end, and a BOS in front: models attend to it heavily. */
-function cutLeft(row: EncodedRow, maxLength: number, codec: TextCodec): Piece {
+function cutLeft(row: RowSequence, start: number, codec: TextCodec): Sequence {
   const { bosId, addBos } = codec.tokenizer;
-  const keepsBos = addBos && row.ids[0] === bosId && row.completionLength < maxLength - 1;
-  const start = row.ids.length - maxLength;
   const ids = row.ids.slice(start);
   const isLabel = row.isLabel.slice(start);
-  if (keepsBos) {
+  if (addBos && row.ids[0] === bosId && row.completionLength < ids.length - 1) {
     ids[0] = row.ids[0] as number;
     isLabel[1] = 0; // its predecessor is gone
   }
@@ -159,7 +179,7 @@ function cutLeft(row: EncodedRow, maxLength: number, codec: TextCodec): Piece {
 }
 
 /** Windows that overlap by one token, so that every token but the first is a label exactly once. */
-function windows(row: EncodedRow, maxLength: number): Piece[] {
+function windows(row: RowSequence, maxLength: number): Piece[] {
   const pieces: Piece[] = [];
   for (let start = 0; start < row.ids.length - 1; start += maxLength - 1) {
     const ids = row.ids.slice(start, start + maxLength);

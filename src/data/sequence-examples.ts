@@ -22,7 +22,7 @@ export interface SequenceOptions extends RowWork {
   readonly truncation: "left" | "drop" | "error";
 }
 
-type Counts = { -readonly [key in keyof DatasetReport]: number };
+type Counts = { -readonly [key in Exclude<keyof DatasetReport, "notes">]: number };
 
 /** Labelled rows as whole sequences with a target each.
  *  @throws InputError with every row without a label, or with one that the model does not know, by file and line, or if no
@@ -45,18 +45,19 @@ export async function encodeSequences(
       { where: "maxLength", message: `all ${rows.length} rows are longer than ${options.maxLength} tokens` },
     ]);
   counts.examples = store.length;
+  counts.sequences = store.length;
   counts.labelTokens = store.length;
-  return { ...store.finish(), report: counts };
+  return { ...store.finish(), report: { ...counts, notes: [] } };
 }
 
-const NOTHING: DatasetReport = {
+const NOTHING: Counts = {
   rows: 0,
   examples: 0,
+  sequences: 0,
   truncated: 0,
   truncatedLabels: 0,
   dropped: 0,
   split: 0,
-  inexact: 0,
   promptTokens: 0,
   labelTokens: 0,
   longest: 0,

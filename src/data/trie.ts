@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model-source.ts";
-import type { Example, PackedBatch } from "./batch.ts";
+import { type Example, type PackedBatch, sequencesOf } from "./batch.ts";
 
 /** Work per token and per pair of tokens that attention computes, in any common unit: a row of T tokens costs
  *  T·perToken + T·(P+T)·perTokenPair, P being tokens of the batch's stem. */
@@ -102,7 +102,8 @@ export function packTrie(examples: readonly Example[], options: PackOptions = {}
 
 /** Tokens of the rectangle that would hold the examples: count × longest. */
 export function paddedSize(examples: readonly Example[]): number {
-  return examples.length * examples.reduce((longest, example) => Math.max(longest, example.ids.length), 0);
+  const lengths = examples.flatMap((example) => sequencesOf(example).map(({ ids }) => ids.length));
+  return lengths.length * lengths.reduce((longest, length) => Math.max(longest, length), 0);
 }
 
 /** Nodes of the trie of all examples in one row. */
@@ -119,7 +120,7 @@ export function checkPositive(values: Readonly<Record<string, number>>): void {
 }
 
 function sortedPaths(examples: readonly Example[]): Path[] {
-  const paths = examples.map(({ ids, isLabel }) => ({
+  const paths = examples.flatMap(sequencesOf).map(({ ids, isLabel }) => ({
     ids,
     isLabel,
     length: Math.max(0, isLabel.lastIndexOf(1)),

@@ -28,10 +28,13 @@ function templateOf(value: unknown, where: string): string | null {
   return typeof named?.template === "string" ? named.template : null;
 }
 
-async function chatTemplateOf(folder: string, config: Json): Promise<string | null> {
+/** The chat template of a folder: chat_template.jinja, else that of tokenizer_config.json; null without one. @throws FormatError */
+export async function readChatTemplate(folder: string, tokenizerConfig?: Json): Promise<string | null> {
   const path = join(folder, "chat_template.jinja");
   const file = await readBytesIfThere(path);
-  if (!file) return templateOf(config.chat_template, join(folder, "tokenizer_config.json"));
+  const configPath = join(folder, "tokenizer_config.json");
+  if (!file)
+    return templateOf((tokenizerConfig ?? (await readOptionalJson(configPath))).chat_template, configPath);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(file);
   } catch (error) {
@@ -83,7 +86,7 @@ export async function readHfTokenizer(folder: string): Promise<TokenizerSource> 
   return {
     tokenizerJson,
     tokenizerConfig,
-    chatTemplate: await chatTemplateOf(folder, tokenizerConfig),
+    chatTemplate: await readChatTemplate(folder, tokenizerConfig),
     bosToken,
     eosToken: special("eos_token"),
     padToken: special("pad_token"),

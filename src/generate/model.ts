@@ -1,8 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { InputError, LowrankError, type Problem, UnsupportedError } from "../errors.ts";
+import type { AdapterText } from "../formats/adapter-text.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import { withAdapterText } from "../models/model-text.ts";
 import { type Adaptation, createComposer } from "../peft/active.ts";
+import { textInUse } from "../peft/adapted-base.ts";
 import { positionRoom } from "../peft/adapted-model.ts";
 import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
 import {
@@ -192,6 +195,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
   let isClosed = false;
   let decoders: LoadedDecoder[] = [];
   let busy: Promise<unknown> = Promise.resolve();
+  const voices = new WeakMap<AdapterText, BaseModel>();
 
   const drop = async (d: LoadedDecoder): Promise<void> => {
     await d.decoder.close();
@@ -268,7 +272,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
   async function* generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
     const release = await turn();
     try {
-      return yield* generateWith(active().decoder, base, request, roomFor(methodsInUse()), virtual());
+      return yield* generateWith(active().decoder, speaking(), request, roomFor(methodsInUse()), virtual());
     } finally {
       release();
     }
@@ -282,6 +286,15 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
 
   /** Methods that act beside the weights; a merged model has none. */
   const methodsInUse = (): readonly Method[] => (current && !isMerged ? current.methods : []);
+
+  /** The model with tokenizer and chat template of the adapter in use. */
+  const speaking = (): BaseModel => {
+    const text = textInUse(state);
+    if (text === null) return base;
+    const voice = voices.get(text) ?? withAdapterText(base, text);
+    voices.set(text, voice);
+    return voice;
+  };
 
   const virtual = (): VirtualLayout => virtualLayout(methodsInUse(), base.config.vocabSize);
 
@@ -366,6 +379,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
   /** Puts the first adapters in use. */
   const start = async (chosen: ChosenAdapters): Promise<void> => {
     const first = { ...chosen, suspended: null };
+    withAdapterText(base, textInUse(first)); // what is wrong with it is told before weights are loaded
     await use(composer.compose(first.opened, first.factors), false);
     state = first;
   };

@@ -1,10 +1,13 @@
 import { InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
-import type { Message } from "../text/messages.ts";
+import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
+import type { Message, RenderOptions } from "../text/messages.ts";
+import { encodeRaw } from "../text/raw.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
+import { textOf } from "./continuation.ts";
 import type { Decoder } from "./decoder.ts";
-import { chatPrompt, type EncodedPrompt, rawPrompt } from "./prompt.ts";
+import { createLeadIn } from "./lead-in.ts";
 import { createSampler, type Sampler, type SamplingOptions } from "./sampling.ts";
 import { createStopWatch, type StopWatch } from "./stops.ts";
 
@@ -14,7 +17,11 @@ export interface GenerateRequest extends SamplingOptions {
   readonly messages?: readonly Message[];
   readonly prompt?: string;
   readonly raw?: boolean;
-  /** Default 256. */
+  /** Descriptions of tools that the model may call, for templates that list them. */
+  readonly tools?: readonly unknown[];
+  /** More variables of the chat template, e.g. `enable_thinking`, over those of the model. */
+  readonly templateArgs?: Readonly<Record<string, unknown>>;
+  /** Default 256. What the template writes in front of an answer, if the model writes it, does not count. */
   readonly maxTokens?: number;
   /** Texts that end the continuation; they are not part of it. */
   readonly stop?: readonly string[];
@@ -50,8 +57,13 @@ function collecting<T>(problems: Problem[], make: () => T): T | null {
   }
 }
 
-function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): EncodedPrompt | null {
-  const { messages, prompt, raw = false } = request;
+interface Asked extends EncodedPrompt {
+  /** What the model may write in front of the answer. */
+  readonly leadIn: string;
+}
+
+function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): Asked | null {
+  const { messages, prompt, raw = false, tools, templateArgs } = request;
   const wrong = (where: string, message: string): null => {
     problems.push({ where, message });
     return null;
@@ -60,8 +72,19 @@ function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]
     return wrong("messages, prompt", "expected one of the two");
   if (raw && messages) return wrong("raw", "continues a prompt; messages need the chat template");
   if (messages?.length === 0) return wrong("messages", "is empty: there is nothing to answer");
-  if (prompt !== undefined && raw) return rawPrompt(base, prompt);
-  return chatPrompt(base, messages ?? [{ role: "user", content: prompt as string }]);
+  const ofTemplate = Object.entries({ tools, templateArgs }).filter(([, value]) => value !== undefined);
+  if (ofTemplate.length > 0 && (raw || base.template === null))
+    return wrong(ofTemplate.map(([name]) => name).join(", "), "needs the chat template");
+  if (prompt !== undefined && raw) {
+    const ids = encodeRaw(base.tokenizer, prompt);
+    return { ids, answerStart: ids.length, leadIn: "" };
+  }
+  const asked = messages ?? [{ role: "user" as const, content: prompt as string }];
+  const options: RenderOptions = {
+    ...(tools ? { tools } : {}),
+    ...(templateArgs ? { extra: templateArgs } : {}),
+  };
+  return { ...encodePrompt(base, asked, options), leadIn: answerLeadIn(base, asked, options) };
 }
 
 function lengthProblems(promptTokens: number, contextLength: number): Problem[] {
@@ -72,7 +95,7 @@ function lengthProblems(promptTokens: number, contextLength: number): Problem[] 
 }
 
 interface Prepared {
-  readonly prompt: EncodedPrompt;
+  readonly prompt: Asked;
   readonly sampler: Sampler;
   readonly watch: StopWatch;
   readonly limit: number;
@@ -103,7 +126,7 @@ function prepare(base: BaseModel, request: GenerateRequest, contextLength: numbe
   );
   if (problems.length > 0 || !prompt || !sampler || !watch)
     throw new InputError("the request cannot be generated from", problems);
-  return { prompt, sampler, watch, limit: Math.min(maxTokens, contextLength - prompt.ids.length) };
+  return { prompt, sampler, watch, limit: maxTokens };
 }
 
 /** Continues a prompt token by token: greedy unless a temperature is given. Ends at an end token, a stop text, `maxTokens`, a
@@ -117,14 +140,16 @@ export async function* generateWith(
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const started = performance.now();
   const { signal } = request;
-  const { prompt, sampler, watch, limit } = prepare(base, request, contextLength - virtualCount(virtual));
+  const room = contextLength - virtualCount(virtual);
+  const { prompt, sampler, watch, limit } = prepare(base, request, room);
   const text = createStreamDecoder(base.tokenizer);
+  const lead = createLeadIn(prompt.leadIn);
   const history = [...prompt.ids];
   const ids: number[] = [];
   let whole = "";
   let finishReason: GenerateResult["finishReason"] = "length";
 
-  while (ids.length < limit) {
+  while (ids.length - lead.skipped < limit && history.length < room) {
     if (signal?.aborted) {
       finishReason = "aborted";
       break;
@@ -141,17 +166,21 @@ export async function* generateWith(
     }
     ids.push(id);
     history.push(id);
-    const piece = watch.push(text.push(id));
+    const shown = lead.push(text.push(id));
+    // It was no lead-in after all, and that showed only beyond the limit.
+    const isOver = lead.skipped === 0 && ids.length > limit;
+    if (isOver) ids.length = limit;
+    const piece = watch.push(isOver ? textOf(base.tokenizer, ids) : shown);
     whole += piece;
     if (piece !== "") yield { text: piece, id };
     if (watch.stopped !== null) break;
   }
-  const rest = watch.push(text.flush()) + watch.flush();
+  const rest = watch.push(lead.push(text.flush()) + lead.flush()) + watch.flush();
   whole += rest;
   if (rest !== "") yield { text: rest, id: ids.at(-1) as number };
   return {
     text: whole,
-    ids,
+    ids: ids.slice(lead.skipped),
     finishReason: watch.stopped === null ? finishReason : "stop",
     promptTokens: prompt.ids.length,
     elapsedMs: performance.now() - started,

@@ -3,11 +3,10 @@ import { cacheFolder } from "../formats/cache.ts";
 import type { ModelConfig, ModelSource, OnProgress } from "../formats/model-source.ts";
 import { openModel } from "../formats/open-model.ts";
 import { type ResolveOptions, resolveModel } from "../formats/resolve.ts";
-import { type ChatTemplate, createChatTemplate } from "../text/chat-template.ts";
-import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { type WeightLookup, weightLookups } from "./base-context.ts";
 import { familyOf } from "./families.ts";
 import { type Family, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
+import { type ModelText, modelText } from "./model-text.ts";
 import { withNewWeights } from "./new-head.ts";
 import { openWeightFile, type WeightFile } from "./weight-file.ts";
 import { type BaseBits, ROW_MULTIPLE, type WeightStorage, weightStorages } from "./weight-storage.ts";
@@ -20,12 +19,16 @@ export interface OpenBaseOptions {
   readonly cacheFolder?: string;
   /** Bits that the matrices of linear layers are kept in; default 32: as floats. */
   readonly baseBits?: BaseBits;
+  /** Variables of the chat template, e.g. `enable_thinking`; over those that an adapter was trained with. */
+  readonly templateArgs?: Readonly<Record<string, unknown>>;
+  /** What the chat template takes for now; default: the time of each rendering. */
+  readonly templateDate?: string | null;
   readonly onProgress?: OnProgress;
   readonly signal?: AbortSignal;
 }
 
 /** A frozen model, opened: its modules, weights on disk, tokenizer and chat template. */
-export interface BaseModel {
+export interface BaseModel extends ModelText {
   readonly source: ModelSource;
   readonly config: ModelConfig;
   readonly family: Family;
@@ -40,11 +43,6 @@ export interface BaseModel {
   /** The weights for decoding: products with quantized ones round activations to 8 bits, and gradients pass through as if they
    *  did not. The same for a base of floats. */
   readonly decoding: WeightLookup;
-  readonly tokenizer: Tokenizer;
-  /** null for models without one. */
-  readonly template: ChatTemplate | null;
-  /** Ids that end generation. */
-  readonly eosIds: readonly number[];
 }
 
 /** The part of the options that says how to find a model or an adapter. */
@@ -86,9 +84,10 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
       weights,
       bits: options.baseBits ?? 32,
       ...weightLookups(modules, weights),
-      tokenizer: createTokenizer(source.tokenizer),
-      template: source.tokenizer.chatTemplate === null ? null : createChatTemplate(source.tokenizer),
-      eosIds: source.eosIds,
+      ...modelText(source.tokenizer, source.eosIds, {
+        args: options.templateArgs ?? {},
+        date: options.templateDate ?? null,
+      }),
       newWeights: [],
     });
   } finally {

@@ -1,7 +1,9 @@
 import { InputError } from "../errors.ts";
+import type { AdapterText } from "../formats/adapter-text.ts";
 import { hfTensorName } from "../formats/names.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import { type BaseModel, resolveOptions } from "../models/base-model.ts";
+import { withAdapterText } from "../models/model-text.ts";
 import { withClassifier } from "../models/new-head.ts";
 import { type Adaptation, createComposer } from "./active.ts";
 import { labelsOf, type OpenAdapterOptions } from "./adapter.ts";
@@ -28,7 +30,13 @@ export async function adaptBase(
   const chosen = await openChosen(fitted.choice, fitted.base, access);
   const adaptation = createComposer(fitted.base).compose(chosen.opened, chosen.factors);
   requireHead(fitted.base, adaptation);
-  return { ...chosen, base: fitted.base, adaptation };
+  return { ...chosen, base: withAdapterText(fitted.base, textInUse(chosen)), adaptation };
+}
+
+/** The text of the first adapter in use. */
+export function textInUse({ opened, factors }: ChosenAdapters): AdapterText | null {
+  const [first] = factors.keys();
+  return (first === undefined ? undefined : opened.get(first)?.text) ?? null;
 }
 
 /** An encoder with its adapter's labels, and the adapter by its path on disk. */

@@ -11,6 +11,7 @@ import {
   writeAdapterFolder,
 } from "../formats/adapter-folder.ts";
 import { readLabels } from "../formats/adapter-labels.ts";
+import { type AdapterText, readAdapterText } from "../formats/adapter-text.ts";
 import { compareBase } from "../formats/base-names.ts";
 import { baseModelOfAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
 import type { PeftFiles } from "../formats/lora-factors.ts";
@@ -19,6 +20,7 @@ import { hfTensorName } from "../formats/names.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import { type OpenBaseOptions, resolveOptions } from "../models/base-model.ts";
 import { outputModule } from "../models/family.ts";
+import { textDifference } from "../models/model-text.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
@@ -36,6 +38,8 @@ export interface OpenedAdapter {
   readonly methods: readonly Method[];
   /** Its parameters as one flat vector, in the order of the methods' trainables. */
   readonly theta: Float32Array;
+  /** What its folder says of the text it was trained on; null where it has no folder. */
+  readonly text: AdapterText | null;
 }
 
 /** How to find an adapter, and what it may be used on. */
@@ -114,7 +118,15 @@ export async function openAdapter(
     values,
     methods.flatMap((m) => m.trainables),
   );
-  return { path, config, warnings: [...base.warnings, ...parts.flatMap((p) => p.warnings)], methods, theta };
+  const text = path.endsWith(".gguf") ? null : await readAdapterText(path);
+  const warnings = [...base.warnings, ...textNotices(text, shape, path), ...parts.flatMap((p) => p.warnings)];
+  return { path, config, warnings, methods, theta, text };
+}
+
+/** What is used of an adapter's folder in the place of the model's own. */
+function textNotices(text: AdapterText | null, { source }: ModelShape, path: string): string[] {
+  const different = text && source?.tokenizer ? textDifference(text, source.tokenizer) : "";
+  return different === "" ? [] : [`${path}: brings its own ${different}, used instead of the model's`];
 }
 
 async function readParts(

@@ -1,5 +1,5 @@
 import type { NamedModel } from "../formats/base-names.ts";
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig, TokenizerSource } from "../formats/model-source.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
@@ -11,5 +11,5 @@ export interface ModelShape {
   /** For methods that start from a text. */
   readonly tokenizer?: Tokenizer;
   /** Where it was found: an adapter may name another model as its base. */
-  readonly source?: NamedModel;
+  readonly source?: NamedModel & { readonly tokenizer?: TokenizerSource };
 }

@@ -1,4 +1,4 @@
-import type { Example } from "../data/batch.ts";
+import type { Example, Sequence } from "../data/batch.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { Method } from "./method.ts";
 
@@ -43,20 +43,27 @@ export function virtualPrompt(
  *  They are nodes of the trie like any other, so examples share a prefix, and packing stays exact. */
 export function virtualExample(example: Example, layout: VirtualLayout): Example {
   if (virtualCount(layout) === 0) return example;
-  const first = example.answerStart ?? Math.max(1, example.isLabel.indexOf(1));
-  const ids = Int32Array.from(virtualPrompt(Array.from(example.ids), layout, first));
-  const isLabel = new Uint8Array(ids.length);
-  isLabel.set(example.isLabel.subarray(0, first), layout.prefix.length);
-  isLabel.set(example.isLabel.subarray(first), first + virtualCount(layout));
-  return { ids, isLabel, index: example.index };
+  return eachSequence(example, (sequence) => withVirtual(sequence, layout));
+}
+
+function withVirtual({ ids, isLabel, answerStart }: Sequence, layout: VirtualLayout): Sequence {
+  const first = answerStart ?? Math.max(1, isLabel.indexOf(1));
+  const all = Int32Array.from(virtualPrompt(Array.from(ids), layout, first));
+  const labels = new Uint8Array(all.length);
+  labels.set(isLabel.subarray(0, first), layout.prefix.length);
+  labels.set(isLabel.subarray(first), first + virtualCount(layout));
+  return { ids: all, isLabel: labels };
+}
+
+function eachSequence(example: Example, change: (sequence: Sequence) => Sequence): Example {
+  const { ids: _, isLabel: __, answerStart: ___, branches, ...rest } = example;
+  return { ...rest, ...change(example), ...(branches ? { branches: branches.map(change) } : {}) };
 }
 
 /** An example without virtual tokens, as it can be decoded. */
 export function realTokens(example: Example, vocabSize: number): Example {
-  const keep = Array.from(example.ids, (id) => id < vocabSize);
-  return {
-    ...example,
-    ids: example.ids.filter((_, i) => keep[i]),
-    isLabel: example.isLabel.filter((_, i) => keep[i]),
-  };
+  return eachSequence(example, ({ ids, isLabel }) => {
+    const keep = Array.from(ids, (id) => id < vocabSize);
+    return { ids: ids.filter((_, i) => keep[i]), isLabel: isLabel.filter((_, i) => keep[i]) };
+  });
 }

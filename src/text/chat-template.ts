@@ -1,20 +1,17 @@
-import { Template } from "@huggingface/jinja";
-import { FormatError, UnsupportedError } from "../errors.ts";
+import { UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
-import { cutSegments, type RenderedSegments } from "./chat-segments.ts";
+import { parseTemplate, type Rendering } from "./jinja/template.ts";
 import type { Message, RenderOptions } from "./messages.ts";
-import { callStrip, STRIP_FUNCTION, useOwnStrip } from "./python-text.ts";
 
 /** Turns messages into the text a model was trained on. */
 export interface ChatTemplate {
   /** @throws FormatError if the template fails or refuses the messages. */
   render(messages: readonly Message[], options?: RenderOptions): string;
-  /** The same text, cut into template text and message content.
-   *  @throws FormatError as `render`. */
-  renderSegments(messages: readonly Message[], options?: RenderOptions): RenderedSegments;
+  /** The same text, and what of it comes from the messages. @throws FormatError as `render`. */
+  rendering(messages: readonly Message[], options?: RenderOptions): Rendering;
+  /** It marks with `{% generation %}` what an assistant writes. */
+  readonly hasGeneration: boolean;
 }
-
-const WHERE = "chat template";
 
 /** The model's Jinja chat template in the environment that transformers gives it: trimmed blocks, `bos_token` and its
  *  kin, `tools` and `documents` (none), `raise_exception`, `strftime_now`, `tojson` without HTML escapes.
@@ -25,35 +22,19 @@ export function createChatTemplate(source: TokenizerSource): ChatTemplate {
       "this model has no chat template: use --raw (plain text prompts), or data in the plain-text format",
     );
   }
-  const template = parse(source.chatTemplate);
+  const template = parseTemplate(source.chatTemplate);
   const tokens = tokenVariables(source);
-  const render: ChatTemplate["render"] = (messages, options = {}) => {
-    const variables = {
-      ...tokens,
-      messages,
-      tools: options.tools ?? null,
-      documents: null,
-      add_generation_prompt: options.addGenerationPrompt ?? false,
-      ...options.extra,
-      [STRIP_FUNCTION]: callStrip,
-    };
-    try {
-      return template.render(variables);
-    } catch (error) {
-      throw new FormatError(WHERE, reasonOf(error), { cause: error });
-    }
+  const rendering: ChatTemplate["rendering"] = (messages, options = {}) =>
+    template.render({
+      data: { ...options.extra, messages, tools: options.tools ?? null, documents: null },
+      template: { ...tokens, add_generation_prompt: options.addGenerationPrompt ?? false },
+      now: options.now,
+    });
+  return {
+    rendering,
+    render: (messages, options) => rendering(messages, options).text,
+    hasGeneration: template.hasGeneration,
   };
-  return { render, renderSegments: (messages, options = {}) => cutSegments(render, messages, options) };
-}
-
-function parse(text: string): Template {
-  try {
-    const template = new Template(text);
-    useOwnStrip(template.parsed);
-    return template;
-  } catch (error) {
-    throw new FormatError(WHERE, `cannot be parsed: ${reasonOf(error)}`, { cause: error });
-  }
 }
 
 /** `bos_token`, `eos_token` and every other `*_token` of tokenizer_config.json; those a model lacks stay undefined. */
@@ -71,8 +52,4 @@ function tokenVariables(source: TokenizerSource): Record<string, string> {
   set("pad_token", source.padToken);
   set("unk_token", source.unkToken);
   return variables;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

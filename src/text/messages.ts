@@ -1,10 +1,20 @@
-/** Who speaks. */
-export type Role = "system" | "user" | "assistant" | "tool";
+/** Who speaks. Templates know the first four; the others are passed to those that know them. */
+export type Role = "system" | "user" | "assistant" | "tool" | "developer" | "function" | "ipython";
 
-/** One turn of a conversation. Other fields (`tool_calls`, `name`, …) are passed on to the chat template as they are. */
+/** A part of a message's content, as OpenAI's clients write it. */
+export interface TextPart {
+  readonly type: "text";
+  readonly text: string;
+}
+
+/** What a message says: a text, its parts, or nothing (null) where it only calls tools. */
+export type MessageContent = string | null | readonly TextPart[];
+
+/** One turn of a conversation. Other fields (`tool_calls`, `reasoning_content`, `name`, …) are passed on to the chat template as
+ *  they are. */
 export interface Message {
   readonly role: Role;
-  readonly content: string;
+  readonly content?: MessageContent;
   readonly [field: string]: unknown;
 }
 
@@ -16,4 +26,12 @@ export interface RenderOptions {
   readonly tools?: readonly unknown[];
   /** More template variables, e.g. `enable_thinking` or `date_string`. */
   readonly extra?: Readonly<Record<string, unknown>>;
+  /** What the template takes for the current time (`strftime_now`); default: now. */
+  readonly now?: Date;
+}
+
+/** The text of a message; "" where it has none. */
+export function contentText({ content }: Pick<Message, "content">): string {
+  if (typeof content === "string") return content;
+  return (content ?? []).map((part) => part.text).join("");
 }

@@ -5,6 +5,7 @@ import { dataSettings } from "./config-data.ts";
 import { count, positive, share, text } from "./config-values.ts";
 import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
+import { type TemplateArgs, templateSettings } from "./template-settings.ts";
 
 const MODEL = "Model";
 const OPTIMIZER = "Optimizer";
@@ -28,6 +29,8 @@ const modelSettings = {
     description:
       "products with a base of 4 or 8 bits: exact, or faster with activations rounded to 8 bits as in generation",
   }) as Setting<"float32" | "int8">,
+  templateArgs: templateSettings.templateArgs as Setting<TemplateArgs>,
+  templateDate: templateSettings.templateDate as Setting<string | null>,
   device: setting(z.enum(["cpu", "cuda", "webgpu", "dml", "coreml"]), "cpu", {
     group: MODEL,
     description: "where to compute",

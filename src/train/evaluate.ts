@@ -1,5 +1,6 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset, Rows } from "../data/examples.ts";
+import { noteText } from "../data/notes.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
 import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { cacheFolder } from "../formats/cache.ts";
@@ -179,6 +180,7 @@ async function* evaluation(
   if (!encoded)
     throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
+  for (const note of encoded.report.notes) yield { type: "warning", message: noteText(note) };
   for (const { warnings } of opened.values())
     for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);

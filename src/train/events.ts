@@ -111,6 +111,8 @@ export interface ProgressEvent {
 export interface PreviewSpan {
   readonly text: string;
   readonly isLabel: boolean;
+  /** Offsets between tokens of text that looks like a special token and is none. */
+  readonly cuts?: readonly number[];
 }
 
 /** The first examples, decoded as the model will see them. */

@@ -3,6 +3,7 @@ import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
 import { writeLabels } from "../formats/adapter-labels.ts";
+import { writeTemplateArgs } from "../formats/adapter-text.ts";
 import { storing } from "../formats/disk.ts";
 import { publicModelName } from "../formats/resolve.ts";
 import { learningRateAt } from "../optim/schedule.ts";
@@ -273,6 +274,7 @@ export async function exportAdapter(run: Run, theta: Float32Array, folder: strin
   const { model, base } = run.plan;
   await writeMethods(folder, model.methods, theta, publicModelName(base.source.name));
   if (base.config.encoder) await writeLabels(folder, base.config.encoder.classifier);
+  await writeTemplateArgs(folder, base.templateVariables.args);
 }
 
 /** Writes a checkpoint of where the run is, and removes old ones.

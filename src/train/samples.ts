@@ -1,7 +1,8 @@
+import { askedRow } from "../data/asked.ts";
 import type { DatasetRow } from "../data/examples.ts";
 import { continueAll, textOf } from "../generate/continuation.ts";
 import { createDecoder } from "../generate/decoder.ts";
-import { chatPrompt } from "../generate/prompt.ts";
+import { withoutLeadIn } from "../generate/lead-in.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import type { AdaptedModel } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
@@ -15,6 +16,8 @@ export interface Prompt {
   readonly text: string;
   readonly ids: readonly number[];
   readonly reference: string;
+  /** Text that may stand in front of an answer and is no part of it. */
+  readonly leadIn: string;
 }
 
 /** Rows of conversations whose last turn can be asked for, as prompts for a model with its methods; plain text has none. */
@@ -27,16 +30,12 @@ export function promptsOf(
   const layout = virtualLayout(methods, base.config.vocabSize);
   const prompts: Prompt[] = [];
   for (const { row } of rows) {
-    if (row.kind !== "conversation" || row.messages.at(-1)?.role !== "assistant") continue;
-    const before = row.messages.slice(0, -1);
-    const prompt = chatPrompt(base, before);
-    const ids = virtualPrompt(prompt.ids, layout, prompt.answerStart);
-    if (ids.length > 0 && ids.length < maxLength)
-      prompts.push({
-        text: before.at(-1)?.content ?? "",
-        ids,
-        reference: row.messages.at(-1)?.content ?? "",
-      });
+    const asked = askedRow(row, base);
+    if (asked === null) continue;
+    const { text, leadIn } = asked;
+    const ids = virtualPrompt(asked.ids, layout, asked.answerStart);
+    const reference = withoutLeadIn(textOf(base.tokenizer, asked.answer), leadIn);
+    if (ids.length > 0 && ids.length < maxLength) prompts.push({ text, ids, reference, leadIn });
   }
   return prompts;
 }
@@ -75,7 +74,7 @@ export async function answer(
         samples.push({
           prompt: p.text,
           reference: p.reference,
-          output: textOf(base.tokenizer, ids[k] ?? []),
+          output: withoutLeadIn(textOf(base.tokenizer, ids[k] ?? []), p.leadIn),
         });
       });
       options.onDone?.(samples.length);

@@ -1,7 +1,8 @@
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Example } from "../data/batch.ts";
+import { type Example, sequencesOf } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { noteText } from "../data/notes.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import { storing } from "../formats/disk.ts";
@@ -32,6 +33,11 @@ export interface TrainRunOptions {
   readonly memoryBytes?: number;
 }
 
+/** Options with the day that the chat template takes for today: a run that goes on later keeps its first one. */
+function dated(config: TrainConfig): TrainConfig {
+  return { ...config, templateDate: config.templateDate ?? new Date().toISOString() };
+}
+
 /** What the parts of a run are given. */
 interface Means {
   readonly signal: AbortSignal;
@@ -47,7 +53,7 @@ export async function* train(
   options: TrainOptions,
   { signal, memoryBytes }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
-  const config = await completeTrainConfig(options);
+  const config = dated(await completeTrainConfig(options));
   const own = new AbortController();
   const forward = (): void => own.abort(signal?.reason);
   signal?.addEventListener("abort", forward);
@@ -116,8 +122,8 @@ async function* planning(
   dataset: Dataset,
   { signal, spill }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
-  const { model, offline, baseBits } = config;
-  const access = { offline, baseBits, signal };
+  const { model, offline, baseBits, templateArgs, templateDate } = config;
+  const access = { offline, baseBits, templateArgs, templateDate, signal };
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
@@ -142,11 +148,7 @@ function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
     ...hidden("validation"),
     ...hidden("test"),
     ...(["validation", "test"] as const).filter((s) => duplicates[s] > 0).map(shared),
-    ...(train.report.inexact > 0
-      ? [
-          `the chat template rewrites the content of ${train.report.inexact} rows: their labels were found by comparing text`,
-        ]
-      : []),
+    ...train.report.notes.map(noteText),
   ];
 }
 
@@ -154,7 +156,7 @@ function preview({ task, train, base }: RunPlan): PreviewEvent {
   const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
   return {
     type: "preview",
-    examples: first.map((e) => task.preview(e, base)),
+    examples: first.flatMap((e) => sequencesOf(e).map((s) => task.preview({ ...s, index: e.index }, base))),
   };
 }
 

@@ -3,9 +3,11 @@ import { createChatTemplate } from "../../src/text/chat-template.ts";
 import { createTokenizer } from "../../src/text/tokenizer.ts";
 import { tinySource } from "../text/fixtures.ts";
 
+/** What ChatML ends with to have the assistant answer. */
+export const ASKING = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
 /** ChatML without a system message of its own, as short as it gets. */
-export const CHATML =
-  "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}";
+export const CHATML: string = `{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}${ASKING}`;
 
 /** SmolLM2's tokenizer cut down to its first merges, with a chat template (none: null). */
 export function chatCodec(chatTemplate: string | null = CHATML): TextCodec {

@@ -8,6 +8,7 @@ import type { DatasetRow } from "../../src/data/examples.ts";
 import { openSpill } from "../../src/data/spill.ts";
 import type { HubDataset } from "../../src/formats/hub-dataset.ts";
 import type { Progress } from "../../src/formats/model-source.ts";
+import { contentText } from "../../src/text/messages.ts";
 import { temporaryFolder, writeFiles } from "./files.ts";
 
 const lines = (...numbers: number[]): string =>
@@ -16,7 +17,7 @@ const range = (from: number, to: number): number[] => Array.from({ length: to - 
 /** The numbers in the prompts. */
 const numbers = (rows: Iterable<DatasetRow>): number[] =>
   Array.from(rows, ({ row }) =>
-    row.kind === "conversation" ? Number(row.messages[0]?.content.slice(1)) : Number.NaN,
+    row.kind === "conversation" ? Number(contentText(row.messages[0] ?? {}).slice(1)) : Number.NaN,
   );
 
 describe("bundled data", () => {
@@ -25,6 +26,7 @@ describe("bundled data", () => {
     expect(dataset).toMatchObject({ name: "shell-recipes", format: "prompt-completion" });
     expect([dataset.train.length, dataset.validation.length, dataset.test.length]).toEqual([1307, 0, 213]);
     expect(dataset.train.at(0)?.row).toEqual({
+      isPlain: true,
       kind: "conversation",
       messages: [
         { role: "user", content: "adb: Start a shell on the device" },

@@ -36,11 +36,12 @@ describe("encodeDataset", () => {
     expect(dataset.report).toEqual({
       rows: 2,
       examples: 2,
+      sequences: 2,
       truncated: 0,
       truncatedLabels: 0,
       dropped: 0,
       split: 0,
-      inexact: 0,
+      notes: [],
       promptTokens: 5,
       labelTokens: 7,
       longest: 7,
@@ -108,12 +109,12 @@ describe("encodeDataset", () => {
     const whole = await encodeDataset(rows, chatCodec(), { maxLength: 1000 });
     const length = whole.report.longest;
     const cut = await encodeDataset(rows, chatCodec(), { maxLength: length - 8 });
-    expect(whole.report).toMatchObject({ labelTokens: 5, truncatedLabels: 0 });
+    expect(whole.report).toMatchObject({ labelTokens: 6, truncatedLabels: 0 });
     expect(cut.report.truncated).toBe(1);
-    expect(cut.report.labelTokens + cut.report.truncatedLabels).toBe(5);
+    expect(cut.report.labelTokens + cut.report.truncatedLabels).toBe(6);
     expect((await encodeDataset(rows, chatCodec(), { maxLength: 4 })).report).toMatchObject({
       labelTokens: 3,
-      truncatedLabels: 2,
+      truncatedLabels: 3,
     });
   });
 

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
-import type { DataFormat, DataRecord, FieldMapping, Row } from "../../src/data/formats/format.ts";
+import type {
+  Conversation,
+  DataFormat,
+  DataRecord,
+  FieldMapping,
+  Row,
+} from "../../src/data/formats/format.ts";
 import { dataFormats, describeUndetected, detectFormat, findFormat } from "../../src/data/formats/table.ts";
+import { contentText } from "../../src/text/messages.ts";
 
 interface Parsed {
   readonly row: Row | null;
@@ -17,7 +24,7 @@ function parse(format: string, record: DataRecord, mapping: FieldMapping = {}): 
 function turns(format: string, record: DataRecord, mapping?: FieldMapping): string[] {
   const { row, problems } = parse(format, record, mapping);
   expect(problems).toEqual([]);
-  return row?.kind === "conversation" ? row.messages.map((m) => `${m.role}: ${m.content}`) : [];
+  return row?.kind === "conversation" ? row.messages.map((m) => `${m.role}: ${contentText(m)}`) : [];
 }
 
 function problems(format: string, record: DataRecord, mapping?: FieldMapping): readonly string[] {
@@ -154,7 +161,7 @@ describe("prompt-completion", () => {
       'field "completion" is empty: there is nothing to learn from it',
     ]);
     expect(problems("prompt-completion", { prompt: ["p"], completion: null })).toEqual([
-      'field "prompt": expected text, got an array',
+      "prompt[0]: expected an object, got a string",
       'field "completion": expected text, got null',
     ]);
     expect(
@@ -228,12 +235,11 @@ describe("messages", () => {
       { role: "user", content: 5 },
     ];
     expect(problems("messages", { messages })).toEqual([
-      'messages[0]: unknown "role" "bot"; known: system, user, assistant, tool',
+      'messages[0]: unknown "role" "bot"; known: system, user, assistant, tool, developer, function, ipython',
       'messages[1]: no "role"; the turn has "content"',
       "messages[2]: expected an object, got a string",
       'messages[3]: no "content"; the turn has "role"',
       "messages[4]: the assistant's turn is empty: there is nothing to learn from it",
-      'messages[5]: "content" is empty: turns that are tool calls are not supported',
       'messages[6]: "content": only parts of type "text" can be trained on',
       'messages[7]: "content": expected text, got a number',
     ]);
@@ -247,6 +253,124 @@ describe("messages", () => {
       'field "messages": expected a list of turns, got a string',
     ]);
     expect(problems("messages", { a: 1 })).toEqual(['no field "messages"; the record has "a"']);
+  });
+});
+
+describe("rows of conversations", () => {
+  const row = (format: string, record: DataRecord, mapping?: FieldMapping): Conversation => {
+    const parsed = parse(format, record, mapping);
+    expect(parsed.problems).toEqual([]);
+    return parsed.row as Conversation;
+  };
+  const user = { role: "user", content: "p" };
+  const assistant = { role: "assistant", content: "c" };
+
+  it("hand every field of a message on, and what stands beside the list", () => {
+    const calls = [{ type: "function", function: { name: "f", arguments: { a: 1 } } }];
+    const messages = [
+      user,
+      { role: "assistant", content: null, tool_calls: calls, reasoning_content: "r", name: "n" },
+    ];
+    const tools = [{ type: "function", function: { name: "f" } }];
+    const args = { enable_thinking: false };
+    const parsed = row("messages", { messages, tools, chat_template_kwargs: args, system: "s" });
+    expect(parsed).toEqual({
+      kind: "conversation",
+      messages: [{ role: "system", content: "s" }, ...messages],
+      tools,
+      templateArgs: args,
+    });
+    const asText = { messages, tools: JSON.stringify(tools), chat_template_kwargs: JSON.stringify(args) };
+    expect(row("messages", asText)).toMatchObject({ tools, templateArgs: args });
+    expect(problems("messages", { messages, tools: "[", functions: [1] })).toEqual([
+      'field "tools": expected a list, got "["',
+      'field "functions" is not used: descriptions of tools are read from "tools"',
+    ]);
+  });
+
+  it.each([{ weight: 0 }, { train: false }, { training: false }, { loss: false }])(
+    "leave out a turn with %o",
+    (mark) => {
+      const messages = [user, { ...assistant, ...mark }, user, { ...assistant, weight: 1, train: true }];
+      expect(row("messages", { messages }).unlearned).toEqual([1]);
+      const conversations = [
+        { from: "human", value: "p" },
+        { from: "gpt", value: "c", ...mark },
+        { from: "human", value: "p", ...mark },
+        { from: "gpt", value: "d" },
+      ];
+      expect(row("sharegpt", { conversations, system: "s" }).unlearned).toEqual([2]);
+    },
+  );
+
+  it("refuse marks that say nothing clear", () => {
+    const messages = [
+      { ...user, train: true },
+      { ...assistant, weight: 0.5 },
+      { ...assistant, loss: "no" },
+    ];
+    expect(problems("messages", { messages })).toEqual([
+      'messages[0]: "train": a turn of the user cannot be learned, only those of the assistant',
+      'messages[1]: "weight": expected 0 or 1, got 0.5',
+      'messages[2]: "loss": expected true or false, got "no"',
+    ]);
+  });
+
+  it("of a prompt and a completion that are lists learn the completion alone", () => {
+    const prompt = [user, assistant, user];
+    const parsed = row("prompt-completion", {
+      prompt,
+      completion: [assistant, user, assistant],
+      system: "s",
+    });
+    expect(parsed.messages.map((m) => m.role)).toEqual([
+      "system",
+      "user",
+      "assistant",
+      "user",
+      "assistant",
+      "user",
+      "assistant",
+    ]);
+    expect(parsed.unlearned).toEqual([2]);
+    expect(row("prompt-completion", { prompt, completion: "c" }).unlearned).toEqual([1]);
+    expect(row("prompt-completion", { prompt: "p", completion: [assistant] }).unlearned).toBeUndefined();
+  });
+
+  it("have history and system message of alpaca's relatives", () => {
+    const record = {
+      instruction: "i",
+      output: "o",
+      system: "s",
+      history: [
+        ["a", "b"],
+        ["c", "d"],
+      ],
+    };
+    expect(turns("alpaca", record)).toEqual([
+      ...["system: s", "user: a", "assistant: b", "user: c", "assistant: d", "user: i", "assistant: o"],
+    ]);
+    expect(problems("alpaca", { ...record, history: [["a"]] })).toEqual([
+      "history[0]: expected a question and an answer, got an array",
+    ]);
+    expect(turns("prompt-completion", { prompt: "p", completion: "c", system: "s" })[0]).toBe("system: s");
+  });
+
+  it("are no rows of preferences", () => {
+    const pair = { prompt: "p", completion: "c" };
+    expect(problems("prompt-completion", { ...pair, label: false })[0]).toMatch(
+      /^has "label": false: training on preferences/,
+    );
+    expect(problems("messages", { messages: [user, assistant], kto_tag: true })[0]).toMatch(/^has "kto_tag"/);
+    expect(problems("prompt-completion", { ...pair, chosen: "c", rejected: "d" })[0]).toMatch(
+      /^has "chosen" and "rejected"/,
+    );
+    expect(describeUndetected({ prompt: "p", chosen: "c", rejected: "d" })).toMatch(
+      /^has "chosen" and "rejected"/,
+    );
+    const mapping = { promptField: "prompt", completionField: "chosen" };
+    expect(turns("prompt-completion", { prompt: "p", chosen: "c", rejected: "d" }, mapping)).toHaveLength(2);
+    expect(turns("prompt-completion", { ...pair, label: true })).toHaveLength(2);
   });
 });
 

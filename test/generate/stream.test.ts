@@ -195,11 +195,9 @@ test.each(["llama3", "mistral"])("raw text starts with one BOS on %s, which want
   expect(got).toEqual(await greedyByLogits(model, ids, 8));
   const empty = await model.generateText({ prompt: "", raw: true, maxTokens: 8 });
   expect(empty.promptTokens).toBe(1);
-  // Its text in the prompt is text: no second BOS.
-  const literal = tokenizer.encode("<|im_start|>list the");
-  expect(literal).not.toContain(1);
-  const typed = await model.generateText({ prompt: "<|im_start|>list the", raw: true, maxTokens: 1 });
-  expect(typed.promptTokens).toBe(literal.length + 1);
+  // Special tokens are special in raw text, so one that begins with BOS gets no second.
+  const typed = await model.generateText({ prompt: "<|im_start|>list the", raw: true, maxTokens: 8 });
+  expect([typed.promptTokens, typed.ids]).toEqual([ids.length, got]);
 });
 
 test("raw text has no BOS where the model expects none", async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type LoadedModel, loadModel } from "../../src/generate/model.ts";
-import { chatPrompt } from "../../src/generate/prompt.ts";
+import { encodePrompt } from "../../src/text/chat-encode.ts";
 import { distFile, runNode } from "../cli/run-cli.ts";
 import { ADAPTER, type Answer, answers, hasFixtureWeights, MODEL } from "./smollm2.ts";
 
@@ -20,7 +20,7 @@ async function expectAnswer({ messages, ids, ended }: Answer): Promise<void> {
 
 test("prompts have transformers' ids", () => {
   for (const { messages, prompt } of [...answers.base, ...answers.adapter])
-    expect(chatPrompt(model.base, messages).ids).toEqual(prompt);
+    expect(encodePrompt(model.base, messages).ids).toEqual(prompt);
 });
 
 test("greedy answers are transformers', token for token, on 20 prompts", async ({ skip }) => {

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { ModelSource } from "../../src/formats/model-source.ts";
 import { openModel } from "../../src/formats/open-model.ts";
 import { resolveModel } from "../../src/formats/resolve.ts";
-import { encodeChat } from "../../src/text/chat-encode.ts";
+import { encodeTurn } from "../../src/text/chat-encode.ts";
 import { createChatTemplate } from "../../src/text/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../../src/text/tokenizer.ts";
 import { type EncodedString, fixture } from "../text/fixtures.ts";
@@ -44,10 +44,10 @@ describe("SmolLM2's tokenizer, from whatever form the model came in", () => {
         { role: "user", content: text },
         { role: "assistant", content: "ls -la" },
       ] as const;
-      const { ids: got, isAssistant, isExact } = encodeChat(tokenizer, template, messages);
-      expect([text, got, isExact]).toEqual([text, literal ?? ids, true]);
-      const learned = got.filter((_, at) => isAssistant[at]);
-      expect(tokenizer.decode(learned, { special: true })).toBe("ls -la<|im_end|>");
+      const { ids: got, isLabel, departure } = encodeTurn({ tokenizer, template }, messages);
+      expect([text, [...got], departure]).toEqual([text, literal ?? ids, null]);
+      const learned = got.filter((_, at) => isLabel[at] === 1);
+      expect(tokenizer.decode(learned, { special: true })).toBe("ls -la<|im_end|>\n");
     });
   });
 

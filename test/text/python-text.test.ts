@@ -43,6 +43,8 @@ describe("templates", () => {
   });
 
   it("fail on strip of what is not a text", () => {
-    expect(() => render("{{ messages.strip() }}")).toThrow("chat template: object has no method strip");
+    expect(() => render("{{ messages.strip() }}")).toThrow(
+      "chat template: line 1: 'list object' has no attribute 'strip'",
+    );
   });
 });

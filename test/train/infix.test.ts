@@ -1,9 +1,9 @@
 import { afterAll, expect, test } from "vitest";
 import type { Example } from "../../src/data/batch.ts";
 import { encodeDataset } from "../../src/data/examples.ts";
-import { chatPrompt } from "../../src/generate/prompt.ts";
 import { openBase } from "../../src/models/base-model.ts";
 import { virtualExample, virtualPrompt } from "../../src/peft/virtual-tokens.ts";
+import { encodePrompt } from "../../src/text/chat-encode.ts";
 import type { Message } from "../../src/text/messages.ts";
 import { openLab, tinyModel } from "./tiny-run.ts";
 
@@ -34,7 +34,7 @@ test.each(["completions", "all"] as const)(
     const [plain] = examples;
     const { ids, isLabel } = virtualExample(plain as Example, LAYOUT);
     for (const answer of [2, 4]) {
-      const prompt = chatPrompt(base, MESSAGES.slice(0, answer));
+      const prompt = encodePrompt(base, MESSAGES.slice(0, answer));
       const asked = virtualPrompt(prompt.ids, LAYOUT, prompt.answerStart);
       expect(Array.from(ids.subarray(0, asked.length))).toEqual(asked);
       expect(isLabel[asked.length], "the answer begins here").toBe(1);

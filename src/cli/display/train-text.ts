@@ -135,8 +135,13 @@ export function previewLines(preview: PreviewEvent, style: Style): string[] {
   ];
 }
 
+/** What looks like a special token and is none is shown token by token. */
+function withCuts({ text, cuts = [] }: PreviewSpan): string {
+  return cuts.toReversed().reduce((shown, at) => `${shown.slice(0, at)}·${shown.slice(at)}`, text);
+}
+
 function markSpan(span: PreviewSpan, style: Style): string {
-  const text = printable(span.text);
+  const text = printable(withCuts(span));
   if (!style.isColored) return span.isLabel ? text.replace(/^(\n*)(.*?)(\n*)$/s, "$1«$2»$3") : text;
   return text
     .split("\n")

@@ -7,6 +7,14 @@ export type DataRecord = Readonly<Record<string, unknown>>;
 export interface Conversation {
   readonly kind: "conversation";
   readonly messages: readonly Message[];
+  /** Indices of assistant turns that are read only: somebody marked them so, or they are part of a prompt. */
+  readonly unlearned?: readonly number[];
+  /** Descriptions of the tools that the assistant may call. */
+  readonly tools?: readonly unknown[];
+  /** Variables of the chat template for this row (`chat_template_kwargs`). */
+  readonly templateArgs?: Readonly<Record<string, unknown>>;
+  /** A prompt and a completion that were plain texts: where the prompt holds chat markup already, both are taken as they are. */
+  readonly isPlain?: boolean;
 }
 
 /** A record without roles: the loss is on every token. */
@@ -45,8 +53,11 @@ export interface FieldMapping {
   readonly labelField?: string | undefined;
 }
 
-/** Notes one thing wrong with the record being parsed. */
-export type Report = (message: string) => void;
+/** Why a row cannot be used: something about it is wrong, or there is nothing in it to learn. */
+export type BadRow = "malformed" | "empty";
+
+/** Notes one thing wrong with the record being parsed; by default it is malformed. */
+export type Report = (message: string, reason?: BadRow) => void;
 
 /** How one kind of record becomes a training row. */
 export interface DataFormat {

@@ -1,6 +1,8 @@
 import type { Role } from "../../text/messages.ts";
-import { field, optionalTextField } from "./fields.ts";
+import { chatRow } from "./chat-row.ts";
+import { field } from "./fields.ts";
 import type { DataFormat } from "./format.ts";
+import { refusesPreference } from "./preferences.ts";
 import { parseTurns, type TurnNames } from "./turns.ts";
 
 const NAMES: TurnNames = {
@@ -18,7 +20,7 @@ const NAMES: TurnNames = {
   ]),
 };
 
-/** ShareGPT's format: `conversations`, a list of `{from, value}`; `system` may stand beside the list. */
+/** ShareGPT's format: `conversations`, a list of `{from, value}`; beside it and in turns may stand what `messages` has. */
 export const sharegpt: DataFormat = {
   name: "sharegpt",
   description: "a list `conversations` of {from: human | gpt | system, value}",
@@ -27,10 +29,8 @@ export const sharegpt: DataFormat = {
     return Array.isArray(list) && Object.hasOwn(Object(list[0]), "from");
   },
   parse(record, mapping, report) {
+    if (refusesPreference(record, mapping, report)) return null;
     const turns = parseTurns(record, mapping.messagesField ?? "conversations", NAMES, report);
-    const system = optionalTextField(record, mapping.systemField ?? "system", report);
-    if (turns === null || system === null) return null;
-    const first = system === "" ? [] : [{ role: "system" as const, content: system }];
-    return { kind: "conversation", messages: [...first, ...turns] };
+    return turns && chatRow(record, turns, mapping, report);
   },
 };

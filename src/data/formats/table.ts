@@ -4,6 +4,7 @@ import { classification } from "./classification.ts";
 import { field, listFields } from "./fields.ts";
 import type { DataFormat, DataRecord, FieldMapping } from "./format.ts";
 import { messages } from "./messages.ts";
+import { preferenceOf } from "./preferences.ts";
 import { promptCompletion } from "./prompt-completion.ts";
 import { sharegpt } from "./sharegpt.ts";
 import { text } from "./text.ts";
@@ -40,6 +41,9 @@ export function detectFormat(record: DataRecord, mapping: FieldMapping): DataFor
 
 /** What to tell the user when no format fits. */
 export function describeUndetected(record: DataRecord): string {
+  const preference = preferenceOf(record, {});
+  if (preference !== null)
+    return `has ${preference}: training on preferences is not supported; to learn the better answers, name their field (completionField: chosen)`;
   const known = dataFormats.map((format) => `${format.name} (${format.description})`).join("; ");
   return `cannot tell the data format: the record has ${listFields(record)}. Name the fields (promptField and completionField), or give one of the formats: ${known}`;
 }

@@ -1,0 +1,39 @@
+import { join } from "node:path";
+import { readBytesIfThere, writeFileAtomic } from "./disk.ts";
+import { readChatTemplate, readHfTokenizer } from "./hf-tokenizer.ts";
+import { parseJsonObject } from "./json.ts";
+import type { TokenizerSource } from "./model-source.ts";
+
+/** Of an adapter: the variables of the chat template that it was trained with. PEFT has no place for that, and passes it over. */
+export const TEMPLATE_ARGS_FILE = "chat_template_args.json";
+
+/** What an adapter's folder says of the text that it was trained on. */
+export interface AdapterText {
+  /** Null where the folder brings no tokenizer. */
+  readonly tokenizer: TokenizerSource | null;
+  /** Null where it brings no chat template. */
+  readonly chatTemplate: string | null;
+  readonly templateArgs: Readonly<Record<string, unknown>>;
+}
+
+/** What an adapter's folder brings beside its weights; trainers save tokenizer and chat template there. @throws FormatError */
+export async function readAdapterText(folder: string): Promise<AdapterText> {
+  const hasTokenizer = (await readBytesIfThere(join(folder, "tokenizer.json"))) !== null;
+  const tokenizer = hasTokenizer ? await readHfTokenizer(folder) : null;
+  const path = join(folder, TEMPLATE_ARGS_FILE);
+  const args = await readBytesIfThere(path);
+  return {
+    tokenizer,
+    chatTemplate: tokenizer?.chatTemplate ?? (await readChatTemplate(folder)),
+    templateArgs: args === null ? {} : parseJsonObject(args, path),
+  };
+}
+
+/** Keeps the variables of the chat template with an adapter, if there are any. */
+export async function writeTemplateArgs(
+  folder: string,
+  args: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  if (Object.keys(args).length === 0) return;
+  await writeFileAtomic(join(folder, TEMPLATE_ARGS_FILE), `${JSON.stringify(args, null, 2)}\n`);
+}
