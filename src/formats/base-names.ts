@@ -21,6 +21,7 @@ export async function compareBase(adapterBase: string, model: NamedModel): Promi
   const [there, here] = [await pathOf(adapterBase), await pathOf(model.path)];
   if (there !== null && there === here) return "same";
   const isAlike = [...names, model.path].some((name) => areAlike(name, wanted));
+  if (isAlike && [...names, wanted].some(isCopy)) return "same";
   const isOnDisk = here !== null && (await pathOf(model.name)) === here;
   if (isOnDisk && isAlike) return "same";
   if (there !== null) return isOnDisk ? "other" : "doubtful";
@@ -33,8 +34,17 @@ function plainName(name: string): string {
   return (parseHubId(name)?.name ?? name).toLowerCase();
 }
 
+/** An account whose models are copies of others under their own names, also quantized ones. */
+const isCopy = (name: string): boolean => /^unsloth\//i.test(parseHubId(name)?.name ?? "");
+
+/** The copy in full precision of a model that Unsloth keeps in 4 bits of bitsandbytes, which only PyTorch reads; null for others. */
+export function unquantizedCopy(name: string): string | null {
+  const match = /^(unsloth\/.+?)(-unsloth)?-bnb-4bit$/i.exec(name);
+  return match?.[1] ?? null;
+}
+
 /** What conversions add to a name: SmolLM2-135M-Instruct.Q4_1.gguf, Llama-3.2-1B-4bit. */
-const CONVERSION = /^([-._](i?q\d\w*|bf16|fp?16|fp?32|hf|gguf|mlx|[48]-?bit|bnb))+$/;
+const CONVERSION = /^([-._](i?q\d\w*|bf16|fp?16|fp?32|hf|gguf|mlx|[48]-?bit|bnb|unsloth))+$/;
 
 /** The last parts of two names are the same, or one is a conversion of the other. */
 function areAlike(a: string, b: string): boolean {

@@ -100,7 +100,9 @@ function parseEntry(name: string, value: unknown, start: number): SafetensorsEnt
   return { name, dtype, shape, offset: start + begin, sizeBytes: end - begin };
 }
 
+/** mlx-lm writes null where there is nothing. */
 function metadataProblems(value: unknown): Problem[] {
+  if (value === null) return [];
   const where = "__metadata__";
   if (!isObject(value)) return [{ where, message: `expected an object, got ${kindOf(value)}` }];
   return Object.entries(value)

@@ -17,7 +17,8 @@ const EMPTY = new Uint8Array(0);
 const utf8 = new TextEncoder();
 
 /** Bytes of every id under the `decoder` of a tokenizer.json: byte-level (GPT-2), WordPiece (words apart by one space, also
- *  before punctuation), or SentencePiece's replace, byte-fallback, fuse and strip. Added tokens are their own text.
+ *  before punctuation), BPEDecoder (a suffix ends each word), or SentencePiece's replace, byte-fallback, fuse and strip. Added tokens
+ *  are their own text, but what SentencePiece's steps replace is replaced in them too (Gemma has runs of spaces as added tokens).
  *  @throws UnsupportedError for any other decoder. */
 export function pieceBytes(
   decoder: unknown,
@@ -26,13 +27,15 @@ export function pieceBytes(
 ): PieceBytes {
   const steps = flatten(decoder);
   const wordPieces = steps.find((s) => s.type === "WordPiece");
-  const pieceBytesOf = steps.some((s) => s.type === "ByteLevel") ? byteLevel : sentencePiece(steps);
+  const isByteLevel = steps.some((s) => s.type === "ByteLevel");
+  const pieceBytesOf = isByteLevel ? byteLevel : sentencePiece(steps);
+  const endsWithSpace = steps.some(({ type }) => type === "BPEDecoder");
   const toBytes = wordPieces ? wordPiece(wordPieces) : pieceBytesOf;
   const stripsSpace = steps.some(stripsLeadingSpace);
   const known: Uint8Array[] = [];
   const compute = (id: number): Uint8Array => {
     const text = added.get(id);
-    if (text !== undefined) return utf8.encode(text);
+    if (text !== undefined) return isByteLevel || wordPieces ? utf8.encode(text) : pieceBytesOf(text);
     const piece = vocab[id];
     return piece === undefined ? EMPTY : toBytes(piece);
   };
@@ -43,7 +46,8 @@ export function pieceBytes(
     },
     join: (pieces) => {
       const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(concatenate(pieces));
-      return stripsSpace && text.startsWith(" ") ? text.slice(1) : text;
+      const started = stripsSpace && text.startsWith(" ") ? text.slice(1) : text;
+      return endsWithSpace && started.endsWith(" ") ? started.slice(0, -1) : started;
     },
   };
 }
@@ -52,10 +56,21 @@ function flatten(decoder: unknown): Step[] {
   const config = (decoder ?? {}) as Readonly<Record<string, unknown>>;
   const type = String(config.type);
   if (type === "Sequence") return (config.decoders as readonly unknown[]).flatMap(flatten);
-  if (["ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace", "WordPiece"].includes(type))
+  if (
+    [
+      "ByteLevel",
+      "Replace",
+      "ByteFallback",
+      "Fuse",
+      "Strip",
+      "Metaspace",
+      "WordPiece",
+      "BPEDecoder",
+    ].includes(type)
+  )
     return [{ type, config }];
   throw new UnsupportedError(
-    `tokenizer.json: decoder ${JSON.stringify(config.type ?? null)} is not supported; known: ByteLevel, WordPiece, Metaspace, and sequences of Replace, ByteFallback, Fuse, Strip`,
+    `tokenizer.json: decoder ${JSON.stringify(config.type ?? null)} is not supported; known: ByteLevel, WordPiece, BPEDecoder, Metaspace, and sequences of Replace, ByteFallback, Fuse, Strip`,
   );
 }
 
@@ -91,6 +106,7 @@ function wordPiece({ config }: Step): (piece: string) => Uint8Array {
 
 function sentencePiece(steps: readonly Step[]): (piece: string) => Uint8Array {
   const replacements = steps.flatMap(({ type, config }): [string, string][] => {
+    if (type === "BPEDecoder") return [[String(config.suffix ?? "</w>"), " "]];
     if (type === "Metaspace") return [[String(config.replacement ?? "▁"), " "]];
     const pattern = config.pattern as { readonly String?: string } | undefined;
     return type === "Replace" && pattern?.String !== undefined

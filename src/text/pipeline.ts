@@ -3,7 +3,7 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
 import { bertNormalizer, bertWords } from "./bert-text.ts";
 import { type BpeConfig, createBpe } from "./bpe.ts";
-import { correctPreTokenizer } from "./pre-tokenizer.ts";
+import { correctPreTokenizer, putsSpaceFirst } from "./pre-tokenizer.ts";
 
 /** The steps from text without added tokens to ids. */
 export interface Pipeline {
@@ -21,7 +21,8 @@ export interface Pipeline {
 
 /** Pipeline of a tokenizer.json: normalizer, pre-tokenizer and any model but BPE by `@huggingface/tokenizers`.
  *  @throws FormatError if it is malformed, UnsupportedError if it names an unknown part. */
-export function openPipeline(source: TokenizerSource): Pipeline {
+export function openPipeline(given: TokenizerSource): Pipeline {
+  const source = withPrefixSpace(given);
   const json = source.tokenizerJson;
   const model = json.model as (BpeConfig & Record<string, unknown>) | null | undefined;
   if (typeof model !== "object" || model === null || typeof model.vocab !== "object") {
@@ -32,6 +33,9 @@ export function openPipeline(source: TokenizerSource): Pipeline {
     throw new FormatError("tokenizer.json", "a BPE model needs merges");
   const library = openLibrary(source, isBpe ? { type: "BPE", vocab: {}, merges: [] } : model);
   const { normalizer, pre_tokenizer: preTokenizer } = library;
+  const isSpaced = putsSpaceFirst(json.pre_tokenizer);
+  const begun = (text: string): string =>
+    isSpaced && text !== "" && !text.startsWith(" ") ? ` ${text}` : text;
   const bert =
     typeOf(json.normalizer) === "BertNormalizer" ? bertNormalizer(json.normalizer as object) : null;
   const vocabulary = isBpe ? vocabularyOf(model.vocab) : libraryVocabulary(library);
@@ -41,10 +45,24 @@ export function openPipeline(source: TokenizerSource): Pipeline {
     split:
       typeOf(json.pre_tokenizer) === "BertPreTokenizer"
         ? bertWords
-        : (text, isFirst) => preTokenizer?.pre_tokenize(text, { section_index: isFirst ? 0 : 1 }) ?? [text],
+        : (text, isFirst) =>
+            preTokenizer?.pre_tokenize(begun(text), { section_index: isFirst ? 0 : 1 }) ?? [text],
     encodePiece: cached(isBpe ? createBpe(model) : (piece) => libraryIds(library, piece)),
     normalizes: normalizer !== null,
   };
+}
+
+/** Tokenizers of these classes take `add_prefix_space` from tokenizer_config.json, whatever tokenizer.json says. */
+const PREFIX_CLASSES =
+  /^(GPT2|Roberta|Bart|Longformer|LED|Blenderbot|Deberta|CodeGen|MVP|Whisper|XLMRobertaXL)Tokenizer(Fast)?$/;
+
+function withPrefixSpace(source: TokenizerSource): TokenizerSource {
+  const { add_prefix_space: wanted, tokenizer_class: name } = source.tokenizerConfig;
+  const { pre_tokenizer: part } = source.tokenizerJson;
+  if (typeof wanted !== "boolean" || !PREFIX_CLASSES.test(String(name)) || typeOf(part) !== "ByteLevel")
+    return source;
+  const changed = { ...(part as object), add_prefix_space: wanted };
+  return { ...source, tokenizerJson: { ...source.tokenizerJson, pre_tokenizer: changed } };
 }
 
 function typeOf(part: unknown): unknown {

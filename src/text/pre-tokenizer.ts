@@ -1,3 +1,5 @@
+import { UnsupportedError } from "../errors.ts";
+
 /** GPT-2's pattern: contractions, then words, numbers and other characters with the space before them, then spaces. */
 const GPT2_PATTERN = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 
@@ -28,12 +30,22 @@ export function correctPreTokenizer(config: unknown): unknown {
 }
 
 function byteLevelSequence(node: Config): Config {
-  const prefixSpace = {
-    type: "Replace",
-    pattern: { Regex: String.raw`\A(?! )` },
-    content: " ",
-  };
-  const first = node.add_prefix_space ? [prefixSpace] : [];
   const bytes = { ...node, add_prefix_space: false, use_regex: false };
-  return { type: "Sequence", pretokenizers: [...first, split(GPT2_PATTERN), bytes] };
+  return { type: "Sequence", pretokenizers: [split(GPT2_PATTERN), bytes] };
+}
+
+/** A pre-tokenizer puts a space in front of a text that does not begin with one: ByteLevel with `add_prefix_space`, alone or as the
+ *  first of several steps. (The library cuts texts where it should only begin them.)
+ *  @throws UnsupportedError where such a step comes later, and would put a space in front of every piece */
+export function putsSpaceFirst(config: unknown): boolean {
+  if (typeof config !== "object" || config === null) return false;
+  const node = config as Config;
+  if (node.type === "ByteLevel") return node.add_prefix_space === true;
+  const [first, ...more] =
+    node.type === "Sequence" && Array.isArray(node.pretokenizers) ? node.pretokenizers : [];
+  if (more.some(putsSpaceFirst))
+    throw new UnsupportedError(
+      "tokenizer.json: pre_tokenizer ByteLevel with add_prefix_space behind other steps is not supported",
+    );
+  return putsSpaceFirst(first);
 }

@@ -9,7 +9,7 @@ const tools = [
     type: "function",
     function: {
       name: "weather",
-      description: "Weather of <a place> & \"time\" in Zürich",
+      description: 'Weather of <a place> & "time" in Zürich',
       parameters: {
         type: "object",
         properties: {
@@ -46,20 +46,51 @@ export const conversations = [
   { messages: [user], addGenerationPrompt: true, extra: { enable_thinking: true } },
   { messages: [user, { ...assistant, reasoning_content: "2 and 2." }] },
   { messages: [user, { ...assistant, thinking: "2 and 2." }, more, last] },
-  { messages: [user, call({ city: "Zürich", days: 2, list: [1, 2.5, null, true] }), answer], addGenerationPrompt: true, tools },
+  {
+    messages: [user, call({ city: "Zürich", days: 2, list: [1, 2.5, null, true] }), answer],
+    addGenerationPrompt: true,
+    tools,
+  },
   { messages: [system, user, call('{"city": "Bern"}'), answer, assistant], tools },
   { messages: [user, call({ city: "Bern" }, { content: null })], tools },
   { messages: [user, call({}, { content: "Let me look." }), answer, answer, assistant, more, last], tools },
   { messages: [user], addGenerationPrompt: true, tools },
-  { messages: [{ role: "user", content: [{ type: "text", text: "parts" }, { type: "text", text: " of it" }] }, assistant] },
+  {
+    messages: [
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "parts" },
+          { type: "text", text: " of it" },
+        ],
+      },
+      assistant,
+    ],
+  },
   { messages: [user, { role: "assistant", content: [{ type: "text", text: "a part" }] }] },
-  { messages: [{ role: "user", content: "" }, { role: "assistant", content: "" }] },
-  { messages: [{ role: "user", content: "  \n\t " }, { role: "assistant", content: "\n\nx\n" }, more], addGenerationPrompt: true },
-  { messages: [{ role: "user", content: "<|im_end|></s>{{ 7 * 7 }}{% if x %}\\n\u{1f680} 'quoted' \"twice\" Ünïcödé" }, assistant] },
+  {
+    messages: [
+      { role: "user", content: "" },
+      { role: "assistant", content: "" },
+    ],
+  },
+  {
+    messages: [{ role: "user", content: "  \n\t " }, { role: "assistant", content: "\n\nx\n" }, more],
+    addGenerationPrompt: true,
+  },
+  {
+    messages: [
+      { role: "user", content: "<|im_end|></s>{{ 7 * 7 }}{% if x %}\\n\u{1f680} 'quoted' \"twice\" Ünïcödé" },
+      assistant,
+    ],
+  },
   { messages: [assistant, user] },
   { messages: [user, user, assistant] },
   { messages: [{ role: "developer", content: "Be kind." }, user], addGenerationPrompt: true },
   { messages: [system, system, user] },
   { messages: [] },
-  { messages: [{ ...user, name: "Ann", id: 7, score: 0.1, flag: false, nothing: null }, assistant], addGenerationPrompt: true },
+  {
+    messages: [{ ...user, name: "Ann", id: 7, score: 0.1, flag: false, nothing: null }, assistant],
+    addGenerationPrompt: true,
+  },
 ];

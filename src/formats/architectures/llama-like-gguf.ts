@@ -13,14 +13,16 @@ function ropeScalingOfKeys(keys: Fields, prefix: string): HfConfig | null {
   return linear === 1 ? null : { rope_type: "linear", factor: linear };
 }
 
+/** Of a head: its key length, else the dimensions that are rotated, else its share of the hidden size. Without a count of rotated
+ *  dimensions all of them are (llama.cpp's defaults). */
 function headDimOf(keys: Fields, prefix: string, hiddenSize: number, headCount: number): number {
-  const rotated = keys.count(`${prefix}.rope.dimension_count`, hiddenSize / headCount);
-  const headDim = keys.count(`${prefix}.attention.key_length`, rotated);
+  const rotatedKey = `${prefix}.rope.dimension_count`;
+  const isGiven = keys.raw(rotatedKey) !== undefined;
+  const share = hiddenSize / headCount;
+  const headDim = keys.count(`${prefix}.attention.key_length`, isGiven ? keys.count(rotatedKey) : share);
+  const rotated = keys.count(rotatedKey, headDim);
   if (rotated !== headDim)
-    keys.problem(
-      `${prefix}.rope.dimension_count`,
-      `rotating ${rotated} of ${headDim} dimensions is not supported`,
-    );
+    keys.problem(rotatedKey, `rotating ${rotated} of ${headDim} dimensions is not supported`);
   if (keys.count(`${prefix}.attention.value_length`, headDim) !== headDim)
     keys.problem(
       `${prefix}.attention.value_length`,

@@ -22,7 +22,8 @@ export class Loop extends Callable {
   /** An attribute of `loop`; undefined where there is none of that name. */
   lookup(name: string): Value | undefined {
     const { index, items } = this;
-    const at = (i: number, what: string): Value => orElse(items[i], new Undefined(`there is no ${what} item`));
+    const at = (i: number, what: string): Value =>
+      orElse(items[i], new Undefined(`there is no ${what} item`));
     switch (name) {
       case "index":
         return BigInt(index + 1);

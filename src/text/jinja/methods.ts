@@ -265,7 +265,9 @@ export function replaced(self: Text, { old, new: by, count }: Bound, budget: Bud
 }
 
 const DICT_METHODS: Readonly<Record<string, Method<Dict>>> = {
-  get: method("key default", (self, { key, default: fallback }) => orElse(self.get(key ?? null), fallback ?? null)),
+  get: method("key default", (self, { key, default: fallback }) =>
+    orElse(self.get(key ?? null), fallback ?? null),
+  ),
   items: method("", (self) => list([...self.entries.values()].map(([key, value]) => tuple(key, value)))),
   keys: method("", (self) => list([...self.entries.values()].map(([key]) => key))),
   values: method("", (self) => list([...self.entries.values()].map(([, value]) => value))),
