@@ -1,4 +1,5 @@
 import { InputError, type Problem } from "../errors.ts";
+import { namesOf } from "../formats/architectures/table.ts";
 import { hfModuleName, isTransposed } from "../formats/names.ts";
 import { type LoraConfig, peftConfigText } from "../formats/peft-config.ts";
 import {
@@ -10,6 +11,7 @@ import {
 } from "../formats/peft-keys.ts";
 import { savedConfig } from "../formats/peft-save.ts";
 import { transposed } from "../formats/transpose.ts";
+import { type ModuleSpec, outputModule } from "../models/family.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
 import type { LoraPlan } from "./lora.ts";
 import type { AdapterTensors, Trainable } from "./method.ts";
@@ -62,6 +64,7 @@ export function loraFiles(
   plan: LoraPlan,
   trainables: readonly Trainable[],
   family: string,
+  base: readonly ModuleSpec[],
 ): AdapterTensors {
   const places = placesOf(plan, trainables, family);
   return {
@@ -77,8 +80,27 @@ export function loraFiles(
       checkTensors("adapter", modules, config);
       return new Map(tensorKeys(modules).map(({ key, tensor }) => [key, tensor]));
     },
-    read: (tensors, where) => readValues(config, places, tensors, where),
+    read: (tensors, where) => readValues(config, places, tensors, where, () => rowsOf(base, family)),
   };
+}
+
+/** Rows of the embedding and of the output layer, by module: tokens that the model has. */
+function rowsOf(base: readonly ModuleSpec[], family: string): Map<string, number> {
+  const [embedding, output] = [base.find((m) => m.kind === "embedding"), outputModule(base)];
+  const rows = embedding?.kind === "embedding" ? embedding.count : 0;
+  const named = [embedding, output].flatMap((m) => (m ? [hfModuleName(family, m.path)] : []));
+  // A decoder whose output layer is the embedding has no module for it.
+  const head = namesOf(family)
+    .rows.filter(({ ours }) => ours === "head")
+    .map(({ hf }) => hf);
+  return new Map([...named, ...head].map((name) => [name, rows]));
+}
+
+/** Why a tensor has no place. @param rows tokens of the model, if the module has a row for each */
+function superfluous(weight: FloatTensor | undefined, rows: number | undefined): string {
+  const [got] = weight?.shape ?? [];
+  if (rows === undefined || got === undefined || got === rows) return "has no place in this model";
+  return `has ${got} rows, and the model ${rows}: tokens were added in training, which is not supported`;
 }
 
 /** Every tensor in its place. @throws InputError listing every key without a meaning and every tensor that is missing, in
@@ -88,6 +110,7 @@ function readValues(
   places: readonly Place[],
   tensors: ReadonlyMap<string, FloatTensor>,
   where: string,
+  rows: () => ReadonlyMap<string, number>,
 ): Map<string, FloatTensor> {
   const { placed, problems: unplaced } = placementOf(where, [...tensors.keys()], config);
   const modules = new Map<string, ModuleTensors>();
@@ -96,7 +119,7 @@ function readValues(
   const misfits = tensorProblems(modules, config);
   const isKnown = (module: string): boolean =>
     misfits.some((p) => p.where === module || p.where.startsWith(`${module}.`));
-  const { values, problems } = fitted(places, modules, isKnown);
+  const { values, problems } = fitted(places, modules, isKnown, rows);
   const all = [...unplaced, ...misfits, ...problems];
   if (all.length > 0) throw new InputError(`${where}: the adapter does not fit the model`, all);
   return values;
@@ -107,6 +130,7 @@ function fitted(
   places: readonly Place[],
   modules: ReadonlyMap<string, ModuleTensors>,
   isKnown: (module: string) => boolean,
+  rows: () => ReadonlyMap<string, number>,
 ): { readonly values: Map<string, FloatTensor>; readonly problems: Problem[] } {
   const values = new Map<string, FloatTensor>();
   const problems: Problem[] = [];
@@ -125,6 +149,6 @@ function fitted(
   for (const [module, slots] of modules)
     for (const slot of Object.keys(slots))
       if (slot !== "baseWeight" && !wanted.has(`${module} ${slot}`))
-        problem(module, slot, "has no place in this model");
+        problem(module, slot, superfluous(slots.savedWeight, rows().get(module)));
   return { values, problems };
 }

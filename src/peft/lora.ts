@@ -231,7 +231,7 @@ export function loraOfPlan(
     replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
     wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),
     merging: loraMerging(plan, trainables),
-    files: loraFiles(config, plan, trainables, family),
+    files: loraFiles(config, plan, trainables, family, modules),
     structure: JSON.stringify(["lora", plan]),
   });
   return { ...method, config, plan };

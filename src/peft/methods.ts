@@ -1,4 +1,5 @@
 import { InputError, UnsupportedError } from "../errors.ts";
+import { architectureOf } from "../formats/architectures/table.ts";
 import { adaLoraKind } from "./adalora.ts";
 import { adapterHoulsbyKind } from "./adapter-houlsby.ts";
 import { adapterLinKind } from "./adapter-lin.ts";
@@ -99,6 +100,23 @@ function checkDistinct(methods: readonly Method[]): void {
   if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);
 }
 
+/** PEFT's methods that adapt the usual modules of an architecture where a configuration names none. */
+const WITH_USUAL_TARGETS: readonly unknown[] = ["LORA", "ADALORA", "VERA"];
+
+/** A configuration with the modules that PEFT takes where `target_modules` is null or missing. */
+function withUsualTargets(
+  config: Readonly<Record<string, unknown>>,
+  { config: { family } }: ModelShape,
+  where: string,
+): { readonly complete: Readonly<Record<string, unknown>>; readonly warnings: readonly string[] } {
+  const isNamed = (config.target_modules ?? null) !== null || (config.target_parameters ?? null) !== null;
+  const { peftTargets } = architectureOf(family);
+  if (isNamed || peftTargets === undefined || !WITH_USUAL_TARGETS.includes(config.peft_type))
+    return { complete: config, warnings: [] };
+  const warning = `${where}: target_modules is not given: ${peftTargets.join(", ")}, as PEFT has it for ${family}`;
+  return { complete: { ...config, target_modules: peftTargets }, warnings: [warning] };
+}
+
 /** The method that an adapter's configuration names: PEFT's `peft_type` or our `lowrank_method`.
  *  @throws UnsupportedError for one that is not known, InputError for a configuration that does not hold */
 export function openMethod(
@@ -110,7 +128,11 @@ export function openMethod(
   const kind = METHODS.find((m) =>
     own === undefined ? m.peftType !== null && m.peftType === peft : m.name === own,
   );
-  if (kind) return kind.open(config, shape, where);
+  if (kind) {
+    const { complete, warnings } = withUsualTargets(config, shape, where);
+    const opened = kind.open(complete, shape, where);
+    return { ...opened, warnings: [...warnings, ...opened.warnings] };
+  }
   if (own === undefined && typeof peft === "string")
     throw new UnsupportedError(`${where}: peft_type "${peft}" is not supported; supported: ${PEFT_TYPES}`);
   // LoRA's reader knows what else a file may be, and says so.

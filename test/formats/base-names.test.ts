@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type BaseComparison, compareBase } from "../../src/formats/base-names.ts";
+import { type BaseComparison, compareBase, unquantizedCopy } from "../../src/formats/base-names.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -26,6 +26,10 @@ test.each<[adapter: string, model: string, BaseComparison]>([
   ["org/one", "org/two", "other"],
   ["mlx-community/SmolLM2-135M-Instruct-4bit", "smollm2-135m", "doubtful"],
   ["mlx-community/SmolLM2-135M-Instruct-v2", "smollm2-135m", "other"],
+  ["unsloth/SmolLM2-135M-Instruct-bnb-4bit", "smollm2-135m", "same"],
+  ["unsloth/SmolLM2-135M-Instruct-unsloth-bnb-4bit", SMOLLM2, "same"],
+  [SMOLLM2, "unsloth/SmolLM2-135M-Instruct", "same"],
+  ["unsloth/SmolLM2-360M-Instruct-bnb-4bit", "smollm2-135m", "other"],
   ["./mine", "./mine", "same"],
   ["./mine", "./link", "same"],
   ["./mine", "./theirs", "other"],
@@ -48,4 +52,11 @@ test("a copy that says what it is a copy of", async () => {
     hfConfig: { _name_or_path: "org/one" },
   };
   expect(await compareBase("org/one", model)).toBe("same");
+});
+
+test("Unsloth's copies in 4 bits of bitsandbytes have one in full precision", () => {
+  expect(unquantizedCopy("unsloth/Llama-3.2-1B-Instruct-bnb-4bit")).toBe("unsloth/Llama-3.2-1B-Instruct");
+  expect(unquantizedCopy("unsloth/gemma-3-4b-it-unsloth-bnb-4bit")).toBe("unsloth/gemma-3-4b-it");
+  expect(unquantizedCopy("unsloth/Llama-3.2-1B-Instruct")).toBeNull();
+  expect(unquantizedCopy("other/Llama-3.2-1B-Instruct-bnb-4bit")).toBeNull();
 });

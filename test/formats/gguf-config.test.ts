@@ -187,6 +187,21 @@ test("linear scaling is kept, other scalings are refused", async () => {
   await expect(configOf("llama", scaled("yarn"))).rejects.toThrow(/rope type "yarn" is not supported/);
 });
 
+test("a head has its key length, and all of it is rotated where no count says otherwise", async () => {
+  const keys = {
+    "rope.dimension_count": undefined,
+    "attention.key_length": 16,
+    "attention.value_length": 16,
+  };
+  expect((await configOf("llama", keys)).headDim).toBe(16);
+  const { hiddenSize, headCount, headDim } = await configOf("llama", {
+    "rope.dimension_count": undefined,
+    "attention.key_length": undefined,
+    "attention.value_length": undefined,
+  });
+  expect(headDim).toBe(hiddenSize / headCount);
+});
+
 test("missing keys, wrong kinds and unsupported variants come in one error", async () => {
   const broken = {
     block_count: undefined,

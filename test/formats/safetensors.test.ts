@@ -86,6 +86,17 @@ test("broken headers are refused before anything is allocated", async () => {
   await expect(openSafetensors(`${path}-none`)).rejects.toThrow(NotFoundError);
 });
 
+test("metadata may be null, as mlx-lm writes it", async () => {
+  const path = join(folder, "null-metadata.safetensors");
+  const header = Buffer.from(`{"__metadata__":null,"a":${entry("F32", [1], 0, 4)}}`);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  await writeFile(path, Buffer.concat([length, header, Buffer.alloc(4)]));
+  const file = await openSafetensors(path);
+  expect(file.metadata).toEqual({});
+  await file.close();
+});
+
 test("a key given twice is refused, also when it is spelled differently", async () => {
   const one = entry("F32", [1], 0, 4);
   expect(await failure(`{"a":${one},"a":${one}}`, 4)).toMatch(/key "a" is given twice/);

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -54,6 +54,47 @@ async function problemsOf(adapter: string): Promise<string[]> {
   expect(error).toBeInstanceOf(InputError);
   return (error as InputError).problems.map((p) => `${p.where}: ${p.message}`);
 }
+
+test("embeddings that grew are told with their rows and the model's", async () => {
+  const folder = await copy("models/llama/adapter", "grown");
+  const path = join(folder, "adapter_model.safetensors");
+  const { vocabSize, hiddenSize } = base.config;
+  const tensors = new Map((await readTensors(path)) as Tensors);
+  const grown = { shape: [vocabSize + 3, hiddenSize], data: new Float32Array((vocabSize + 3) * hiddenSize) };
+  for (const name of ["lm_head", "model.embed_tokens"])
+    tensors.set(`base_model.model.${name}.weight`, grown as FloatTensor);
+  await rm(path);
+  await writeSafetensors(
+    path,
+    [...tensors].map(([name, { shape, data }]) => ({ name, shape, data })),
+  );
+  const why = `has ${vocabSize + 3} rows, and the model ${vocabSize}: tokens were added in training, which is not supported`;
+  expect(await problemsOf(folder)).toEqual([
+    `lm_head (savedWeight): ${why}`,
+    `model.embed_tokens (savedWeight): ${why}`,
+  ]);
+});
+
+test("target_modules null means PEFT's modules for the architecture, and that is said", async () => {
+  const folder = await copy("models/llama/adapter", "untargeted");
+  const path = join(folder, "adapter_config.json");
+  const config = JSON.parse(await readFile(path, "utf8"));
+  const kept = (await readTensors(join(folder, "adapter_model.safetensors"))) as Tensors;
+  const usual = new Map([...kept].filter(([name]) => /\.(q_proj|v_proj)\.lora_[AB]\./.test(name)));
+  expect(usual.size).toBeGreaterThan(0);
+  await rm(join(folder, "adapter_model.safetensors"));
+  await writeSafetensors(
+    join(folder, "adapter_model.safetensors"),
+    [...usual].map(([name, { shape, data }]) => ({ name, shape, data })),
+  );
+  const bare = { peft_type: "LORA", r: config.r, lora_alpha: config.lora_alpha, target_modules: null };
+  await writeFile(path, JSON.stringify({ ...bare, base_model_name_or_path: null }));
+  const opened = await openAdapter(folder, base, { offline: true });
+  expect(opened.warnings[0]).toContain(
+    "target_modules is not given: q_proj, v_proj, as PEFT has it for llama",
+  );
+  expect(opened.theta.length).toBe([...usual.values()].reduce((n, t) => n + t.data.length, 0));
+});
 
 describe("keys that mean nothing are one error that lists them all", () => {
   test("PEFT: wrong prefixes, suffixes and modules, and what is missing for it", async () => {

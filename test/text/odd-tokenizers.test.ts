@@ -7,7 +7,11 @@ interface Case {
   readonly name: string;
   readonly tokenizerJson: Readonly<Record<string, unknown>>;
   readonly tokenizerConfig: Readonly<Record<string, unknown>>;
-  readonly rows: readonly { readonly text: string; readonly ids: readonly number[]; readonly decoded: string }[];
+  readonly rows: readonly {
+    readonly text: string;
+    readonly ids: readonly number[];
+    readonly decoded: string;
+  }[];
 }
 
 const { cases } = fixture<{ readonly cases: readonly Case[] }>("odd-tokenizers.json");

@@ -23,6 +23,8 @@ export interface Architecture {
   readonly gguf: GgufArchitecture | null;
   /** Modules that LoRA adapts where none are named; all linear layers where this is missing. */
   readonly loraTargets?: readonly string[];
+  /** Modules that PEFT adapts where a configuration of LoRA, AdaLoRA or VeRA names none; missing where it then names none either. */
+  readonly peftTargets?: readonly string[];
   /** Modules of a head that is trained whole beside an adapter, as PEFT names them. */
   readonly headModules?: readonly string[];
   /** The config.json of the same model with this head. */

@@ -9,6 +9,7 @@ export const bert: Architecture = {
   name: NAME,
   otherNames: ["BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForNextSentencePrediction"],
   modelType: "bert",
+  peftTargets: ["query", "value"],
   family: "bert",
   names: {
     basePrefix: "bert.",

@@ -157,6 +157,7 @@ function keysOf(config: ModelConfig): Readonly<Record<string, GgufTyped>> {
 export const gemma3: Architecture = {
   name: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
+  peftTargets: ["q_proj", "v_proj"],
   family: "gemma3",
   names: NAMES,
   parse,

@@ -93,6 +93,7 @@ function keysOf(config: ModelConfig): Record<string, GgufTyped> {
 export const gpt2: Architecture = {
   name: "GPT2LMHeadModel",
   modelType: "gpt2",
+  peftTargets: ["c_attn"],
   family: "gpt2",
   names: { rows: ROWS, basePrefix: "transformer.", ignored: /(^|\.)attn\.(bias|masked_bias)$/ },
   parse,

@@ -12,6 +12,7 @@ function mistralWindow(config: Fields): number | null {
 export const llama: Architecture = {
   name: "LlamaForCausalLM",
   modelType: "llama",
+  peftTargets: ["q_proj", "v_proj"],
   family: "llama",
   names: llamaNames,
   parse: llamaParser({
@@ -36,6 +37,7 @@ export const llama: Architecture = {
 export const mistral: Architecture = {
   name: "MistralForCausalLM",
   modelType: "mistral",
+  peftTargets: ["q_proj", "v_proj"],
   family: "llama",
   names: llamaNames,
   parse: llamaParser({

@@ -20,6 +20,7 @@ function slidingWindow(config: Fields, layerCount: number): number | null {
 export const qwen2: Architecture = {
   name: "Qwen2ForCausalLM",
   modelType: "qwen2",
+  peftTargets: ["q_proj", "v_proj"],
   family: "qwen2",
   names: llamaNames,
   parse: llamaParser({
@@ -39,6 +40,7 @@ export const qwen2: Architecture = {
 export const qwen3: Architecture = {
   name: "Qwen3ForCausalLM",
   modelType: "qwen3",
+  peftTargets: ["q_proj", "v_proj"],
   family: "qwen3",
   names: llamaNames,
   parse: llamaParser({ biases: attentionBiases, slidingWindow, defaultHeadDim: 128 }),

@@ -18,6 +18,7 @@ export const roberta: Architecture = {
   name: NAME,
   otherNames: ["RobertaModel", "RobertaForMaskedLM"],
   modelType: "roberta",
+  peftTargets: ["query", "value"],
   family: "roberta",
   names: {
     basePrefix: "roberta.",
