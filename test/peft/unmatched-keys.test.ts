@@ -9,7 +9,7 @@ import { writeSafetensors } from "../../src/formats/safetensors-write.ts";
 import { loadModel } from "../../src/generate/model.ts";
 import { type BaseModel, openBase } from "../../src/models/base-model.ts";
 import { openAdapter } from "../../src/peft/adapter.ts";
-import type { FloatTensor } from "../../src/tensor/tensor.ts";
+import { type FloatTensor, floats } from "../../src/tensor/tensor.ts";
 import { startHub } from "../formats/hub-server.ts";
 import { readTensors } from "../models/harness.ts";
 import { fixturePath } from "./adapters.ts";
@@ -60,9 +60,8 @@ test("embeddings that grew are told with their rows and the model's", async () =
   const path = join(folder, "adapter_model.safetensors");
   const { vocabSize, hiddenSize } = base.config;
   const tensors = new Map((await readTensors(path)) as Tensors);
-  const grown = { shape: [vocabSize + 3, hiddenSize], data: new Float32Array((vocabSize + 3) * hiddenSize) };
-  for (const name of ["lm_head", "model.embed_tokens"])
-    tensors.set(`base_model.model.${name}.weight`, grown as FloatTensor);
+  const grown = floats(new Float32Array((vocabSize + 3) * hiddenSize), [vocabSize + 3, hiddenSize]);
+  for (const name of ["lm_head", "model.embed_tokens"]) tensors.set(`base_model.model.${name}.weight`, grown);
   await rm(path);
   await writeSafetensors(
     path,
