@@ -10,6 +10,8 @@ const BIOME = join(ROOT, "node_modules/@biomejs/biome/bin/biome");
 
 const FORBIDDEN = [
   ["src/tensor", "../graph/value.ts"],
+  ["src/tensor", "../io/folder.ts"],
+  ["src/io", "../formats/json.ts"],
   ["src/text", "../data/batch.ts"],
   ["src/formats", "../models/families.ts"],
   ["src/graph", "../cli/main.ts"],
@@ -32,6 +34,7 @@ const FORBIDDEN = [
 ] as const;
 
 const ALLOWED = [
+  ["src/formats", "../io/folder.ts"],
   ["src/graph", "../tensor/tensor.ts"],
   ["src/graph", "./value.ts"],
   ["src/graph", "./ops/index.ts"],

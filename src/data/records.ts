@@ -1,4 +1,5 @@
 import { extname } from "node:path";
+import { fileFault } from "../io/regular-file.ts";
 import type { DataRecord } from "./formats/format.ts";
 import type { ProblemList } from "./problems.ts";
 import { readCsv } from "./readers/csv.ts";
@@ -81,6 +82,11 @@ async function* readFileRecords(file: string, context: ReadContext): AsyncGenera
   const reader = READERS.get(extname(file).toLowerCase());
   if (reader === undefined) {
     context.problems.add(file, `unknown kind of file; known: ${dataExtensions.join(", ")}`);
+    return;
+  }
+  const fault = await fileFault(file);
+  if (fault !== null) {
+    context.problems.add(file, fault);
     return;
   }
   const before = context.problems.count;

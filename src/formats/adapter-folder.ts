@@ -1,6 +1,7 @@
-import { readdir, rename, rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, NotFoundError } from "../errors.ts";
+import { readEntries } from "../io/folder.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import { readBytesIfThere, storing, writeFileAtomic } from "./disk.ts";
 import { exists, hashFile } from "./download.ts";
@@ -52,13 +53,17 @@ export async function readAdapterConfig(path: string): Promise<Readonly<Record<s
 /** adapter_model.safetensors of a folder. @throws NotFoundError (pickled .bin weights are never opened); FormatError */
 export async function readAdapterWeights(path: string): Promise<AdapterWeights> {
   const weights = join(path, ADAPTER_WEIGHTS);
-  if (!(await exists(weights))) throw await noWeights(path);
-  const tensors = await readTensors(weights);
+  const tensors = await readTensors(weights).catch(async (error) => {
+    throw error instanceof NotFoundError ? await noWeights(path) : error;
+  });
   return { tensors, sizeBytes: (await stat(weights)).size, sha256: await hashFile(weights) };
 }
 
 async function noAdapter(path: string): Promise<NotFoundError> {
-  const entries = await readdir(path, { withFileTypes: true }).catch(() => null);
+  const entries = await readEntries(path).catch((error) => {
+    if (error instanceof NotFoundError) return null;
+    throw error;
+  });
   if (entries === null) {
     const isFile = await exists(path);
     return new NotFoundError(

@@ -1,11 +1,13 @@
 import { basename, join } from "node:path";
 import { FormatError, InputError, NotFoundError, type Problem, UnsupportedError } from "../errors.ts";
-import { readBytesIfThere } from "./disk.ts";
+import { INDEX_FILE_BYTES } from "../io/regular-file.ts";
+import { readBytes, readBytesIfThere } from "./disk.ts";
 import { isObject, kindOf, parseJsonObject } from "./json.ts";
 import { openSafetensors, type SafetensorsEntry, type SafetensorsFile } from "./safetensors.ts";
 
 const SINGLE_FILE = "model.safetensors";
-const INDEX_FILE = "model.safetensors.index.json";
+/** Lists the shards of a model in several files. */
+export const INDEX_FILE = "model.safetensors.index.json";
 
 /** The weight files of a folder, opened. */
 export interface Checkpoint {
@@ -53,6 +55,12 @@ function readWeightMap(bytes: Uint8Array, path: string): ReadonlyMap<string, str
   return new Map(Object.entries(map) as [string, string][]);
 }
 
+/** Names of the shards that a folder's index lists. @throws NotFoundError, FormatError, InputError as it is read */
+export async function shardsOf(folder: string): Promise<string[]> {
+  const path = join(folder, INDEX_FILE);
+  return [...new Set(readWeightMap(await readBytes(path, INDEX_FILE_BYTES), path).values())];
+}
+
 /** Opens what can be opened; the rest is reported. */
 async function openShards(folder: string, names: readonly string[], problems: Problem[]) {
   const shards = new Map<string, SafetensorsFile>();
@@ -94,7 +102,7 @@ export async function openCheckpoint(folder: string, names: readonly string[]): 
     const file = await openSafetensors(join(folder, SINGLE_FILE));
     return checkpointOf([file], tensorsOf(file));
   }
-  const index = await readBytesIfThere(join(folder, INDEX_FILE));
+  const index = await readBytesIfThere(join(folder, INDEX_FILE), INDEX_FILE_BYTES);
   if (index) return openSharded(folder, index);
   const pickled = names.filter((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
   if (pickled.length > 0)

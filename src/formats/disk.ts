@@ -1,7 +1,17 @@
-import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FormatError, LowrankError, NotFoundError } from "../errors.ts";
-import { temporaryPath } from "./temporary.ts";
+import { makeFolder } from "../io/folder.ts";
+import {
+  openRegular,
+  readError,
+  readRegular,
+  SMALL_FILE_BYTES,
+  systemErrorCode,
+} from "../io/regular-file.ts";
+import { finalPath, removeAbandoned, temporaryPath } from "./temporary.ts";
+
+export { systemErrorCode } from "../io/regular-file.ts";
 
 /** One call moves at most this much: Node refuses lengths of 2 GiB and more. */
 const CALL_LIMIT_BYTES = 256 * 1024 * 1024;
@@ -18,31 +28,10 @@ export interface RandomAccessFile {
   close(): Promise<void>;
 }
 
-/** Code of a system error, e.g. "ENOENT". */
-export function systemErrorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error ? String(error.code) : undefined;
-}
-
-function readError(path: string, error: unknown): Error {
-  const code = systemErrorCode(error);
-  if (code === "ENOENT" || code === "ENOTDIR")
-    return new NotFoundError(`${path}: no such file`, { cause: error });
-  return new FormatError(path, `cannot be read (${code ?? String(error)})`, { cause: error });
-}
-
 /** Opens a file for random access. @throws NotFoundError, FormatError if it is not a readable regular file. */
 export async function openFile(path: string): Promise<RandomAccessFile> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, "r");
-  } catch (error) {
-    throw readError(path, error);
-  }
+  const handle = await openRegular(path);
   const status = await handle.stat();
-  if (!status.isFile()) {
-    await handle.close();
-    throw new FormatError(path, "is not a regular file");
-  }
   const sizeBytes = status.size;
   const modifiedMs = status.mtimeMs;
   let closed = false;
@@ -73,19 +62,18 @@ export async function openFile(path: string): Promise<RandomAccessFile> {
   return { path, sizeBytes, modifiedMs, read, close };
 }
 
-/** Whole content of a file. @throws NotFoundError, FormatError if it cannot be read. */
-export async function readBytes(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw readError(path, error);
-  }
+/** Whole content of a file of at most `limitBytes`. @throws NotFoundError, FormatError if it cannot be read or is larger. */
+export function readBytes(path: string, limitBytes: number = SMALL_FILE_BYTES): Promise<Uint8Array> {
+  return readRegular(path, limitBytes);
 }
 
-/** Content of a file that may be missing: null then. @throws FormatError if it is there and cannot be read. */
-export async function readBytesIfThere(path: string): Promise<Uint8Array | null> {
+/** Content of a file that may be missing: null then. @throws FormatError if it is there and cannot be read, or is larger. */
+export async function readBytesIfThere(
+  path: string,
+  limitBytes: number = SMALL_FILE_BYTES,
+): Promise<Uint8Array | null> {
   try {
-    return await readBytes(path);
+    return await readBytes(path, limitBytes);
   } catch (error) {
     if (error instanceof NotFoundError) return null;
     throw error;
@@ -103,6 +91,8 @@ const DISK_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: "a folder of the path is not there or cannot be made", // mkdir of a path on a read-only disk says this too
   ENOTDIR: "a part of the path is a file, not a folder",
   EEXIST: "a part of the path is a file, not a folder",
+  ELOOP: "its links lead in a circle",
+  EINVAL: "the system does not make such a file or folder there",
   EISDIR: "a folder has that name",
   ENOTEMPTY: "a folder of that name holds something",
   ENAMETOOLONG: "the name is too long",
@@ -112,7 +102,7 @@ const DISK_ERRORS: Readonly<Record<string, string>> = {
 export function storageError(path: string, error: unknown): unknown {
   const reason = DISK_ERRORS[systemErrorCode(error) ?? ""];
   if (reason === undefined || error instanceof LowrankError) return error;
-  return new LowrankError("storage", `cannot write ${path}: ${reason}`, { cause: error });
+  return new LowrankError("storage", `cannot write ${finalPath(path)}: ${reason}`, { cause: error });
 }
 
 /** Runs what writes to `path`; a full or read-only disk and the like become an error that says so.
@@ -154,7 +144,8 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
   const temporary = temporaryPath(path);
   await storing(path, async () => {
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
+      await removeAbandoned(path);
       await writeSynced(temporary, content);
       await rename(temporary, path);
     } catch (error) {

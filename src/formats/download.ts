@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FormatError, NetworkError } from "../errors.ts";
+import { makeFolder } from "../io/folder.ts";
+import { openRegular, readError, systemErrorCode } from "../io/regular-file.ts";
 import { storing, writeAll } from "./disk.ts";
 import type { OnProgress } from "./model-source.ts";
 import { abandonedPaths, temporaryPath } from "./temporary.ts";
@@ -36,7 +37,7 @@ export async function downloadTo(
   options: DownloadOptions,
 ): Promise<void> {
   await storing(path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const partial = await claimPartial(path);
     try {
       await fill(partial, openAt, options);
@@ -117,19 +118,26 @@ export async function verifyFile(path: string, expected: DownloadOptions): Promi
   }
 }
 
-/** Hex digest of a file's content, after `prefix`. */
+/** Hex digest of a file's content, after `prefix`. @throws as `openRegular` */
 export async function hashFile(path: string, algorithm = "sha256", prefix = ""): Promise<string> {
   const hash = createHash(algorithm).update(prefix);
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  const file = await openRegular(path);
+  for await (const chunk of file.createReadStream({ highWaterMark: 1 << 20 })) hash.update(chunk);
   return hash.digest("hex");
 }
 
-/** The path leads to a file or folder. */
+/** System errors that say nothing of whether something is there. */
+const UNKNOWN: ReadonlySet<string> = new Set(["EACCES", "EPERM", "ELOOP", "EIO"]);
+
+/** The path leads to a file or folder. @throws FormatError where that cannot be told, as below a folder without permission */
 export async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (UNKNOWN.has(systemErrorCode(error) ?? "")) throw readError(path, error);
+    return false;
+  }
 }
 
 /** A partial file of this process alone: what an earlier attempt left behind (renaming is the claim, and only one

@@ -1,6 +1,6 @@
-import { readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { InputError, NotFoundError, type Problem, UnsupportedError } from "../errors.ts";
+import { readFolder } from "../io/folder.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { readBytes } from "./disk.ts";
@@ -52,14 +52,6 @@ function weightsOf(folder: string, config: ModelConfig, checkpoint: Checkpoint):
   return [...found.values()];
 }
 
-async function listFolder(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    throw new NotFoundError(`${folder}: no such folder`, { cause: error });
-  }
-}
-
 function requireConfig(folder: string, names: readonly string[]): void {
   if (names.includes("config.json")) return;
   if (names.includes("adapter_config.json"))
@@ -99,7 +91,7 @@ async function sourceOf(folder: string, name: string, checkpoint: Checkpoint): P
  *  for broken files; InputError listing every key or tensor at fault. */
 export async function openHfFolder(path: string, name: string = path): Promise<ModelSource> {
   const folder = resolve(path);
-  const names = await listFolder(folder);
+  const names = await readFolder(folder);
   requireConfig(folder, names);
   const checkpoint = await openCheckpoint(folder, names);
   try {

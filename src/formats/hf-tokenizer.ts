@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { FormatError, NotFoundError } from "../errors.ts";
+import { TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
 import { readBytes, readBytesIfThere } from "./disk.ts";
 import { isObject, kindOf, parseJsonObject } from "./json.ts";
 import type { TokenizerSource } from "./model-source.ts";
@@ -66,7 +67,7 @@ function addsBos(tokenizerJson: Json, config: Json, bos: string | null): boolean
 async function readTokenizerJson(folder: string): Promise<Json> {
   const path = join(folder, "tokenizer.json");
   try {
-    return parseJsonObject(await readBytes(path), path);
+    return parseJsonObject(await readBytes(path, TOKENIZER_FILE_BYTES), path);
   } catch (error) {
     if (!(error instanceof NotFoundError)) throw error;
     throw new NotFoundError(

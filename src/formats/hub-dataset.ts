@@ -1,7 +1,8 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, NetworkError } from "../errors.ts";
 import { type DataFile, selectDataFiles } from "./dataset-files.ts";
+import { readBytesIfThere } from "./disk.ts";
 import {
   cachedSnapshot,
   type HubOptions,
@@ -85,5 +86,6 @@ async function fromCache(repo: HubRepo, options: DatasetOptions, otherwise: Erro
 }
 
 async function readmeOf(folder: string): Promise<string | null> {
-  return readFile(join(folder, "README.md"), "utf8").catch(() => null);
+  const bytes = await readBytesIfThere(join(folder, "README.md"));
+  return bytes && new TextDecoder().decode(bytes);
 }

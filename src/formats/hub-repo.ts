@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, rename, rm, symlink } from "node:fs/promises";
+import { copyFile, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import {
   datasetInfo,
@@ -9,7 +9,8 @@ import {
   modelInfo,
 } from "@huggingface/hub";
 import { FormatError, LowrankError, NetworkError, NotFoundError } from "../errors.ts";
-import { storing, writeFileAtomic } from "./disk.ts";
+import { makeFolder } from "../io/folder.ts";
+import { readBytes, storing, writeFileAtomic } from "./disk.ts";
 import { type ByteSource, downloadTo, exists } from "./download.ts";
 import { bodyOf, type HubAccess, hubApiFetch, hubFetch, hubUrlOf } from "./hub-http.ts";
 import type { OnProgress } from "./model-source.ts";
@@ -56,6 +57,7 @@ export function repoFolder(repo: HubRepo, options: HubOptions): string {
 }
 
 const COMMIT = /^[0-9a-f]{40}$/;
+const REF_LIMIT_BYTES = 4096;
 
 /** The snapshot that the cache holds for a revision, complete or not; null if none. */
 export async function cachedSnapshot(repo: HubRepo, options: HubOptions): Promise<string | null> {
@@ -66,8 +68,11 @@ export async function cachedSnapshot(repo: HubRepo, options: HubOptions): Promis
 }
 
 async function readRef(folder: string, revision: string): Promise<string | null> {
-  const text = await readFile(join(folder, "refs", revision), "utf8").catch(() => "");
-  return COMMIT.test(text.trim()) ? text.trim() : null;
+  const bytes = await readBytes(join(folder, "refs", revision), REF_LIMIT_BYTES).catch(
+    () => new Uint8Array(),
+  );
+  const text = new TextDecoder().decode(bytes).trim();
+  return COMMIT.test(text) ? text : null;
 }
 
 /** Asks the Hub for a repository's commit and files.
@@ -206,7 +211,7 @@ async function openBytes(
 
 /** `pointer` leads to `blob`: a relative link, or a copy where the system allows no links. */
 async function link(blob: string, pointer: string): Promise<void> {
-  await mkdir(dirname(pointer), { recursive: true });
+  await makeFolder(dirname(pointer));
   const temporary = temporaryPath(pointer);
   try {
     await symlink(relative(dirname(pointer), blob), temporary).catch(() => copyFile(blob, temporary));

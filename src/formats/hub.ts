@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { NetworkError, UnsupportedError } from "../errors.ts";
 import {
@@ -8,6 +8,7 @@ import {
   LABELS_FILE,
   readAdapterConfig,
 } from "./adapter-folder.ts";
+import { INDEX_FILE, shardsOf } from "./checkpoint.ts";
 import { exists } from "./download.ts";
 import { hubUrlOf } from "./hub-http.ts";
 import {
@@ -123,7 +124,7 @@ function withWayOut(error: NetworkError, repo: HubRepo, options: HubOptions): Ne
 }
 
 const SMALL_FILES = new Set([
-  ...["config.json", "generation_config.json", "model.safetensors.index.json"],
+  ...["config.json", "generation_config.json", INDEX_FILE],
   ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
   ...["vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"],
 ]);
@@ -135,7 +136,7 @@ function isSmallFile(path: string): boolean {
 
 /** The weights as transformers picks them: the index's shards, else model.safetensors, else all safetensors. */
 async function weightFiles(name: string, remote: RemoteSnapshot): Promise<string[]> {
-  if (remote.files.has("model.safetensors.index.json")) return shardsOf(remote.folder);
+  if (remote.files.has(INDEX_FILE)) return shardsOf(remote.folder);
   if (remote.files.has("model.safetensors")) return ["model.safetensors"];
   const all = [...remote.files.keys()];
   const weights = all.filter((path) => /^[^/]+\.safetensors$/.test(path));
@@ -149,19 +150,11 @@ async function weightFiles(name: string, remote: RemoteSnapshot): Promise<string
   );
 }
 
-async function shardsOf(folder: string): Promise<string[]> {
-  const index: unknown = JSON.parse(await readFile(join(folder, "model.safetensors.index.json"), "utf8"));
-  const map = (index as { weight_map?: Record<string, string> }).weight_map ?? {};
-  return [...new Set(Object.values(map))];
-}
-
 /** What a snapshot lacks of a whole model, by file name. */
 async function missingFiles(folder: string): Promise<string[]> {
   const present = await readdir(folder).catch((): string[] => []);
   const weights = present.filter((name) => name.endsWith(".safetensors"));
-  const shards = present.includes("model.safetensors.index.json")
-    ? await shardsOf(folder).catch(() => [])
-    : weights;
+  const shards = present.includes(INDEX_FILE) ? await shardsOf(folder).catch(() => []) : weights;
   // Listed is not there: a link whose content is gone is listed too.
   const needed = ["config.json", "tokenizer.json", ...(shards.length > 0 ? shards : ["*.safetensors"])];
   const missing: string[] = [];

@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
 import { openFile } from "./disk.ts";
+import { exists } from "./download.ts";
 import { openGgufModel } from "./gguf-source.ts";
 import { openHfFolder } from "./hf-folder.ts";
 import type { ModelSource } from "./model-source.ts";
@@ -34,9 +35,8 @@ function refusal(path: string, magic: Buffer): Error {
  *  @throws NotFoundError if there is nothing at `path`; errors of `openHfFolder` and `openGgufModel`. */
 export async function openModel(path: string, name: string = path): Promise<ModelSource> {
   const absolute = resolve(path);
-  const status = await stat(absolute).catch(() => null);
-  if (!status) throw new NotFoundError(`${path}: no such file or folder`);
-  if (status.isDirectory()) return openHfFolder(absolute, name);
+  if (!(await exists(absolute))) throw new NotFoundError(`${path}: no such file or folder`);
+  if ((await stat(absolute)).isDirectory()) return openHfFolder(absolute, name);
   const magic = await firstBytes(absolute);
   if (magic.toString("latin1") === "GGUF") return openGgufModel(absolute, name);
   throw refusal(absolute, magic);

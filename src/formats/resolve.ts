@@ -85,8 +85,8 @@ function localPath(name: string): string {
 /** Absolute path of a local model; null if the name is no existing path. */
 async function localModel(name: string): Promise<string | null> {
   const path = localPath(name);
-  const info = name === "" ? null : await stat(path).catch(() => null);
-  if (info === null) return null;
+  if (name === "" || !(await exists(path))) return null;
+  const info = await stat(path);
   if (info.isFile() && !path.toLowerCase().endsWith(".gguf"))
     throw new NotFoundError(`${path} is not a model: expected a .gguf file or a Hugging Face folder`);
   if (info.isDirectory() && !(await exists(join(path, "config.json")))) {

@@ -1,13 +1,14 @@
-import { copyFile, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { copyFile, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { FormatError, InputError, ShapeError } from "../errors.ts";
+import { makeFolder } from "../io/folder.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import { storing, syncFolder, systemErrorCode } from "./disk.ts";
 import { requireFinite } from "./finite.ts";
 import type { ModelSource, OnProgress, TokenizerSource, WeightEntry } from "./model-source.ts";
 import { hfTensorName, isTransposed } from "./names.ts";
 import { type FloatDType, type SafetensorsInput, writeSafetensors } from "./safetensors-write.ts";
-import { temporaryPath } from "./temporary.ts";
+import { removeAbandoned, removeLeftovers, temporaryPath } from "./temporary.ts";
 import { transposed } from "./transpose.ts";
 
 export interface WriteModelFolderOptions {
@@ -116,6 +117,7 @@ async function writeSmallFiles(source: ModelSource, folder: string, config: unkn
 /** The target must not hold anything: a model or an adapter is never written over another.
  *  @throws InputError if it does; FormatError if it is no folder. */
 export async function requireFreeFolder(folder: string): Promise<void> {
+  await removeLeftovers(folder);
   const names = await readdir(folder).catch((error) => {
     if (systemErrorCode(error) === "ENOENT") return [];
     throw new FormatError(folder, `cannot be written to (${systemErrorCode(error)})`, { cause: error });
@@ -152,6 +154,7 @@ export async function writeModelFolder(
   const { dtype = "F32", override = () => null, onProgress } = options;
   await requireFreeFolder(folder);
   const temporary = temporaryPath(folder);
+  await removeAbandoned(folder);
   await storing(folder, async () => {
     try {
       await writeFiles(temporary, source, { dtype, override, ...(onProgress ? { onProgress } : {}) });
@@ -168,7 +171,7 @@ async function writeFiles(
   source: ModelSource,
   { dtype, override, ...rest }: WriteModelFolderOptions & { dtype: FloatDType; override: Override },
 ): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const head = await untiedHead(source, override);
   const inputs = source.weights.map((weight) => weightInput(source, weight, override));
   if (head)

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { readdir, stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { readdir, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 
@@ -14,26 +15,63 @@ export function temporaryPath(path: string): string {
   return `${path}.partial.${HOST}.${process.pid}.${randomBytes(4).toString("hex")}`;
 }
 
+/** The path that a temporary one, or one by way of another, is to be renamed to; any other as it is. */
+export function finalPath(path: string): string {
+  return path.replace(/(\.partial\.[\w-]+\.\d+\.[0-9a-f]+)+$/, "");
+}
+
 /** Temporary files of `path` that no running process owns, the longest first; a plain `.partial`, which has no owner, is
  *  one of them. */
 export async function abandonedPaths(path: string): Promise<string[]> {
   const prefix = `${basename(path)}.partial`;
-  const names = await readdir(dirname(path)).catch(() => []);
-  const found: { path: string; size: number }[] = [];
-  for (const name of names.filter((n) => n.startsWith(prefix))) {
-    const full = join(dirname(path), name);
-    const info = await stat(full).catch(() => null);
-    if (info !== null && isAbandoned(name.slice(prefix.length), info.mtimeMs))
-      found.push({ path: full, size: info.size });
-  }
+  const found = await abandonedIn(dirname(path), (name) => name.startsWith(prefix));
   return found.sort((a, b) => b.size - a.size).map((f) => f.path);
 }
 
-function isAbandoned(suffix: string, mtimeMs: number): boolean {
-  if (suffix === "") return true;
-  const [, host, pid] = /^\.([\w-]+)\.(\d+)\.[0-9a-f]+$/.exec(suffix) ?? [];
+interface Abandoned {
+  readonly path: string;
+  readonly size: number;
+}
+
+async function abandonedIn(folder: string, isOne: (name: string) => boolean): Promise<Abandoned[]> {
+  const names = await readdir(folder).catch(() => []);
+  const found: Abandoned[] = [];
+  for (const name of names.filter(isOne)) {
+    const path = join(folder, name);
+    const info = await stat(path).catch(() => null);
+    if (info !== null && isAbandoned(name, info)) found.push({ path, size: info.size });
+  }
+  return found;
+}
+
+/** Made by `temporaryPath`, of a name that it made too where one temporary file is written by way of another. */
+const TEMPORARY = /\.partial\.([\w-]+)\.(\d+)\.[0-9a-f]+$/;
+
+function isAbandoned(name: string, info: Stats): boolean {
+  if (name.endsWith(".partial")) return true;
+  const [, host, pid] = TEMPORARY.exec(name) ?? [];
   if (host === undefined) return false;
-  return Date.now() - mtimeMs > GIVEN_UP_MS || (host === HOST && !isRunning(Number(pid)));
+  if (host === HOST && !isRunning(Number(pid))) return true;
+  // A folder's time says nothing of the files that are being written in it.
+  return !info.isDirectory() && Date.now() - info.mtimeMs > GIVEN_UP_MS;
+}
+
+/** Removes the temporary files and folders of `path` that no running process owns, and what dead processes left beside it; a
+ *  plain `.partial`, which a download goes on with, stays. */
+export async function removeAbandoned(path: string): Promise<void> {
+  await removeLeftovers(dirname(path));
+  for (const left of await abandonedPaths(path))
+    if (!left.endsWith(".partial")) await rm(left, { recursive: true, force: true }).catch(() => undefined);
+}
+
+/** Removes what dead processes of this machine left in a folder, whatever it was to become. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    const [, host, pid] = TEMPORARY.exec(name) ?? [];
+    if (host !== HOST || isRunning(Number(pid))) continue;
+    await rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
+  }
 }
 
 /** A process of this machine with this id exists. */

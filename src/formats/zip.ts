@@ -1,6 +1,6 @@
-import { createReadStream } from "node:fs";
 import { createInflateRaw } from "node:zlib";
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { openRegular } from "../io/regular-file.ts";
 import { openFile, type RandomAccessFile } from "./disk.ts";
 
 /** A file inside a zip archive (PKWARE APPNOTE 4.3.12, "central directory header"). Its name is only ever compared,
@@ -39,7 +39,7 @@ export async function openZipMember(path: string, member: string): Promise<Async
 async function* emptyBytes(): AsyncGenerator<Uint8Array> {}
 
 async function* memberBytes(path: string, entry: ZipEntry, start: number): AsyncGenerator<Uint8Array> {
-  const raw = createReadStream(path, {
+  const raw = (await openRegular(path)).createReadStream({
     start,
     end: start + entry.compressedBytes - 1,
     highWaterMark: 1 << 20,

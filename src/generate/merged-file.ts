@@ -1,7 +1,7 @@
-import { randomUUID } from "node:crypto";
 import { open, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { storing, writeAll } from "../formats/disk.ts";
+import { removeLeftovers, temporaryPath } from "../formats/temporary.ts";
 import { type Value, weight } from "../graph/value.ts";
 import type { WeightLookup } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
@@ -21,8 +21,9 @@ export interface MergedFile {
 /** Writes changed weights beside the base's file, where the runtime finds both. The caller removes it.
  *  @throws LowrankError ("storage") if the disk does not take it; nothing is left then */
 export async function writeMergedFile(merged: MergedWeights, base: BaseModel): Promise<MergedFile> {
-  const fileName = `.merged-${process.pid}-${randomUUID()}.bin`;
-  const path = join(base.weights.folder, fileName);
+  const path = temporaryPath(join(base.weights.folder, ".merged"));
+  const fileName = basename(path);
+  await removeLeftovers(base.weights.folder);
   try {
     const values = await storing(path, () => writeWeights(merged, path, fileName));
     return { path, lookup: (name) => values.get(name) ?? base.decoding(name) };

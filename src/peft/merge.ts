@@ -1,14 +1,17 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FormatError, LowrankError, UnsupportedError } from "../errors.ts";
 import { withAllBiases } from "../formats/added-biases.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { cacheFolder } from "../formats/cache.ts";
+import { storing } from "../formats/disk.ts";
 import type { GgufTensorType } from "../formats/gguf-quantize.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../formats/gguf-save.ts";
 import type { ModelConfig, ModelSource, WeightEntry } from "../formats/model-source.ts";
 import type { FloatDType } from "../formats/safetensors-write.ts";
 import { requireFreeFolder, writeModelFolder } from "../formats/save-folder.ts";
+import { removeLeftovers, temporaryPath } from "../formats/temporary.ts";
+import { makeFolder } from "../io/folder.ts";
 import { type BaseModel, type OpenBaseOptions, openBase, openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import { moduleWeights, type WeightSpec } from "../models/family.ts";
@@ -203,8 +206,9 @@ async function checkWritten(
   options: MergeOptions,
 ): Promise<number> {
   const cache = cacheFolder(options.cacheFolder);
-  await mkdir(cache, { recursive: true });
-  const temporary = await mkdtemp(join(cache, "merge-"));
+  const temporary = temporaryPath(join(cache, "merge"));
+  await storing(temporary, () => makeFolder(temporary));
+  await removeLeftovers(cache);
   try {
     const { onProgress, signal } = options;
     const access = {

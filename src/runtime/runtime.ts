@@ -1,9 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { RuntimeError, UnsupportedError } from "../errors.ts";
+import { storing } from "../formats/disk.ts";
+import { removeLeftovers, temporaryPath } from "../formats/temporary.ts";
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import { BLOCK_PRODUCT } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
@@ -136,14 +137,18 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
   const threads = options.threads ?? availableParallelism();
   const { call, stop } = startWorker(device);
   let nextSession = 0;
+  const tidied = new Set<string>(); // folders without graphs that killed processes left
 
   const load = async (outputs: Readonly<Record<string, Value>>, opts: LoadOptions = {}): Promise<Session> => {
     const graph = serialize(outputs);
     const session = nextSession++;
     // External weights are found relative to the graph's own file, which is needed only while it loads.
-    const path = join(opts.folder ?? tmpdir(), `.graph-${randomUUID()}.onnx`);
-    await writeFile(path, graph.bytes);
+    const folder = opts.folder ?? tmpdir();
+    if (!tidied.has(folder)) await removeLeftovers(folder);
+    tidied.add(folder);
+    const path = temporaryPath(join(folder, ".graph"));
     try {
+      await storing(path, () => writeFile(path, graph.bytes));
       const profile = opts.profile ?? null;
       await call({
         kind: "load",

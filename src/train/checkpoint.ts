@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { FormatError, LowrankError } from "../errors.ts";
-import { storing, syncFolder, writeFileAtomic } from "../formats/disk.ts";
+import { FormatError, LowrankError, NotFoundError } from "../errors.ts";
+import { readBytes, storing, syncFolder, writeFileAtomic } from "../formats/disk.ts";
 import { hashFile } from "../formats/download.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import { safetensorsBytes, writeSafetensors } from "../formats/safetensors-write.ts";
+import { makeFolder } from "../io/folder.ts";
 import type { TrainState } from "./engine.ts";
 import type { RunIdentity } from "./identity.ts";
 
@@ -81,7 +82,7 @@ export async function saveCheckpoint(
   const temporary = temporaryPath(path);
   await storing(path, async () => {
     await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary, { recursive: true });
+    await makeFolder(temporary);
     try {
       await writeAdapter(temporary);
       await fill(temporary, content);
@@ -154,7 +155,7 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   const { version: _version, files, identity, ...progression } = await readState(path);
   for (const [name, expected] of Object.entries({ [OPTIMIZER_FILE]: "", ...files })) {
     const leavesFolder = name.split(/[\\/]/).includes("..");
-    const found = leavesFolder ? null : await hashFile(join(path, name)).catch(() => null);
+    const found = leavesFolder ? null : await hashFile(join(path, name)).catch(nullIfMissing);
     if (found === null) throw new FormatError(path, `${name} is missing`);
     if (found !== expected) throw new FormatError(path, `${name} is damaged`);
   }
@@ -168,11 +169,16 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   }
 }
 
+function nullIfMissing(error: unknown): null {
+  if (error instanceof NotFoundError) return null;
+  throw error;
+}
+
 async function readState(path: string): Promise<StateFile> {
-  const text = await readFile(join(path, STATE_FILE), "utf8").catch(() => {
-    throw new FormatError(path, `${STATE_FILE} is missing`);
+  const bytes = await readBytes(join(path, STATE_FILE)).catch((error) => {
+    throw error instanceof NotFoundError ? new FormatError(path, `${STATE_FILE} is missing`) : error;
   });
-  const parsed = stateSchema.safeParse(safeJson(text));
+  const parsed = stateSchema.safeParse(safeJson(new TextDecoder().decode(bytes)));
   if (!parsed.success) throw new FormatError(path, `${STATE_FILE} is damaged`);
   const { sha256: expected, ...content } = parsed.data;
   if (sha256(JSON.stringify(content)) !== expected || folderName(content.step) !== basename(path))

@@ -1,9 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { FormatError, InputError, NotFoundError, type Problem } from "../errors.ts";
-import { writeFileAtomic } from "../formats/disk.ts";
+import { readBytes, writeFileAtomic } from "../formats/disk.ts";
 import {
   resolveTrainConfig,
   type TrainConfig,
@@ -104,11 +103,10 @@ export async function readConfigFile(path: string): Promise<Layer> {
 
 async function readText(file: string, asked: string): Promise<string> {
   try {
-    return (await readFile(file, "utf8")).replace(/^\uFEFF/, "");
+    return new TextDecoder().decode(await readBytes(file));
   } catch (error) {
     const what = file === asked ? "config file" : "config file or recipe";
-    const reason =
-      (error as NodeJS.ErrnoException).code === "ENOENT" ? "is not there" : (error as Error).message;
+    const reason = error instanceof NotFoundError ? "is not there" : (error as Error).message;
     throw new NotFoundError(`${what} ${asked}: ${reason}`, { cause: error });
   }
 }

@@ -1,9 +1,12 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { NotFoundError, UnsupportedError } from "../errors.ts";
+import { readBytes } from "../formats/disk.ts";
 import { type GgufValue, openGguf } from "../formats/gguf.ts";
+import { parseJsonObject } from "../formats/json.ts";
 import { resolveModel } from "../formats/resolve.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
+import { readFolder } from "../io/folder.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { CONFIG_FILE } from "./config-file.ts";
 import { METRICS_FILE, type MetricsEvent, readMetrics } from "./metrics-log.ts";
@@ -80,7 +83,7 @@ export function groupTensors(tensors: readonly InspectedTensor[]): readonly Tens
 }
 
 async function inspectFolder(path: string): Promise<Inspection> {
-  const names = await readdir(path);
+  const names = await readFolder(path);
   if (names.includes(CONFIG_FILE)) return inspectRun(path, names);
   if (names.includes("adapter_config.json")) return inspectAdapter(path, names);
   if (names.includes("config.json")) return inspectModel(path, names);
@@ -164,7 +167,7 @@ async function inspectRun(path: string, names: readonly string[]): Promise<Inspe
   const config = await readJson(join(path, CONFIG_FILE));
   const adapterPath = join(path, "adapter");
   const adapter = names.includes("adapter")
-    ? await inspectAdapter(adapterPath, await readdir(adapterPath))
+    ? await inspectAdapter(adapterPath, await readFolder(adapterPath))
     : null;
   const checkpoints = await readdir(join(path, "checkpoints")).catch(() => []);
   const facts = [
@@ -278,11 +281,7 @@ async function folderTensors(
 }
 
 async function readJson(path: string): Promise<Json> {
-  try {
-    return JSON.parse(await readFile(path, "utf8")) as Json;
-  } catch (error) {
-    throw new FormatError(path, (error as Error).message, { cause: error });
-  }
+  return parseJsonObject(await readBytes(path), path);
 }
 
 function firstOf(json: Json, keys: readonly string[]): unknown {

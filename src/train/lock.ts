@@ -1,8 +1,10 @@
-import { link, mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { link, unlink, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { TrainingError } from "../errors.ts";
+import { readBytes } from "../formats/disk.ts";
+import { makeFolder, readFolder } from "../io/folder.ts";
 import { ownIdentity, type ProcessIdentity, processState } from "./process.ts";
 
 const NAME = /^lock\.(\d+)$/;
@@ -17,7 +19,7 @@ export type ReleaseLock = () => Promise<void>;
  *  steps back. Lower numbers are removed only by a holder.
  *  @throws TrainingError if a live process holds the folder */
 export async function lockRunFolder(folder: string): Promise<ReleaseLock> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const identity = JSON.stringify(await ownIdentity());
   for (;;) {
     const holder = await currentHolder(folder);
@@ -39,7 +41,7 @@ function lockPath(folder: string, generation: number): string {
 }
 
 async function generations(folder: string): Promise<number[]> {
-  const names = await readdir(folder);
+  const names = await readFolder(folder);
   return names.flatMap((name) => NAME.exec(name)?.[1] ?? []).map(Number);
 }
 
@@ -71,10 +73,10 @@ async function inUse(folder: string, generation: number): Promise<TrainingError>
 /** Who made a lock; null where it was released meanwhile or holds nothing readable (a power failure). */
 async function readIdentity(folder: string, generation: number): Promise<ProcessIdentity | null> {
   for (let attempt = 0; attempt < 3; attempt++) {
-    const text = await readFile(lockPath(folder, generation), "utf8").catch(() => null);
-    if (text === null) return null;
+    const bytes = await readBytes(lockPath(folder, generation)).catch(() => null);
+    if (bytes === null) return null;
     try {
-      return JSON.parse(text) as ProcessIdentity;
+      return JSON.parse(new TextDecoder().decode(bytes)) as ProcessIdentity;
     } catch {
       await setTimeout(100); // without hard links a lock is empty for a moment
     }

@@ -1,6 +1,9 @@
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { NotFoundError } from "../errors.ts";
 import { writeFileAtomic } from "../formats/disk.ts";
+import { openRegular } from "../io/regular-file.ts";
 import type { EvaluationEvent, SamplesEvent, StepEvent } from "./events.ts";
 
 /** The file in a run folder that holds one JSON line per step, evaluation and set of samples. */
@@ -49,12 +52,15 @@ function line(event: MetricsEvent): string {
  *  checkpoint), the later line counts. Lines that are not complete JSON are left out: only a killed writer makes
  *  them. */
 export async function readMetrics(runFolder: string): Promise<readonly MetricsEvent[]> {
-  const text = await readFile(join(runFolder, METRICS_FILE), "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
+  const byIdentity = new Map<string, MetricsEvent>();
+  const file = await openRegular(join(runFolder, METRICS_FILE)).catch((error) => {
+    if (error instanceof NotFoundError) return null;
     throw error;
   });
-  const byIdentity = new Map<string, MetricsEvent>();
-  for (const event of text.split("\n").flatMap(parseLine)) byIdentity.set(identity(event), event);
+  // Line by line: a log may be larger than a string.
+  if (file !== null)
+    for await (const text of createInterface({ input: file.createReadStream(), crlfDelay: Infinity }))
+      for (const event of parseLine(text)) byIdentity.set(identity(event), event);
   return [...byIdentity.values()];
 }
 

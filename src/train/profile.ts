@@ -1,6 +1,6 @@
-import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { type NodeNameParts, parseNodeName } from "../graph/onnx.ts";
+import { openRegular } from "../io/regular-file.ts";
 
 /** Milliseconds of one forward and backward pass that went to something. */
 export interface ProfileShare {
@@ -41,7 +41,7 @@ interface TraceEvent {
 
 /** Events of a trace, line by line: a trace may be larger than a string. */
 async function* traceEvents(path: string): AsyncGenerator<TraceEvent> {
-  for await (const line of createInterface({ input: createReadStream(path) })) {
+  for await (const line of createInterface({ input: (await openRegular(path)).createReadStream() })) {
     const text = line.trim().replace(/,$/, "");
     if (text.startsWith("{")) yield JSON.parse(text) as TraceEvent;
   }

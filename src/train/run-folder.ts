@@ -1,6 +1,7 @@
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { InputError, NotFoundError } from "../errors.ts";
+import { makeFolder, readFolder } from "../io/folder.ts";
 import type { TrainConfig } from "./config.ts";
 
 const RUNS = "runs";
@@ -11,8 +12,8 @@ const RUNS = "runs";
 export async function prepareRunFolder(config: TrainConfig): Promise<string> {
   if (config.resume !== false) return existingRun(config);
   if (config.output === null) return newRunFolder(slug(config.name ?? config.data[0] ?? "run"));
-  await mkdir(config.output, { recursive: true });
-  const inside = await readdir(config.output);
+  await makeFolder(config.output);
+  const inside = await readFolder(config.output);
   if (inside.some((name) => !/^lock\./.test(name))) throw occupied(config.output);
   return config.output;
 }
@@ -30,8 +31,8 @@ async function existingRun(config: TrainConfig): Promise<string> {
 }
 
 async function newRunFolder(prefix: string): Promise<string> {
-  await mkdir(RUNS, { recursive: true });
-  const taken = (await readdir(RUNS)).map((name) => numberAfter(name, prefix));
+  await makeFolder(RUNS);
+  const taken = (await readFolder(RUNS)).map((name) => numberAfter(name, prefix));
   for (let n = Math.max(0, ...taken) + 1; ; n++) {
     const folder = join(RUNS, `${prefix}-${n}`);
     try {

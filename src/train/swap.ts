@@ -1,10 +1,11 @@
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { hfModuleName } from "../formats/names.ts";
 import { DEFAULT_LORA_CONFIG } from "../formats/peft-config.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
+import { removeLeftovers, temporaryPath } from "../formats/temporary.ts";
 import { type LoadedModel, loadModel } from "../generate/model.ts";
 import { type BaseModel, type OpenBaseOptions, parameterTotal } from "../models/base-model.ts";
 import { writeMethods } from "../peft/adapter.ts";
@@ -159,7 +160,8 @@ function randomAdapters(
   return async (model, name) => {
     const generator = random(0, name);
     const theta = Float32Array.from({ length: count }, () => 0.01 * (2 * generator.uniform() - 1));
-    const folder = await mkdtemp(join(tmpdir(), "lowrank-swap-"));
+    const folder = temporaryPath(join(tmpdir(), "lowrank-swap"));
+    await removeLeftovers(tmpdir());
     try {
       await writeMethods(folder, [adaptation], theta, null);
       return await loadGiven(model, name, folder);

@@ -37,7 +37,7 @@ test("random adapters: bytes by the formula, nothing left on disk", async () => 
   expect([report.swapping.count, report.loading.count]).toEqual([30, 3]);
   expect(report.merging).toMatchObject({ merge: { count: 3 }, unmerge: { count: 3 } });
   expect(report.peakBytes).toBeGreaterThanOrEqual(report.residentBytes.base);
-  expect((await readdir(lab.folder)).filter((n) => n.startsWith("lowrank-swap-"))).toEqual([]);
+  expect((await readdir(lab.folder)).filter((n) => n.startsWith("lowrank-swap"))).toEqual([]);
 });
 
 test("given adapters; those that cannot merge say why", async () => {
