@@ -7,9 +7,10 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { describeMachine, machineLine } from "../../bench/lib/machine.mjs";
 import { writeModelGguf } from "../../dist/formats/gguf-save.js";
-import { chatPrompt, rawIds } from "../../dist/generate/prompt.js";
 import { convertAdapter, loadModel, mergeAdapter } from "../../dist/index.js";
 import { openSource } from "../../dist/models/base-model.js";
+import { encodePrompt } from "../../dist/text/chat-encode.js";
+import { encodeRaw } from "../../dist/text/raw.js";
 
 const { values: options } = parseArgs({
   options: {
@@ -62,14 +63,15 @@ async function theirs({ llama }, modelPath, lora, prompts, endIds) {
   });
   const sequence = context.getSequence();
   const answers = [];
-  for (const { ids, text, special } of prompts) {
+  for (const { ids, text } of prompts) {
     await sequence.clearHistory();
     const got = [];
     for await (const token of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) {
       if (endIds.includes(token) || got.length === TOKENS) break;
       got.push(token);
     }
-    answers.push({ ids: got, prompt: model.tokenize(text, special) });
+    const { bos } = model.tokens; // which its tokenizer leaves to the caller
+    answers.push({ ids: got, prompt: [...(ids[0] === bos ? [bos] : []), ...model.tokenize(text, true)] });
   }
   const { bos } = model.tokens;
   await context.dispose();
@@ -96,17 +98,17 @@ async function ours(model, adapter, cacheFolder, prompts) {
   }
 }
 
+/** Conversations by the model's template, if it has one, and plain texts. */
 function promptsOf(base) {
-  const chat = QUESTIONS.map((content) => {
+  const chat = (base.template ? QUESTIONS : []).map((content) => {
     const messages = [{ role: "user", content }];
     const text = base.template.render(messages, { addGenerationPrompt: true });
-    return { request: { messages }, ids: chatPrompt(base, messages).ids, text, special: true };
+    return { request: { messages }, ids: encodePrompt(base, messages).ids, text };
   });
-  const raw = TEXTS.map((prompt) => ({
+  const raw = [...(base.template ? [] : QUESTIONS), ...TEXTS].map((prompt) => ({
     request: { prompt, raw: true },
-    ids: rawIds(base, prompt),
+    ids: encodeRaw(base.tokenizer, prompt),
     text: prompt,
-    special: false,
   }));
   return [...chat, ...raw];
 }
@@ -236,7 +238,11 @@ with the same quantized weights written as F32 the two agree.
 `;
 }
 
-const RESULTS = fileURLToPath(new URL("../../bench/results/interchange-llama-cpp", import.meta.url));
+/** The default model's results have the plain name. */
+const suffix = options.model === "smollm2-135m" ? "" : `-${options.model.replace(/[^\w.-]+/g, "-")}`;
+const RESULTS = fileURLToPath(
+  new URL(`../../bench/results/interchange-llama-cpp${suffix}`, import.meta.url),
+);
 
 /** Writes the table after every row; rows of an earlier run with as many tokens stay, where this one has none of the name. */
 async function save(peer, rows, changed) {
