@@ -18,20 +18,20 @@ export const samplingSettings = {
     description: "0 takes the most likely token, 1 samples as the model says",
     knownAs: ["temp"],
   }) as Setting<number>,
-  topK: setting(z.number().int().min(1).nullable(), null, {
+  topK: setting(z.number().int().min(0).nullable(), null, {
     group: GROUP,
     value: "n",
-    description: "sample among the n most likely tokens",
+    description: "sample among the n most likely tokens; 0: among all",
   }) as Setting<number | null>,
   topP: setting(z.number().gt(0).max(1).nullable(), null, {
     group: GROUP,
     value: "share",
     description: "sample among the most likely tokens that together have this probability",
   }) as Setting<number | null>,
-  minP: setting(z.number().gt(0).max(1).nullable(), null, {
+  minP: setting(z.number().min(0).max(1).nullable(), null, {
     group: GROUP,
     value: "share",
-    description: "drop tokens below this share of the most likely one's probability",
+    description: "drop tokens below this share of the most likely one's probability; 0: none",
   }) as Setting<number | null>,
   repetitionPenalty: setting(z.number().positive(), 1, {
     group: GROUP,

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { z } from "zod";
 import { describeSettings, nearestSetting, resolveSettings, type SettingInfo } from "../train/settings.ts";
@@ -90,13 +91,32 @@ function parseRecord(
   before: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   const values = new Map(Object.entries(before));
-  for (const item of text.split(",")) {
+  for (const item of splitItems(text)) {
     const at = item.lastIndexOf("=");
     const [key, value] = at < 0 ? [item, item] : [item.slice(0, at), item.slice(at + 1)];
     if (values.has(key.trim())) throw new UsageError(`${flag}: ${key.trim()} is given twice`);
     values.set(key.trim(), numericItems ? numberOr(value) : value);
   }
   return Object.fromEntries(values);
+}
+
+/** Items between commas. A key that is a path with commas is not cut. */
+function splitItems(text: string): readonly string[] {
+  const parts = text.split(",");
+  const items: string[] = [];
+  for (let from = 0; from < parts.length; ) {
+    const keyUpTo = (to: number): string =>
+      parts
+        .slice(from, to)
+        .join(",")
+        .replace(/=[^=]*$/, "")
+        .trim();
+    let to = parts.length;
+    while (to > from + 1 && !existsSync(keyUpTo(to))) to--;
+    items.push(parts.slice(from, to).join(","));
+    from = to;
+  }
+  return items;
 }
 
 /** Commander's message about an unknown flag, with the flag that was probably meant. */

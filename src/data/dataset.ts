@@ -2,11 +2,13 @@ import { stat } from "node:fs/promises";
 import { InputError, type Problem } from "../errors.ts";
 import type { HubOptions } from "../formats/hub-repo.ts";
 import { permutation, random } from "../tensor/random.ts";
+import { badRows } from "./bad-rows.ts";
 import { type Duplicates, digestList, findDuplicates } from "./duplicates.ts";
 import type { Rows } from "./examples.ts";
 import type { DataFormat, FieldMapping } from "./formats/format.ts";
 import { describeUndetected, detectFormat, findFormat } from "./formats/table.ts";
 import { indicesWhere } from "./indexed.ts";
+import { type DataNote, type NoteList, noteList, noteText } from "./notes.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere, type ReadOptions, readRecords } from "./records.ts";
 import { rowStore, rowsAt } from "./row-store.ts";
@@ -47,6 +49,8 @@ export interface Dataset {
   readonly validation: Rows;
   readonly test: Rows;
   readonly duplicates: Duplicates;
+  /** What nobody would expect of the records, rows that were left out among it. */
+  readonly notes: readonly DataNote[];
 }
 
 /** Finds, reads and parses a data set, and splits it.
@@ -56,7 +60,8 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   checkOptions(options);
   const files = await resolveSplits(options);
   const problems = problemList();
-  const reader = rowReader(files, options, problems);
+  const notes = noteList();
+  const reader = rowReader(files, options, problems, notes);
   const train = await reader.read(files.train);
   const validation = await reader.read(files.validation);
   const test = await reader.read(files.test);
@@ -70,6 +75,7 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
     train: split.train.rows,
     validation: split.validation.rows,
     test: test.rows,
+    notes: notes.notes(),
     duplicates: findDuplicates(split.train.digests, split.validation.digests, test.digests),
   };
 }
@@ -131,6 +137,7 @@ function rowReader(
   files: SourceFiles,
   options: DatasetOptions,
   problems: ProblemList,
+  notes: NoteList,
 ): { read(files: readonly string[]): Promise<ReadRows>; format(): DataFormat | null } {
   const mapping = mergeMapping(options, files.mapping);
   const name = options.format ?? files.format;
@@ -143,16 +150,19 @@ function rowReader(
       options.onBytes?.(count);
       progress.add(count);
     };
-    for await (const { record, where } of readRecords(paths, problems, { ...options, onBytes })) {
+    let dropped = 0;
+    const faultsAt = badRows(options.onBadRow ?? null, problems, notes, () => dropped++);
+    for await (const { record, where } of readRecords(paths, problems, { ...options, onBytes }, notes)) {
       options.signal?.throwIfAborted();
-      const place = formatWhere(where);
       format ??= detectFormat(record, mapping);
       if (format === null) {
-        problems.add(place, describeUndetected(record));
+        problems.add(formatWhere(where), describeUndetected(record));
         break;
       }
-      const row = format.parse(record, mapping, (message) => problems.add(place, message));
-      if (row !== null) {
+      const faults = faultsAt(where);
+      const row = format.parse(record, mapping, faults.report);
+      if (row === null) faults.settle();
+      else {
         const json = JSON.stringify(row);
         digests.add(json);
         rows.append(json, where);
@@ -160,6 +170,11 @@ function rowReader(
       if (options.limit !== undefined && rows.length >= options.limit) break;
     }
     progress.end();
+    if (rows.length === 0 && dropped > 0 && problems.count === 0)
+      problems.add(
+        paths.join(", "),
+        `no row is left of ${dropped}: ${notes.notes().map(noteText).join("; ")}`,
+      );
     return { rows, digests: digests.values() };
   };
   return { read, format: () => format };

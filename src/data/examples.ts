@@ -1,10 +1,11 @@
 import { InputError } from "../errors.ts";
+import { badRows, type OnBadRow } from "./bad-rows.ts";
 import { countLabels, type Example, type Sequence, sequencesOf } from "./batch.ts";
 import { type EncodedRow, encodeRow, type LossOn, type RowSequence, type TextCodec } from "./encode.ts";
 import { exampleStore, type StoredExamples } from "./example-store.ts";
 import type { Row } from "./formats/format.ts";
 import type { Indexed } from "./indexed.ts";
-import { type DataNote, noteList } from "./notes.ts";
+import { type DataNote, noteList, noteText } from "./notes.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere, type Where } from "./records.ts";
 import { type RowWork, visitRows } from "./visit-rows.ts";
@@ -29,6 +30,8 @@ export interface EncodeOptions extends RowWork {
   /** A row longer than maxLength loses the left of its prompt (default), is dropped, or is an error. With `left`, a
    *  row whose last completion alone is too long is dropped, and plain text is split into windows. */
   readonly truncation?: "left" | "drop" | "error" | undefined;
+  /** What becomes of rows that cannot be trained on; see `badRows`. */
+  readonly onBadRow?: OnBadRow | null | undefined;
   /** Changes examples that have the right length; by default they stay. */
   readonly finish?: ((example: Example) => Example) | undefined;
 }
@@ -82,17 +85,20 @@ export async function encodeDataset(
   const store = exampleStore(options.spill ?? null);
   const finish = options.finish ?? ((example) => example);
   const noted = noteList();
+  const faultsAt = badRows(options.onBadRow ?? null, problems, noted);
   await visitRows(rows, "tokenizing", options, ({ row, where }, rowIndex) => {
-    const report = (message: string): void => problems.add(formatWhere(where), message);
-    const encoded = encodeRow(row, codec, options.lossOn ?? "completions", { report, note: noted.at(where) });
-    if (encoded === null) return;
-    for (const piece of toLength(encoded, codec, options, counts, report)) {
+    const { report, settle } = faultsAt(where);
+    const lossOn = options.lossOn ?? "completions";
+    const encoded = encodeRow(row, codec, lossOn, { report, note: noted.at(where) });
+    if (encoded === null) return settle();
+    const tooLong = (message: string): void => problems.add(formatWhere(where), message);
+    for (const piece of toLength(encoded, codec, options, counts, tooLong)) {
       store.add(finish({ ...piece, index: store.length }), rowIndex);
       countTokens(piece, counts);
     }
   });
   problems.throwIfAny("The data cannot be trained on");
-  if (store.length === 0) throwNothingLeft(counts, options, problems);
+  if (store.length === 0) throwNothingLeft(counts, options, problems, noted.notes());
   counts.examples = store.length;
   return { ...store.finish(), report: { ...counts, notes: noted.notes() } };
 }
@@ -111,10 +117,17 @@ function countTokens(piece: Piece, counts: Counts): void {
   }
 }
 
-function throwNothingLeft(counts: Counts, options: EncodeOptions, problems: ProblemList): void {
+function throwNothingLeft(
+  counts: Counts,
+  options: EncodeOptions,
+  problems: ProblemList,
+  notes: readonly DataNote[],
+): void {
+  const isUnusable = counts.rows > 0 && counts.longest === 0;
   const why =
     counts.rows === 0 ? "there are no rows" : `all ${counts.rows} rows are longer than ${options.maxLength}`;
-  problems.add("maxLength", `${why} tokens; the longest has ${counts.longest}`);
+  if (isUnusable) problems.add("data", notes.map(noteText).join("; "));
+  else problems.add("maxLength", `${why} tokens; the longest has ${counts.longest}`);
   problems.throwIfAny("No examples are left");
 }
 

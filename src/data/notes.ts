@@ -11,7 +11,10 @@ export type NoteKind =
   | "hidden"
   | "literal"
   | "markup"
-  | "rewritten";
+  | "rewritten"
+  | "emptyRow"
+  | "malformedRow"
+  | "twice";
 
 /** How often it was met, and where first. */
 export interface DataNote {
@@ -51,6 +54,10 @@ const SENTENCES: Readonly<Record<NoteKind, (count: number, subject: string) => s
   rewritten: (n) =>
     `in ${count(n, "row")} earlier turns are written otherwise once others follow: each turn is learned as it is in use, in ` +
     "sequences that share what they begin with",
+  emptyRow: (n, subject) => `${count(n, "row")} left out, with nothing to learn: ${subject}`,
+  malformedRow: (n, subject) => `${count(n, "malformed row")} left out, the first: ${subject}`,
+  twice: (n, subject) =>
+    `the key ${JSON.stringify(subject)} stands twice in ${count(n, "row")}: the last one counts`,
 };
 
 /** A note as a sentence, with the first place. */
@@ -59,10 +66,16 @@ export function noteText({ kind, subject, count: n, first }: DataNote): string {
 }
 
 /** Kinds of notes whose subjects differ from row to row: of these only the first is kept. */
-const ONE_SUBJECT: ReadonlySet<NoteKind> = new Set(["departure", "leadIn"]);
+const ONE_SUBJECT: ReadonlySet<NoteKind> = new Set(["departure", "leadIn", "malformedRow"]);
 
-/** Collects notes over the rows of a data set. */
-export function noteList(): { at(where: Where): TakeNote; notes(): DataNote[] } {
+/** Notes over the rows of a data set. */
+export interface NoteList {
+  at(where: Where): TakeNote;
+  notes(): DataNote[];
+}
+
+/** An empty list of notes. */
+export function noteList(): NoteList {
   const notes = new Map<string, { -readonly [K in keyof DataNote]: DataNote[K] }>();
   return {
     at:

@@ -10,6 +10,9 @@ export interface ProblemList {
   throwIfAny(title: string): void;
 }
 
+/** Ends the reading of a file that has too many faults. */
+export class GivenUp extends Error {}
+
 const KEPT = 10;
 
 /** An empty problem list. */

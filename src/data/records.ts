@@ -1,7 +1,9 @@
 import { extname } from "node:path";
 import { fileFault } from "../io/regular-file.ts";
+import { badRows, type OnBadRow } from "./bad-rows.ts";
 import type { DataRecord } from "./formats/format.ts";
-import type { ProblemList } from "./problems.ts";
+import { type NoteList, noteList } from "./notes.ts";
+import { GivenUp, type ProblemList } from "./problems.ts";
 import { readCsv } from "./readers/csv.ts";
 import { readJson } from "./readers/json.ts";
 import { readJsonLines } from "./readers/jsonl.ts";
@@ -27,17 +29,27 @@ export interface ReadOptions {
   readonly maxLineBytes?: number | undefined;
   /** What one record of a .txt file is: the file, a paragraph (blank lines between), or a line. Default file. */
   readonly textUnit?: "file" | "paragraph" | "line" | undefined;
+  /** What becomes of records that cannot be read; see `badRows`. */
+  readonly onBadRow?: OnBadRow | null | undefined;
   /** Told of bytes as they are read, of formats that are read in lines. */
   readonly onBytes?: ((count: number) => void) | undefined;
 }
 
 /** What a reader needs: where to note problems, and the limits. */
 export interface ReadContext {
+  /** Faults of files. */
   readonly problems: ProblemList;
+  /** What nobody would expect of records. */
+  readonly notes: NoteList;
   readonly maxLineBytes: number;
   readonly textUnit: "file" | "paragraph" | "line";
   onBytes(count: number): void;
+  /** Notes a record that cannot be read. */
+  bad(where: Where, message: string): void;
 }
+
+/** After so many faulty records a file is given up: it is not what its name says. */
+const MAX_FAULTS = 1000;
 
 /** Reads one file's records; faults of the file go to `context.problems`, never into an exception. */
 export type RecordReader = (file: string, context: ReadContext) => AsyncGenerator<SourceRecord>;
@@ -68,12 +80,21 @@ export async function* readRecords(
   files: readonly string[],
   problems: ProblemList,
   options: ReadOptions = {},
+  notes: NoteList = noteList(),
 ): AsyncGenerator<SourceRecord> {
+  const rows = badRows(options.onBadRow ?? null, problems, notes);
   const context: ReadContext = {
     problems,
+    notes,
     maxLineBytes: options.maxLineBytes ?? DEFAULT_MAX_LINE_BYTES,
     textUnit: options.textUnit ?? "file",
     onBytes: options.onBytes ?? (() => undefined),
+    bad: (where, message) => {
+      const { report, settle } = rows(where);
+      report(message);
+      settle();
+      if (problems.count >= MAX_FAULTS) throw new GivenUp();
+    },
   };
   for (const file of files) yield* readFileRecords(file, context);
 }
@@ -97,8 +118,9 @@ async function* readFileRecords(file: string, context: ReadContext): AsyncGenera
       yield record;
     }
   } catch (error) {
-    if (!isFileError(error)) throw error;
-    context.problems.add(file, `cannot be read: ${error.message}`);
+    if (error instanceof GivenUp) context.problems.add(file, `not read further after ${MAX_FAULTS} faults`);
+    else if (!isFileError(error)) throw error;
+    else context.problems.add(file, `cannot be read: ${error.message}`);
   }
   if (records === 0 && context.problems.count === before) context.problems.add(file, "holds no records");
 }

@@ -1,3 +1,4 @@
+import { parseMarked } from "../text/exact-number.ts";
 import type { DatasetRow, Rows } from "./examples.ts";
 import { indexed, subset } from "./indexed.ts";
 import { recordStore } from "./record-store.ts";
@@ -25,7 +26,7 @@ export function rowStore(spill: Spill | null): RowStore {
   const records = recordStore(spill);
   const files: string[] = [];
   const decode = (bytes: Uint8Array): DatasetRow => {
-    const [file, line, unit, row] = JSON.parse(
+    const [file, line, unit, row] = parseMarked(
       Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString(),
     ) as Stored;
     return { row, where: { file: files[file] as string, line, unit } };

@@ -121,6 +121,11 @@ export const dataSettings = {
     description: "use only the first n training examples",
     knownAs: ["maxSamples", "maxExamples", "maxTrainSamples"],
   }) as Setting<number | null>,
+  onBadRow: setting(z.enum(["drop", "error"]).nullable(), null, {
+    group: DATA,
+    description: "rows that cannot be used: leave them out and count them, or stop",
+    defaultText: "stop at malformed rows, leave out empty ones",
+  }) as Setting<"drop" | "error" | null>,
   maxLength: setting(z.number().int().min(2).nullable(), null, {
     group: DATA,
     value: "tokens",

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { z } from "zod";
 import { pythonRegExp } from "../formats/python-regex.ts";
 
@@ -23,7 +24,7 @@ export const share: z.ZodNumber = z.number().min(0).lt(1);
 /** Not empty. */
 export const text: z.ZodString = z.string().min(1);
 
-/** A list, or its items in one text between commas. */
+/** A list, or its items in one text between commas. A text that is a path as it stands is one item. */
 export const names: z.ZodType<readonly string[], unknown> = z
   .union([z.string(), z.array(text)])
   .transform((value, context: Context) => {
@@ -79,8 +80,21 @@ function layerRange(part: string): number[] | null {
 }
 
 function splitList(value: string | readonly string[]): readonly string[] {
-  const items = typeof value === "string" ? value.split(",") : value;
+  const items = typeof value === "string" ? splitPaths(value) : value;
   return items.map((text) => text.trim()).filter((text) => text !== "");
+}
+
+/** Items between commas, none of which cuts a path that is there: "a, b.jsonl,c.jsonl" are two where the first is a file. */
+function splitPaths(value: string): readonly string[] {
+  const parts = value.split(",");
+  const items: string[] = [];
+  for (let from = 0; from < parts.length; ) {
+    let to = parts.length;
+    while (to > from + 1 && !existsSync(parts.slice(from, to).join(",").trim())) to--;
+    items.push(parts.slice(from, to).join(","));
+    from = to;
+  }
+  return items;
 }
 
 function regexProblem(source: string): string | null {

@@ -23,6 +23,7 @@ export interface DataChoice {
   readonly labelField: string | null;
   readonly textUnit: "file" | "paragraph" | "line";
   readonly limit: number | null;
+  readonly onBadRow: "drop" | "error" | null;
   /** null: 512, or what the model has room for. */
   readonly maxLength: number | null;
   readonly truncation: "left" | "drop" | "error";
@@ -52,7 +53,8 @@ export function readData(
   access: DataAccess = {},
 ): Promise<Dataset> {
   const { data, format, promptField, completionField, systemField } = choice;
-  const { promptTemplate, messagesField, textField, pairField, labelField, textUnit, limit } = choice;
+  const { promptTemplate, messagesField, textField, pairField, labelField, textUnit, limit, onBadRow } =
+    choice;
   const options = given({
     format,
     promptField,
@@ -65,6 +67,7 @@ export function readData(
     labelField,
     textUnit,
     limit,
+    onBadRow,
     validation: holdOut.validationData ?? null,
     test: holdOut.testData ?? null,
     validationFraction: holdOut.validationFraction ?? null,
@@ -95,7 +98,7 @@ export function lengthLimit(
 }
 
 /** How rows become examples. */
-export type EncodeChoice = Pick<DataChoice, "lossOn" | "truncation"> &
+export type EncodeChoice = Pick<DataChoice, "lossOn" | "truncation" | "onBadRow"> &
   RowWork & { readonly maxLength: number };
 
 /** Encodes the rows of one split for a model, as its task does. @throws InputError */

@@ -80,6 +80,7 @@ const CHOICES = [
     "labelField",
     "textUnit",
     "limit",
+    "onBadRow",
     "maxLength",
     "truncation",
     "lossOn",
@@ -214,6 +215,7 @@ async function* rowsOf(
   const dataset = yield* withProgress((onProgress) =>
     readData(choice, {}, { offline, spill, onProgress, signal }),
   );
+  for (const note of dataset.notes) yield { type: "warning", message: noteText(note) };
   const split = dataset.test.length > 0 || dataset.validation.length === 0 ? "test" : "validation";
   return { rows: dataset[split].length > 0 ? dataset[split] : dataset.train, split };
 }

@@ -148,7 +148,7 @@ function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
     ...hidden("validation"),
     ...hidden("test"),
     ...(["validation", "test"] as const).filter((s) => duplicates[s] > 0).map(shared),
-    ...train.report.notes.map(noteText),
+    ...[...dataset.notes, ...train.report.notes].map(noteText),
   ];
 }
 

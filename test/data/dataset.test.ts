@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { bundledDatasets } from "../../src/data/bundled.ts";
 import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
 import type { DatasetRow } from "../../src/data/examples.ts";
+import { noteText } from "../../src/data/notes.ts";
 import { openSpill } from "../../src/data/spill.ts";
 import type { HubDataset } from "../../src/formats/hub-dataset.ts";
 import type { Progress } from "../../src/formats/model-source.ts";
@@ -238,13 +239,35 @@ describe("problems", () => {
       "c.jsonl": "",
     });
     expect(message.split("\n")).toEqual([
-      "The data cannot be used (5 problems)",
+      "The data cannot be used (4 problems)", // the row without an answer is left out
       '  a.jsonl:2: no field "completion"; the record has "prompt"',
-      '  a.jsonl:3: field "completion" is empty: there is nothing to learn from it',
       expect.stringMatching(/^ {2}a\.jsonl:4: not valid JSON: /),
-      "  b.csv:2: not valid CSV: Invalid Record Length: columns length is 2, got 1 on line 2",
+      "  b.csv:2: not valid CSV: expected 2 fields as in the header, got 1",
       "  c.jsonl: holds no records",
     ]);
+  });
+
+  it("are left out and counted, or an error, as asked for", async () => {
+    const folder = writeFiles({
+      "a.jsonl": `${lines(1)}{"prompt": "p", "completion": ""}\n{"prompt": "p", "completion": null}\n{\n{"prompt": "p"}\n`,
+    });
+    const source = join(folder, "a.jsonl");
+    const failure = async (options: Partial<DatasetOptions>): Promise<string> =>
+      loadDataset({ source, ...options }).then(String, String);
+    expect(await failure({})).toContain("(2 problems)");
+    expect(await failure({ onBadRow: "error" })).toContain("(4 problems)");
+    const { train, notes } = await loadDataset({ source, onBadRow: "drop" });
+    expect(train).toHaveLength(1);
+    expect(notes.map((note) => noteText(note).replaceAll(`${folder}/`, ""))).toEqual([
+      '2 rows left out, with nothing to learn: field "completion" is empty: there is nothing to learn from it (first: a.jsonl:2)',
+      expect.stringMatching(
+        /^2 malformed rows left out, the first: not valid JSON: .* \(first: a\.jsonl:4\)$/,
+      ),
+    ]);
+    const empty = writeFiles({ "b.jsonl": '{"prompt": "p", "completion": ""}\n' });
+    await expect(loadDataset({ source: join(empty, "b.jsonl") })).rejects.toThrow(
+      /no row is left of 1: 1 row left out/,
+    );
   });
 
   it("are the first ten and the count", async () => {

@@ -2,6 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { DataRecord } from "../../src/data/formats/format.ts";
+import { noteList, noteText } from "../../src/data/notes.ts";
 import { problemList } from "../../src/data/problems.ts";
 import { type ReadOptions, readRecords } from "../../src/data/records.ts";
 
@@ -24,9 +26,10 @@ export function writeFiles(files: Readonly<Record<string, string | Uint8Array>>)
 
 /** What reading one file gave: records as [line, record], problems as "name:line: message". */
 export interface Read {
-  readonly records: readonly (readonly [number, unknown])[];
+  readonly records: readonly (readonly [number, DataRecord])[];
   readonly problems: readonly string[];
   readonly count: number;
+  readonly notes: readonly string[];
 }
 
 /** Reads a file of the given name and content. */
@@ -42,11 +45,11 @@ export async function readContent(
 /** Reads an existing file. */
 export async function readPath(path: string, options: ReadOptions = {}): Promise<Read> {
   const problems = problemList();
-  const records: [number, unknown][] = [];
-  for await (const { record, where } of readRecords([path], problems, options))
+  const records: [number, DataRecord][] = [];
+  const notes = noteList();
+  for await (const { record, where } of readRecords([path], problems, options, notes))
     records.push([where.line, record]);
-  const shown = problems.first.map(({ where, message }) =>
-    `${where}: ${message}`.replaceAll(`${dirname(path)}/`, ""),
-  );
-  return { records, problems: shown, count: problems.count };
+  const short = (text: string): string => text.replaceAll(`${dirname(path)}/`, "");
+  const shown = problems.first.map(({ where, message }) => short(`${where}: ${message}`));
+  return { records, problems: shown, count: problems.count, notes: notes.notes().map(noteText).map(short) };
 }

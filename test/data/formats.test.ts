@@ -162,7 +162,7 @@ describe("prompt-completion", () => {
     ]);
     expect(problems("prompt-completion", { prompt: ["p"], completion: null })).toEqual([
       "prompt[0]: expected an object, got a string",
-      'field "completion": expected text, got null',
+      'field "completion" is empty: there is nothing to learn from it',
     ]);
     expect(
       problems("prompt-completion", { a: 1, completion: "c" }, { promptTemplate: "{{b}} {{constructor}}" }),

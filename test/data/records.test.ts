@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -22,6 +22,7 @@ describe("JSON Lines", () => {
       ],
       problems: [],
       count: 0,
+      notes: [],
     });
   });
 
@@ -60,9 +61,58 @@ describe("JSON Lines", () => {
     expect(read.records).toEqual([[1, { a: 1 }]]);
   });
 
-  it("says that a UTF-16 file is one", async () => {
-    const read = await readContent("a.jsonl", bytes([0xff, 0xfe], '{"a":1}'));
-    expect(read.problems).toEqual(["a.jsonl:1: the file is UTF-16; save it as UTF-8"]);
+  it.each([
+    ["little", "utf16le", [0xff, 0xfe]],
+    ["big", "utf16be", [0xfe, 0xff]],
+  ] as const)("reads UTF-16 with its mark, %s end first", async (_, order, mark) => {
+    const text = Buffer.from('{"a":"zwei ✓"}\r\n{"a":"drei \u{1f680}"}\n', "utf16le");
+    const content = Buffer.concat([Buffer.from(mark), order === "utf16be" ? text.swap16() : text]);
+    expect((await readContent("a.jsonl", content)).records).toEqual([
+      [1, { a: "zwei ✓" }],
+      [2, { a: "drei \u{1f680}" }],
+    ]);
+  });
+
+  it("keeps the digits of numbers", async () => {
+    const digits = [
+      "12345678901234567890",
+      "1610521604143693812",
+      "0.1234567890123456789012",
+      "5.0",
+      "1e400",
+      "-0",
+      "1.10",
+    ];
+    const content = digits.map((number) => `{"a":${number},"b":["${number}",{"c":${number}}]}\n`).join("");
+    const { records, problems } = await readContent("a.jsonl", content);
+    expect(problems).toEqual([]);
+    expect(records.map(([, record]) => String(record.a))).toEqual(digits);
+    for (const [, record] of records)
+      expect(String((record.b as { c: unknown }[])[1]?.c)).toBe((record.b as string[])[0]);
+    expect((await readContent("a.jsonl", '{"a":[1,-2,0.5,12.25]}')).records).toEqual([
+      [1, { a: [1, -2, 0.5, 12.25] }],
+    ]);
+  });
+
+  it("refuses half a surrogate pair, keeps whole ones, and notes keys that stand twice", async () => {
+    const read = await readContent(
+      "a.jsonl",
+      '{"a":"\\ud83d\\ude80"}\n{"a":["\\uD83D"]}\n{"a":1,"b":{"a":2},"\\u0061":3}\n',
+    );
+    expect(read.problems).toEqual([
+      "a.jsonl:2: not valid JSON: a string holds half a surrogate pair (\\ud83d), which is no character",
+    ]);
+    expect(read.records).toEqual([
+      [1, { a: "\u{1f680}" }],
+      [3, { a: 3, b: { a: 2 } }],
+    ]);
+    expect(read.notes).toEqual(['the key "a" stands twice in 1 row: the last one counts (first: a.jsonl:3)']);
+  });
+
+  it("gives a file up that is not what its name says", async () => {
+    const { problems, count } = await readContent("a.jsonl", "[]\n".repeat(5000));
+    expect(count).toBe(1001);
+    expect(problems[0]).toBe("a.jsonl:1: expected a JSON object, got an array");
   });
 
   it("reports a file without records", async () => {
@@ -119,6 +169,7 @@ describe("JSON", () => {
       ],
       problems: [],
       count: 0,
+      notes: [],
     });
   });
 
@@ -148,12 +199,91 @@ describe("JSON", () => {
       "a.json:4: expected a JSON object, got a string",
     ]);
     expect((await of('[\n{"a":1},\n{"a":}]'))[0]).toMatch(/^a\.json:3: not valid JSON: /);
-    expect(await of('{"rows": []}')).toEqual([
+    expect(await of('"rows"')).toEqual([
       'a.json: expected an array of objects, or an object with an array "data"',
     ]);
-    expect(await of(bytes("[\n", [0xff], "]"))).toEqual(["a.json:2: not valid UTF-8: byte 3 (0xff)"]);
+    expect(await of('[{"a":1},\n{"a":2}')).toEqual(["a.json:2: not valid JSON: the array does not end"]);
+    expect(await of('[{"a":1}]\n[2]')).toEqual(["a.json:2: not valid JSON: text behind the array"]);
+    expect(await of('{"a":1}\n[2]')).toEqual(["a.json:2: not valid JSON: text behind the object"]);
+    expect((await of('[{"a":1},]'))[0]).toMatch(/^a\.json:1: not valid JSON: Unexpected end/);
+    expect(await of(bytes("[\n", [0xff], "]"))).toEqual(["a.json:2: not valid UTF-8: byte 2 (0xff)"]);
     expect(await of("[]")).toEqual(["a.json: holds no records"]);
     expect(await of("")).toEqual(["a.json: holds no records"]);
+  });
+});
+
+describe("one conversation in a .json file", () => {
+  it("is one record, as an object or as a list of turns", async () => {
+    const turns = [
+      { role: "user", content: "hi" },
+      { role: "assistant", content: "hello" },
+    ];
+    const object = `\ufeff\n${JSON.stringify({ messages: turns }, null, 2)}\n`;
+    expect((await readContent("a.json", object)).records).toEqual([[2, { messages: turns }]]);
+    expect((await readContent("a.json", JSON.stringify(turns, null, 2))).records).toEqual([
+      [2, { messages: turns }],
+    ]);
+    const sharegpt = [
+      { from: "human", value: "hi" },
+      { from: "gpt", value: "hello", weight: 0 },
+    ];
+    expect((await readContent("a.json", JSON.stringify(sharegpt))).records).toEqual([
+      [1, { messages: [turns[0], { ...turns[1], weight: 0 }] }],
+    ]);
+  });
+
+  it("is read in pieces, whatever they are cut at", async () => {
+    const rows = Array.from({ length: 3000 }, (_, i) => ({ i, text: `"[{\\ ✓ ${"x".repeat(i % 700)}` }));
+    const { records, problems } = await readContent("a.json", JSON.stringify({ n: 1, data: rows }, null, 1));
+    expect(problems).toEqual([]);
+    expect(records.map(([, record]) => record)).toEqual(rows);
+  });
+});
+
+describe("CSV of spreadsheets", () => {
+  const rows = [
+    { prompt: "p, q", completion: 'c "d"\ne' },
+    { prompt: "r", completion: "s" },
+  ];
+  const cell = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+  const table = (separator: string, end: string): string =>
+    [["prompt", "completion"], ...rows.map((row) => [cell(row.prompt), cell(row.completion)])]
+      .map((fields) => fields.join(separator))
+      .join(end);
+  const read = async (content: string | Uint8Array): Promise<unknown> => {
+    const { records, problems } = await readContent("a.csv", content);
+    expect(problems).toEqual([]);
+    return records.map(([, record]) => record);
+  };
+
+  it.each([",", ";", "\t"])("is separated by what the header is: %j", async (separator) => {
+    expect(await read(table(separator, "\r\n"))).toEqual(rows);
+  });
+
+  it("may say its separator, and have spaces around names", async () => {
+    expect(await read(`sep=;\r\n${table(";", "\r\n")}`)).toEqual(rows);
+    expect(await read(`"sep=|"\n${table("|", "\n")}`)).toEqual(rows);
+    expect(await read("a , b\n1,2\n")).toEqual([{ a: "1", b: "2" }]);
+  });
+
+  it("may have CR line ends, or be UTF-16", async () => {
+    const flat = rows.map((row) => ({ ...row, completion: row.completion.replace("\n", " ") }));
+    const text = table(",", "\r").replace("\n", " ");
+    expect(await read(text)).toEqual(flat);
+    const utf16 = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(table("\t", "\r\n"), "utf16le")]);
+    expect(await read(utf16)).toEqual(rows);
+  });
+
+  it("is refused where the separator cannot be told", async () => {
+    expect((await readContent("a.csv", "a;b,c\n1;2,3\n")).problems[0]).toContain(
+      "a.csv:1: the header has several of , ; and tab, so what separates its fields cannot be told",
+    );
+  });
+
+  it("may have many columns", async () => {
+    const names = Array.from({ length: 50_000 }, (_, i) => `c${i}`);
+    const { records } = await readContent("a.csv", `${names.join()}\n${names.join()}\n`);
+    expect(Object.keys(records[0]?.[1] ?? {})).toHaveLength(50_000);
   });
 });
 
@@ -168,6 +298,7 @@ describe("CSV and TSV", () => {
       ],
       problems: [],
       count: 0,
+      notes: [],
     });
   });
 
@@ -181,20 +312,22 @@ describe("CSV and TSV", () => {
     const read = await readContent("a.csv", 'a,b\n1,2,3\n4\n5,x"y\n6,7\n');
     expect(read.records).toEqual([[5, { a: "6", b: "7" }]]);
     expect(read.problems).toEqual([
-      "a.csv:2: not valid CSV: Invalid Record Length: columns length is 2, got 3 on line 2",
-      "a.csv:3: not valid CSV: Invalid Record Length: columns length is 2, got 1 on line 3",
-      'a.csv:4: not valid CSV: Invalid Opening Quote: a quote is found on field "b" at line 4, value is "x"',
+      "a.csv:2: not valid CSV: expected 2 fields as in the header, got 3",
+      "a.csv:3: not valid CSV: expected 2 fields as in the header, got 1",
+      'a.csv:4: not valid CSV: Invalid Opening Quote: a quote is found on field 1, value is "x"',
     ]);
   });
 
   it("reports a quote that never closes, a name given twice, and invalid UTF-8", async () => {
     const of = async (content: string | Uint8Array): Promise<readonly string[]> =>
       (await readContent("a.csv", content)).problems;
-    expect((await of('a,b\n1,2\n3,"4\n5,6\n'))[0]).toContain("not valid CSV: Quote Not Closed");
+    expect(await of('a,b\n1,2\n3,"4\n5,6\n')).toEqual([
+      "a.csv:3: not valid CSV: a quote that opens in this record is not closed to the end of the file",
+    ]);
     expect(await of("a,b,a\n1,2,3\n")).toEqual(['a.csv:1: not valid CSV: the header names "a" twice']);
     expect(await of(bytes("a,b\n1,2\n3,", [0xff], "\n4,5\n6\n"))).toEqual([
       "a.csv:3: not valid UTF-8: byte 3 (0xff)",
-      "a.csv:5: not valid CSV: Invalid Record Length: columns length is 2, got 1 on line 5",
+      "a.csv:5: not valid CSV: expected 2 fields as in the header, got 1",
     ]);
     expect(await of("a,b\n")).toEqual(["a.csv: holds no records"]);
     expect(await of("")).toEqual(["a.csv: holds no records"]);
@@ -206,7 +339,9 @@ describe("CSV and TSV", () => {
     expect(line.problems).toEqual(["a.csv:2: the line is 202 bytes long; the limit is 100"]);
     expect(line.records).toEqual([[3, { a: "3", b: "4" }]]);
     const lines = await readContent("a.csv", `a,b\n1,"${"xxxxxxxxx\n".repeat(20)}"\n`, options);
-    expect(lines.problems[0]).toContain("record exceed the maximum number of tolerated bytes of 100");
+    expect(lines.problems[0]).toContain(
+      "a.csv:2: not valid CSV: a quote that opens in this record is not closed within 100 characters",
+    );
   });
 
   it("can be left in the middle", async () => {
@@ -225,8 +360,34 @@ describe("Parquet", () => {
     expect(read.records).toHaveLength(6);
     expect(read.records[5]).toEqual([
       6,
-      { prompt: "what is 6 + 6? ✓", answer: 12, date: "2024-01-06T00:00:00.000Z" },
+      { prompt: "what is 6 + 6? ✓", answer: 12, date: "2024-01-06T00:00:00" },
     ]);
+  });
+
+  it("gives decimals, dates, times and float32 as the file has them, nested and null ones too", async () => {
+    const { records, problems } = await readPath(fixture("values.parquet"));
+    expect(problems).toEqual([]);
+    const { rows } = JSON.parse(readFileSync(fixture("values.json"), "utf8"));
+    const plain = records.map(([, record]) => JSON.parse(JSON.stringify(record)));
+    expect(plain).toEqual(rows);
+  });
+
+  it("reads LZ4 with a column that is null throughout", async () => {
+    const { records, problems } = await readPath(fixture("empty-column.parquet"));
+    expect(problems).toEqual([]);
+    expect(records.map(([, record]) => record)).toEqual([
+      { prompt: "a", completion: "b", nothing: null },
+      { prompt: "c", completion: "d", nothing: null },
+    ]);
+  });
+
+  it("refuses pages that are small in the file alone, and values over the limit", async () => {
+    const { problems } = await readPath(fixture("bomb.parquet"));
+    expect(problems[0]).toContain("a page holds 300,000,0");
+    const short = await readPath(fixture("prompts.parquet"), { maxLineBytes: 10 });
+    expect(short.problems[0]).toMatch(
+      /prompts\.parquet row 1: field "prompt" is 1\d characters long; the limit is 10$/,
+    );
   });
 
   it("gives lists of structs as objects", async () => {

@@ -240,9 +240,7 @@ with the same quantized weights written as F32 the two agree.
 
 /** The default model's results have the plain name. */
 const suffix = options.model === "smollm2-135m" ? "" : `-${options.model.replace(/[^\w.-]+/g, "-")}`;
-const RESULTS = fileURLToPath(
-  new URL(`../../bench/results/interchange-llama-cpp${suffix}`, import.meta.url),
-);
+const RESULTS = fileURLToPath(new URL(`../../bench/results/interchange-llama-cpp${suffix}`, import.meta.url));
 
 /** Writes the table after every row; rows of an earlier run with as many tokens stay, where this one has none of the name. */
 async function save(peer, rows, changed) {

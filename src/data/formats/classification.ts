@@ -1,3 +1,4 @@
+import { doubleOf, ExactNumber } from "../../text/exact-number.ts";
 import { field, kindOf, listFields, textField } from "./fields.ts";
 import type { DataFormat, DataRecord, FieldMapping, Report } from "./format.ts";
 
@@ -20,8 +21,11 @@ function usualFields(record: DataRecord): readonly [string, string?] | undefined
   );
 }
 
-function isLabel(value: unknown): value is string | number | boolean {
-  return ["string", "number", "boolean"].includes(typeof value) && value !== "" && !Number.isNaN(value);
+function isLabel(value: unknown): value is string | number | boolean | ExactNumber {
+  return (
+    value instanceof ExactNumber ||
+    (["string", "number", "boolean"].includes(typeof value) && value !== "" && !Number.isNaN(value))
+  );
 }
 
 function fieldsOf(
@@ -36,7 +40,7 @@ function fieldsOf(
 
 function labelOf(record: DataRecord, name: string, report: Report): string | number | null {
   const value = field(record, name);
-  if (isLabel(value)) return typeof value === "number" ? value : String(value);
+  if (isLabel(value)) return doubleOf(value) ?? String(value);
   if (value === undefined) report(`no field "${name}"; the record has ${listFields(record)}`);
   else
     report(

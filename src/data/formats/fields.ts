@@ -1,3 +1,4 @@
+import { ExactNumber } from "../../text/exact-number.ts";
 import type { DataRecord, Report } from "./format.ts";
 
 /** A record's own field (never one inherited from Object), or undefined. */
@@ -7,6 +8,7 @@ export function field(record: DataRecord, name: string): unknown {
 
 /** "object", "array", "null", …: what a value is, in words for messages. */
 export function kindOf(value: unknown): string {
+  if (value instanceof ExactNumber) return "a number";
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
@@ -17,7 +19,8 @@ export function kindOf(value: unknown): string {
 export function textField(record: DataRecord, name: string, report: Report): string | null {
   const value = field(record, name);
   if (typeof value === "string") return value;
-  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value === "number" || typeof value === "boolean" || value instanceof ExactNumber)
+    return String(value);
   if (value === undefined) report(`no field "${name}"; the record has ${listFields(record)}`);
   else report(`field "${name}": expected text, got ${kindOf(value)}`);
   return null;
@@ -29,11 +32,12 @@ export function optionalTextField(record: DataRecord, name: string, report: Repo
   return value === undefined || value === null ? "" : textField(record, name, report);
 }
 
-/** Text of a field the model is to produce: it may not be empty. */
+/** Text of a field the model is to produce: null or an empty text is nothing to learn, which is reported. */
 export function completionField(record: DataRecord, name: string, report: Report): string | null {
-  const text = textField(record, name, report);
+  const isNothing = field(record, name) === null;
+  const text = isNothing ? "" : textField(record, name, report);
   if (text === null || text.trim() !== "") return text;
-  report(`field "${name}" is empty: there is nothing to learn from it`);
+  report(`field "${name}" is empty: there is nothing to learn from it`, "empty");
   return null;
 }
 

@@ -1,3 +1,4 @@
+import { doubleOf } from "../../text/exact-number.ts";
 import type { Message, MessageContent, Role, TextPart } from "../../text/messages.ts";
 import { contentText } from "../../text/messages.ts";
 import { field, kindOf, listFields } from "./fields.ts";
@@ -112,7 +113,8 @@ const MARKS: readonly string[] = ["train", "training", "loss"];
 
 /** Whether a turn is to be learned; null where a mark is none, which is reported. */
 function parseMarks(turn: DataRecord, role: Role, report: Report): boolean | null {
-  const weight = field(turn, "weight") ?? null;
+  const given = field(turn, "weight") ?? null;
+  const weight = doubleOf(given) ?? given;
   const marks: [string, unknown][] = MARKS.map((name) => [name, field(turn, name) ?? null]);
   const wrong = marks.find(([, value]) => value !== null && typeof value !== "boolean");
   if (wrong) report(`"${wrong[0]}": expected true or false, got ${JSON.stringify(wrong[1])}`);

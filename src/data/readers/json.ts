@@ -1,139 +1,84 @@
-import { open, readFile } from "node:fs/promises";
-import type { ReadContext, SourceRecord } from "../records.ts";
-import { asRecord, readJsonLines } from "./jsonl.ts";
-import { firstInvalidByte, utf8Problem } from "./lines.ts";
+import { open } from "node:fs/promises";
+import type { DataRecord } from "../formats/format.ts";
+import type { ReadContext, SourceRecord, Where } from "../records.ts";
+import { jsonElements, outermost } from "./json-elements.ts";
+import { asRecord, parseRecord, parseValue, readJsonLines } from "./jsonl.ts";
 
-/** JSON has no record separator, so the file is parsed whole. */
-const MAX_JSON_BYTES = 256 * 1024 * 1024;
-
-/** JSON: an array of objects, or `{"data": [objects]}`. JSON Lines under this extension is read as such. */
+/** JSON: an array of objects, `{"data": [objects]}`, one object, or one list of turns. JSON Lines under this extension is read as
+ *  such. Elements are read one by one: a file may be larger than memory. */
 export async function* readJson(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
-  const text = await readWhole(file, context);
-  if (text === null || text.trim() === "") return;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    if (startsWithObjectLine(text)) yield* readJsonLines(file, context);
-    else
-      context.problems.add(
-        `${file}:${faultyLine(text)}`,
-        `not valid JSON: ${(error as Error).message.replace(/\s+/g, " ")}`,
-      );
+  const first = await firstCharacter(file);
+  if (first === null) return;
+  if (first === "[") {
+    yield* listed(file, context, null);
     return;
   }
-  const list = Array.isArray(value) ? value : (value as { data?: unknown } | null)?.data;
-  if (!Array.isArray(list)) {
+  if (first !== "{") {
     context.problems.add(file, 'expected an array of objects, or an object with an array "data"');
     return;
   }
-  yield* elements(file, list, elementLines(text, !Array.isArray(value)), context);
-}
-
-async function* elements(
-  file: string,
-  list: readonly unknown[],
-  lines: readonly number[],
-  context: ReadContext,
-): AsyncGenerator<SourceRecord> {
-  for (const [i, element] of list.entries()) {
-    const line = lines[i] ?? 1;
-    const record = asRecord(element, `${file}:${line}`, context);
-    if (record !== null) yield { record, where: { file, line, unit: "line" } };
+  const shape = await outermost(file, context);
+  if (shape === "lines") yield* readJsonLines(file, context);
+  else if (shape === "data") yield* listed(file, context, "data");
+  else if (shape !== null) {
+    const where: Where = { file, line: shape.line, unit: "line" };
+    const record = parseRecord(shape.text, where, context);
+    if (record !== null) yield { record, where };
   }
 }
 
-async function readWhole(file: string, context: ReadContext): Promise<string | null> {
+/** The first character that is no white space; null for a file without one. A byte-order mark counts as white space. */
+async function firstCharacter(file: string): Promise<string | null> {
   const handle = await open(file);
-  const { size } = await handle.stat().finally(() => handle.close());
-  if (size > MAX_JSON_BYTES) {
-    context.problems.add(file, `a .json file is read whole, and ${size} bytes are too many: use .jsonl`);
-    return null;
-  }
-  const bytes = await readFile(file);
-  const problem = utf8Problem(bytes);
-  if (problem === null) return bytes.toString("utf8").replace(/^\ufeff/, "");
-  const before = bytes.subarray(0, firstInvalidByte(bytes)).toString("latin1");
-  context.problems.add(`${file}:${lineAt(before, before.length)}`, problem);
-  return null;
-}
-
-function startsWithObjectLine(text: string): boolean {
-  const [first = ""] = text.trimStart().split("\n", 1);
   try {
-    return first.startsWith("{") && typeof JSON.parse(first) === "object";
-  } catch {
-    return false;
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(65_536) });
+    const text = buffer
+      .subarray(0, bytesRead)
+      .toString("latin1")
+      .replace(/^(\xef\xbb\xbf|\xff\xfe|\xfe\xff)/, "");
+    return /[^\s\0]/.exec(text)?.[0] ?? null;
+  } finally {
+    await handle.close();
   }
 }
 
-/** The first line up to which the text cannot be completed to valid JSON. V8 rarely says where it failed, but tokens do
- *  not span lines, so the line is found by bisection. */
-function faultyLine(text: string): number {
-  const ends: number[] = [];
-  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) ends.push(at);
-  ends.push(text.length);
-  let sound = 0; // lines
-  let faulty = ends.length;
-  while (faulty - sound > 1) {
-    const middle = (sound + faulty) >> 1;
-    if (canGoOn(text.slice(0, ends[middle - 1]))) sound = middle;
-    else faulty = middle;
+/** The elements of the outermost array, or of the array under a key of the outermost object. */
+async function* listed(file: string, context: ReadContext, key: string | null): AsyncGenerator<SourceRecord> {
+  const turns: unknown[] = [];
+  let start = 0;
+  for await (const { text, line } of jsonElements(file, context, key)) {
+    const where: Where = { file, line, unit: "line" };
+    const value = parseValue(text, where, context);
+    if (value === undefined) continue;
+    if (turns.length > 0 || (start === 0 && isTurn(value))) {
+      if (turns.length === 0) start = line;
+      turns.push(value);
+      continue;
+    }
+    start = -1;
+    const record = asRecord(value, where, context);
+    if (record !== null) yield { record, where };
   }
-  return faulty;
+  if (turns.length > 0)
+    yield { record: { messages: turns.map(asTurn) }, where: { file, line: start, unit: "line" } };
 }
 
-function canGoOn(prefix: string): boolean {
-  try {
-    JSON.parse(prefix);
-    return true;
-  } catch (error) {
-    const { message } = error as Error;
-    return message === "Unexpected end of JSON input" || message.includes(`at position ${prefix.length}`);
-  }
+/** A turn of a conversation, not a record: who says what. */
+function isTurn(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const has = (key: string): boolean => Object.hasOwn(value, key);
+  return (has("role") && (has("content") || has("tool_calls"))) || (has("from") && has("value"));
 }
 
-function lineAt(text: string, offset: number): number {
-  let line = 1;
-  for (let at = text.indexOf("\n"); at >= 0 && at < offset; at = text.indexOf("\n", at + 1)) line++;
-  return line;
-}
-
-/** Line on which each element of the list starts: the top-level array, or the one under the key "data". `text` is
- *  valid JSON. */
-function elementLines(text: string, underData: boolean): number[] {
-  const listDepth = underData ? 2 : 1;
-  const lines: number[] = [];
-  let depth = 0;
-  let line = 1;
-  let lastString = "";
-  let inList = false;
-  let expectElement = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i] as string;
-    if (c === "\n") line++;
-    if (c === " " || c === "\n" || c === "\r" || c === "\t") continue;
-    if (expectElement && c !== "]") lines.push(line);
-    expectElement = false;
-    if (c === '"') {
-      const end = stringEnd(text, i);
-      if (depth === 1) lastString = text.slice(i + 1, end);
-      i = end;
-    } else if (c === "[" || c === "{") {
-      depth++;
-      if (depth === listDepth && c === "[" && (!underData || lastString === "data"))
-        inList = expectElement = true;
-    } else if (c === "]" || c === "}") {
-      depth--;
-      if (depth < listDepth) inList = false;
-    } else if (c === "," && depth === listDepth) expectElement = inList;
-  }
-  return lines;
-}
-
-/** Index of the closing quote of the string that opens at `start`. */
-function stringEnd(text: string, start: number): number {
-  let i = start + 1;
-  while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
-  return i;
+/** ShareGPT's names as OpenAI's, so that one list needs one format. */
+function asTurn(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Object.hasOwn(value, "role")) return value;
+  const { from, value: content, ...others } = value as DataRecord;
+  const roles: Readonly<Record<string, string>> = {
+    human: "user",
+    gpt: "assistant",
+    chatgpt: "assistant",
+    observation: "tool",
+  };
+  return { role: roles[String(from)] ?? from, content, ...others };
 }

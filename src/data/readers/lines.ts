@@ -10,9 +10,11 @@ export interface Line {
 }
 
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
 const CHUNK_BYTES = 1 << 20;
 
-/** Streams the lines of a UTF-8 file. A byte-order mark is stripped, CRLF accepted, lines of white space are given as
+/** Streams the lines of a file in UTF-8, or in UTF-16 with a byte-order mark. The mark is stripped, CRLF accepted, and CR alone where
+ *  the file has no LF; lines of white space are given as
  *  they are. Lines that are too long or not UTF-8 are reported and left out. */
 export async function* readLines(file: string, context: ReadContext): AsyncGenerator<Line> {
   for await (const { bytes, line } of byteLines(file, context)) {
@@ -36,15 +38,17 @@ async function* byteLines(
   };
   const take = (): Buffer | null => {
     const bytes = heldBytes > context.maxLineBytes ? null : Buffer.concat(held);
-    if (bytes === null) context.problems.add(`${file}:${line}`, tooLong(heldBytes, context.maxLineBytes));
+    const where = { file, line, unit: "line" } as const;
+    if (bytes === null) context.bad(where, tooLong(heldBytes, context.maxLineBytes));
     held = [];
     heldBytes = 0;
     return bytes;
   };
-  for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
-    context.onBytes(chunk.length);
+  let lineEnd: number | null = null;
+  for await (const chunk of utf8Chunks(file, context)) {
+    lineEnd ??= chunk.includes(NEWLINE) || !chunk.includes(RETURN) ? NEWLINE : RETURN;
     let start = 0;
-    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+    for (let end = chunk.indexOf(lineEnd); end >= 0; end = chunk.indexOf(lineEnd, start)) {
       hold(chunk.subarray(start, end));
       const bytes = take();
       if (bytes !== null) yield { bytes, line };
@@ -57,6 +61,22 @@ async function* byteLines(
   if (bytes !== null) yield { bytes, line };
 }
 
+/** The bytes of a text file as UTF-8. A file with the byte-order mark of UTF-16 is converted. */
+export async function* utf8Chunks(file: string, context: ReadContext): AsyncGenerator<Buffer> {
+  let decoder: InstanceType<typeof TextDecoder> | null = null;
+  let isFirst = true;
+  for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
+    context.onBytes(chunk.length);
+    const mark = isFirst && chunk.length >= 2 ? chunk.readUInt16BE(0) : 0;
+    if (mark === 0xfffe || mark === 0xfeff)
+      decoder = new TextDecoder(mark === 0xfffe ? "utf-16le" : "utf-16be");
+    isFirst = false;
+    yield decoder === null ? chunk : Buffer.from(decoder.decode(chunk, { stream: true }));
+  }
+  const rest = decoder?.decode() ?? "";
+  if (rest !== "") yield Buffer.from(rest);
+}
+
 function tooLong(bytes: number, limit: number): string {
   return `the line is ${bytes.toLocaleString("en")} bytes long; the limit is ${limit.toLocaleString("en")}`;
 }
@@ -65,7 +85,7 @@ function decodeLine(raw: Buffer, line: number, file: string, context: ReadContex
   const bytes = raw.at(-1) === 0x0d ? raw.subarray(0, -1) : raw;
   const problem = utf8Problem(bytes);
   if (problem !== null) {
-    context.problems.add(`${file}:${line}`, problem);
+    context.bad({ file, line, unit: "line" }, problem);
     return null;
   }
   const text = bytes.toString("utf8");
@@ -75,8 +95,6 @@ function decodeLine(raw: Buffer, line: number, file: string, context: ReadContex
 /** What is wrong with bytes as UTF-8, with the 1-based place of the first faulty byte; null if nothing. */
 export function utf8Problem(bytes: Buffer): string | null {
   if (isUtf8(bytes)) return null;
-  const mark = bytes.length >= 2 ? bytes.readUInt16BE(0) : 0;
-  if (mark === 0xfffe || mark === 0xfeff) return "the file is UTF-16; save it as UTF-8";
   const at = firstInvalidByte(bytes);
   const value = at < bytes.length ? `0x${bytes[at]?.toString(16).padStart(2, "0")}` : "end of text";
   return `not valid UTF-8: byte ${at + 1} (${value})`;

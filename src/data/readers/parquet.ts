@@ -1,8 +1,14 @@
 import { stat } from "node:fs/promises";
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
+import { asyncBufferFromFile, type Compressors, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { DataRecord } from "../formats/format.ts";
-import type { ReadContext, SourceRecord } from "../records.ts";
+import { GivenUp } from "../problems.ts";
+import type { ReadContext, SourceRecord, Where } from "../records.ts";
+import { parseJson } from "./json-values.ts";
+import { converted, rawSchema, schemaTree } from "./parquet-values.ts";
+
+/** Bytes that a page may have once it is decompressed: a small file must not fill the memory. */
+const MAX_PAGE_BYTES = 256 * 2 ** 20;
 
 /** Apache Parquet, one row group in memory at a time. */
 export async function* readParquet(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
@@ -11,33 +17,61 @@ export async function* readParquet(file: string, context: ReadContext): AsyncGen
   try {
     for await (const record of rows(file)) {
       row++;
-      yield { record, where: { file, line: row, unit: "row" } };
+      const where: Where = { file, line: row, unit: "row" };
+      const long = longField(record, context.maxLineBytes);
+      if (long === null) yield { record, where };
+      else context.bad(where, long);
     }
   } catch (error) {
-    context.problems.add(
-      file,
-      `not readable as Parquet after ${row} rows: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    if (!(error instanceof Error) || error instanceof GivenUp) throw error;
+    context.problems.add(file, `not readable as Parquet after ${row} rows: ${error.message}`);
   }
 }
 
 async function* rows(file: string): AsyncGenerator<DataRecord> {
   const buffer = await asyncBufferFromFile(file);
   const metadata = await parquetMetadataAsync(buffer);
+  const tree = schemaTree(metadata.schema);
+  const raw = { ...metadata, schema: rawSchema(metadata.schema) };
   let rowStart = 0;
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows);
-    const objects = await parquetReadObjects({ file: buffer, metadata, rowStart, rowEnd, compressors });
-    for (const object of objects) yield plain(object) as DataRecord;
+    const objects = await parquetReadObjects({
+      file: buffer,
+      metadata: raw,
+      rowStart,
+      rowEnd,
+      compressors: BOUNDED,
+      utf8: false, // bytes of decimals are no text
+      parsers: {
+        jsonFromBytes: (bytes) => bytes && parseJson(new TextDecoder().decode(bytes)).value,
+        timestampFromNanoseconds: (nanos) => nanos, // of INT96, which has no annotation to take away
+      },
+    });
+    for (const object of objects) yield converted(object, tree) as DataRecord;
     rowStart = rowEnd;
   }
 }
 
-/** Parquet's 64-bit integers and dates as JSON would have them. */
-function plain(value: unknown): unknown {
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
-  if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+/** The library's decompressors, of pages that are not too large. Empty pages (columns without a value) hold nothing to decompress. */
+const BOUNDED: Compressors = Object.fromEntries(
+  Object.entries(compressors).map(([name, decompress]) => [
+    name,
+    (input: Uint8Array, size: number): Uint8Array => {
+      if (size === 0) return new Uint8Array(0);
+      if (size <= MAX_PAGE_BYTES) return decompress(input, size);
+      const [bytes, limit] = [size, MAX_PAGE_BYTES].map((n) => n.toLocaleString("en"));
+      throw new Error(`a page holds ${bytes} bytes once it is decompressed; the limit is ${limit}`);
+    },
+  ]),
+);
+
+/** What is too long in a row; null if nothing is. */
+function longField(record: DataRecord, limit: number): string | null {
+  for (const [name, value] of Object.entries(record))
+    if (typeof value === "string" && value.length > limit) {
+      const [length, most] = [value.length, limit].map((n) => n.toLocaleString("en"));
+      return `field "${name}" is ${length} characters long; the limit is ${most}`;
+    }
+  return null;
 }

@@ -1,3 +1,4 @@
+import { ExactNumber } from "../exact-number.ts";
 import { TemplateError } from "./errors.ts";
 import { EMPTY, Text, textOf } from "./text.ts";
 
@@ -201,6 +202,7 @@ export function dataValue(data: unknown, path: string, depth = 0): Value {
     case "boolean":
       return data;
     case "object":
+      if (data instanceof ExactNumber) return exactValue(data);
       return Array.isArray(data)
         ? new List(
             data.map((item, i) => dataValue(item, depth === 0 ? `${path}[${i}]` : path, depth + 1)),
@@ -211,6 +213,11 @@ export function dataValue(data: unknown, path: string, depth = 0): Value {
     default:
       throw new TemplateError(`${path}: a ${typeof data} cannot be given to a template`);
   }
+}
+
+/** As Python's json has it: an int of any size, or a float. */
+function exactValue({ digits }: ExactNumber): Value {
+  return /^-?\d+$/.test(digits) ? BigInt(digits) : Number(digits);
 }
 
 function dictOf(data: object, path: string, depth: number): Dict {

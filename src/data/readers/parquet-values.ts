@@ -1,0 +1,146 @@
+import type { SchemaElement } from "hyparquet";
+
+/** A column, or a group of columns, of a Parquet file's schema. */
+export interface SchemaNode {
+  readonly element: SchemaElement;
+  readonly children: readonly SchemaNode[];
+  /** What a raw value is in the file's own digits; null where it stands for itself. */
+  readonly convert: ((raw: unknown) => unknown) | null;
+}
+
+/** The tree of a schema's flat list. */
+export function schemaTree(schema: readonly SchemaElement[]): SchemaNode {
+  let at = 0;
+  const next = (): SchemaNode => {
+    const element = schema[at++] as SchemaElement;
+    const children = Array.from({ length: element.num_children ?? 0 }, next);
+    return { element, children, convert: children.length > 0 ? null : converterOf(element) };
+  };
+  return next();
+}
+
+/** The schema as the library should read it: types that it would turn into doubles and dates are read raw, and converted here. */
+export function rawSchema(schema: readonly SchemaElement[]): SchemaElement[] {
+  return schema.map((element) => {
+    if ((element.num_children ?? 0) > 0 || converterOf(element) === null) return element;
+    const { converted_type: _, logical_type: __, ...raw } = element;
+    return raw;
+  });
+}
+
+type Convert = (raw: unknown) => unknown;
+
+/** How raw values of a column become what the file says; null for columns that need nothing. */
+function converterOf({
+  type,
+  converted_type: ctype,
+  logical_type: ltype,
+  scale,
+}: SchemaElement): Convert | null {
+  const logical = ltype?.type;
+  if (ctype === "DECIMAL" || logical === "DECIMAL") {
+    const places = (logical === "DECIMAL" && ltype && "scale" in ltype ? ltype.scale : scale) ?? 0;
+    return (raw) => decimalText(unscaled(raw), places);
+  }
+  if (ctype === "DATE" || logical === "DATE") return (raw) => dayText(BigInt(raw as number));
+  const time = timeUnit(ctype, ltype);
+  if (time?.isOfDay) return (raw) => timeText(BigInt(raw as number) * time.nanos);
+  if (time) return (raw) => instantText(BigInt(raw as bigint) * time.nanos, time.isUtc);
+  if (type === "INT96") return (raw) => (typeof raw === "bigint" ? instantText(raw, false) : raw);
+  if (type === "FLOAT") return (raw) => (typeof raw === "number" ? shortest(raw) : raw);
+  return null;
+}
+
+interface TimeUnit {
+  readonly nanos: bigint;
+  readonly isUtc: boolean;
+  /** A time of the day, not an instant. */
+  readonly isOfDay: boolean;
+}
+
+function timeUnit(
+  ctype: SchemaElement["converted_type"],
+  ltype: SchemaElement["logical_type"],
+): TimeUnit | null {
+  if (ltype?.type === "TIMESTAMP" || ltype?.type === "TIME") {
+    const nanos = { MILLIS: 1_000_000n, MICROS: 1_000n, NANOS: 1n }[ltype.unit];
+    return { nanos, isUtc: ltype.isAdjustedToUTC, isOfDay: ltype.type === "TIME" };
+  }
+  const match = /^(TIMESTAMP|TIME)_(MILLIS|MICROS)$/.exec(ctype ?? "");
+  if (match === null) return null;
+  return { nanos: match[2] === "MILLIS" ? 1_000_000n : 1_000n, isUtc: true, isOfDay: match[1] === "TIME" };
+}
+
+/** The whole number of a decimal: an int, or big-endian bytes in two's complement. */
+function unscaled(raw: unknown): bigint {
+  if (!(raw instanceof Uint8Array)) return BigInt(raw as number | bigint);
+  let value = 0n;
+  for (const byte of raw) value = (value << 8n) | BigInt(byte);
+  return BigInt.asIntN(8 * raw.length, value);
+}
+
+function decimalText(value: bigint, places: number): string {
+  const digits = (value < 0n ? -value : value).toString().padStart(places + 1, "0");
+  const whole = digits.slice(0, digits.length - places);
+  return `${value < 0n ? "-" : ""}${whole}${places > 0 ? `.${digits.slice(-places)}` : ""}`;
+}
+
+const DAY_NANOS = 86_400_000_000_000n;
+
+function dayText(days: bigint): string {
+  const date = new Date(Number(days) * 86_400_000);
+  return Number.isNaN(date.getTime()) ? `${days} days` : (date.toISOString().split("T")[0] as string);
+}
+
+/** hh:mm:ss, and a fraction where there is one. */
+function timeText(nanos: bigint): string {
+  const seconds = nanos / 1_000_000_000n;
+  const parts = [seconds / 3600n, (seconds / 60n) % 60n, seconds % 60n];
+  const fraction = (nanos % 1_000_000_000n).toString().padStart(9, "0").replace(/0+$/, "");
+  return parts.map((n) => n.toString().padStart(2, "0")).join(":") + (fraction === "" ? "" : `.${fraction}`);
+}
+
+/** ISO 8601; Z for instants, none for local times. */
+function instantText(nanos: bigint, isUtc: boolean): string {
+  const rest = ((nanos % DAY_NANOS) + DAY_NANOS) % DAY_NANOS;
+  return `${dayText((nanos - rest) / DAY_NANOS)}T${timeText(rest)}${isUtc ? "Z" : ""}`;
+}
+
+/** The shortest decimal that is this float32. */
+function shortest(value: number): number {
+  if (!Number.isFinite(value) || Number.isInteger(value)) return value;
+  for (let digits = 1; digits <= 9; digits++) {
+    const text = Number(value.toPrecision(digits));
+    if (Math.fround(text) === value) return text;
+  }
+  return value;
+}
+
+const utf8 = new TextDecoder("utf-8");
+
+/** A value as the library gives it, with what its columns convert. */
+export function converted(value: unknown, node: SchemaNode): unknown {
+  if (value === null || value === undefined) return null;
+  if (node.convert !== null && !Array.isArray(value)) return node.convert(value);
+  if (Array.isArray(value)) return value.map((item) => converted(item, itemNode(node)));
+  if (value instanceof Uint8Array) return utf8.decode(value);
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  if (typeof value !== "object") return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, converted(inner, fieldNode(node, key))]),
+  );
+}
+
+/** The node of a list's items: below the repeated group, or the node itself where it is repeated. */
+function itemNode(node: SchemaNode): SchemaNode {
+  const [repeated] = node.children;
+  if (repeated === undefined) return node;
+  const isList = node.element.converted_type === "LIST" || node.element.logical_type?.type === "LIST";
+  return isList && repeated.children.length === 1 ? (repeated.children[0] as SchemaNode) : repeated;
+}
+
+/** The node of a field; of a map, that of its values. */
+function fieldNode(node: SchemaNode, key: string): SchemaNode {
+  const named = node.children.find(({ element }) => element.name === key);
+  return named ?? node.children[0]?.children[1] ?? node;
+}
