@@ -120,10 +120,10 @@ export async function loadChosen(
       ...(signal ? { signal } : {}),
     });
     close();
-    warn(
-      cli,
-      Object.values(model.adapters).flatMap((adapter) => adapter.warnings),
-    );
+    warn(cli, [
+      ...model.base.weights.warnings,
+      ...Object.values(model.adapters).flatMap((adapter) => adapter.warnings),
+    ]);
     return model;
   } finally {
     close();

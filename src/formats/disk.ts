@@ -1,6 +1,8 @@
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { type FileHandle, open, realpath, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FormatError, LowrankError, NotFoundError } from "../errors.ts";
+import { type FileIdentity, fileIdentity } from "../io/file-identity.ts";
 import { makeFolder } from "../io/folder.ts";
 import {
   openRegular,
@@ -16,10 +18,21 @@ export { systemErrorCode } from "../io/regular-file.ts";
 /** One call moves at most this much: Node refuses lengths of 2 GiB and more. */
 const CALL_LIMIT_BYTES = 256 * 1024 * 1024;
 
+const HASH_READ_BYTES = 4 * 2 ** 20;
+
+/** A file whose content has a hash. */
+export interface HashedFile {
+  readonly path: string;
+  /** Where the path leads to. */
+  realPath(): Promise<string>;
+  identity(): Promise<FileIdentity>;
+  /** Hex sha256 of the whole content. */
+  sha256(): Promise<string>;
+}
+
 /** A file opened for random access. What is read stays the file that was opened: one replaced by rename keeps being
  *  read as it was, one rewritten in place is an error. */
-export interface RandomAccessFile {
-  readonly path: string;
+export interface RandomAccessFile extends HashedFile {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   /** Fills `into` from byte `offset` of the file.
@@ -59,7 +72,21 @@ export async function openFile(path: string): Promise<RandomAccessFile> {
     closed = true;
     await handle.close();
   };
-  return { path, sizeBytes, modifiedMs, read, close };
+  const sha256 = async (): Promise<string> => {
+    const hash = createHash("sha256");
+    const buffer = new Uint8Array(HASH_READ_BYTES);
+    for (let at = 0; at < sizeBytes; at += buffer.length) {
+      const part = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));
+      await read(at, part);
+      hash.update(part);
+    }
+    return hash.digest("hex");
+  };
+  return {
+    ...{ path, sizeBytes, modifiedMs, read, close, sha256 },
+    realPath: () => realpath(path),
+    identity: () => fileIdentity(handle),
+  };
 }
 
 /** Whole content of a file of at most `limitBytes`. @throws NotFoundError, FormatError if it cannot be read or is larger. */

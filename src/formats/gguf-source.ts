@@ -1,4 +1,4 @@
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
 import { InputError, type Problem } from "../errors.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
 import { ggufArchitecture } from "./architectures/table.ts";
@@ -82,7 +82,7 @@ async function sourceOf(gguf: GgufFile, name: string): Promise<ModelSource> {
     nameOf: (path) => ggufTensorName(config.family, path),
     tokenizer,
     eosIds: stopIds(ids, tokenizer),
-    fingerprint: fingerprintOf([{ ...gguf, name: basename(gguf.path) }], [hfConfig]),
+    fingerprint: (cacheFolder) => fingerprintOf([gguf], [hfConfig], cacheFolder),
     metadata: Object.fromEntries([...gguf.values].map(([key, value]) => [key, abbreviated(value)])),
     close: gguf.close,
   };

@@ -1,14 +1,13 @@
 import { FormatError, NotFoundError } from "../errors.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
-import { openFile, type RandomAccessFile } from "./disk.ts";
+import { type HashedFile, openFile, type RandomAccessFile } from "./disk.ts";
 import { type GgufEntry, type GgufHeader, type GgufValue, NeedMoreBytes, parseGguf } from "./gguf-parse.ts";
 import { dequantize } from "./gguf-quants.ts";
 
 export type { GgufEntry, GgufValue } from "./gguf-parse.ts";
 
 /** A .gguf file, opened and checked; tensors are read on demand. */
-export interface GgufFile {
-  readonly path: string;
+export interface GgufFile extends HashedFile {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   /** 2 or 3. */
@@ -62,16 +61,13 @@ export async function openGguf(path: string): Promise<GgufFile> {
       return bytes;
     };
     return {
-      path,
-      sizeBytes: file.sizeBytes,
-      modifiedMs: file.modifiedMs,
+      ...file,
       ...header,
       readBytes,
       read: async (name) => {
         const { type, shape } = entryOf(name);
         return floats(dequantize(type, await readBytes(name)), shape);
       },
-      close: file.close,
     };
   } catch (error) {
     await file.close();

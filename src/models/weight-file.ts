@@ -1,17 +1,20 @@
 import { createHash } from "node:crypto";
-import { rm, rmdir, stat } from "node:fs/promises";
+import { rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, InputError, type Problem } from "../errors.ts";
 import { openFile, writeFileAtomic } from "../formats/disk.ts";
 import type { ModelSource, OnProgress, WeightEntry } from "../formats/model-source.ts";
-import { abandonedPaths } from "../formats/temporary.ts";
+import { removeAbandoned } from "../formats/temporary.ts";
 import type { WeightLocation } from "../graph/value.ts";
+import { matchesSums, sumsBytes, sumWriter } from "../io/chunk-sums.ts";
+import { fileIdentity } from "../io/file-identity.ts";
+import { openRegular } from "../io/regular-file.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
 import type { WeightSpec } from "./family.ts";
 import { type BaseBits, floatStorages, type WeightStorage } from "./weight-storage.ts";
 
 /** Format of the file: raise it when it changes. */
-const VERSION = 2;
+const VERSION = 3;
 /** Weights start at page borders, so that each can be memory-mapped by itself. */
 const ALIGNMENT_BYTES = 4096;
 const FILE_NAME = "weights.bin";
@@ -20,6 +23,10 @@ const FILE_NAME = "weights.bin";
  *  quantized. */
 export interface WeightFile {
   readonly folder: string;
+  /** Identity of what was converted. */
+  readonly fingerprint: string;
+  /** What was found wrong with the conversion that was there, and put right. */
+  readonly warnings: readonly string[];
   readonly sizeBytes: number;
   /** Shape of a weight; null if the model has none of that path. */
   shapeOf(path: string): readonly number[] | null;
@@ -112,9 +119,14 @@ async function convert(
   { weights }: Layout,
   { onProgress, signal }: ConvertOptions,
 ): Promise<void> {
+  const sums = sumWriter();
   const totalBytes = entries.reduce((n, { shape }) => n + 4 * sizeOf(shape), 0);
   let doneBytes = 0;
-  await writeFileAtomic(file, async (write) => {
+  await writeFileAtomic(file, async (writeBytes) => {
+    const write = (bytes: Uint8Array): Promise<void> => {
+      sums.add(bytes);
+      return writeBytes(bytes);
+    };
     for (const { path, shape, read } of entries) {
       signal?.throwIfAborted();
       const { storage } = weights.get(path) as StoredWeight;
@@ -125,25 +137,56 @@ async function convert(
       doneBytes += 4 * sizeOf(shape);
       onProgress?.({ what: "converting weights", doneBytes, totalBytes });
     }
+    await writeBytes(sums.finish());
   });
 }
 
-/** The conversion was finished, and nothing cut it off since. */
-async function isWhole(file: string, sizeBytes: number): Promise<boolean> {
-  return stat(file).then(
-    ({ size }) => size === sizeBytes,
-    () => false,
+/** After so long a file that nobody changed is checked completely again: disks fail in silence. */
+const RECHECK_MS = 7 * 24 * 3_600_000;
+/** Chunks of 4 MB that are checked at every opening in between. */
+const SAMPLED_CHUNKS = 8;
+
+/** Whether there is a conversion, and it is as it was written. It is checked completely when it is opened for the first time
+ *  after any change of the file (size, times, inode), and after a week; at other times in samples. */
+async function stateOf(
+  file: string,
+  sizeBytes: number,
+  cacheFolder: string,
+): Promise<"whole" | "damaged" | "missing"> {
+  const opened = await openRegular(file).catch(() => null);
+  if (opened === null) return "missing";
+  try {
+    if ((await opened.stat()).size !== sizeBytes + sumsBytes(sizeBytes)) return "damaged";
+    const { key, isSettled } = await fileIdentity(opened);
+    const stamp = join(cacheFolder, "checked", key);
+    const wasChecked = Date.now() - (await modifiedMs(stamp)) < RECHECK_MS;
+    if (!(await matchesSums(opened, sizeBytes, wasChecked ? { sampled: SAMPLED_CHUNKS } : "all")))
+      return "damaged";
+    if (!wasChecked && isSettled) await writeFileAtomic(stamp, "");
+    return "whole";
+  } finally {
+    await opened.close();
+  }
+}
+
+async function modifiedMs(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
   );
 }
 
-function opened(folder: string, { weights, places, sizeBytes }: Layout): WeightFile {
+type Identified = Pick<WeightFile, "folder" | "fingerprint" | "warnings">;
+
+function opened(identified: Identified, { weights, places, sizeBytes }: Layout): WeightFile {
+  const { folder } = identified;
   const found = <T>(map: ReadonlyMap<string, T>, name: string): T => {
     const value = map.get(name);
     if (!value) throw new FormatError(folder, `no weight ${name}`);
     return value;
   };
   return {
-    folder,
+    ...identified,
     sizeBytes,
     shapeOf: (path) => weights.get(path)?.shape ?? null,
     bitsOf: (path) => found(weights, path).storage.bits,
@@ -168,23 +211,18 @@ function opened(folder: string, { weights, places, sizeBytes }: Layout): WeightF
   };
 }
 
-/** Removes what killed conversions left. */
-async function removeAbandoned(path: string): Promise<void> {
-  for (const left of await abandonedPaths(path)) await rm(left, { force: true });
-}
-
-function keyOf(source: ModelSource, { weights }: Layout): string {
+function keyOf(fingerprint: string, { weights }: Layout): string {
   const layout = [...weights].map(([path, { shape, storage }]) => {
     const kept = storage.bits === 32 ? "" : ` in ${storage.bits} bits, steps: ${storage.steps}`;
     return `${path} ${shape}${kept}`;
   });
-  const identity = JSON.stringify([VERSION, source.fingerprint, layout]);
+  const identity = JSON.stringify([VERSION, fingerprint, layout]);
   return createHash("sha256").update(identity).digest("hex").slice(0, 32);
 }
 
 /** The file of a model's weights, kept as `storages` say, below `cacheFolder`, converted on first use and kept by content. `weights.bin`
  *  appears complete or not at all, so several processes may convert at once: all write the same content. One that was cut
- *  off later is made anew. Other files in the folder must not have its name.
+ *  off or damaged later (see `stateOf`) is made anew, with a warning. Other files in the folder must not have its name.
  *  @throws InputError as `checkWeights`, before anything is converted; FormatError naming the first weight with NaN or
  *  infinite values; LowrankError ("storage") if the disk does not take it; the signal's reason. Nothing is left then */
 export async function openWeightFile(
@@ -194,9 +232,14 @@ export async function openWeightFile(
   { storages = floatStorages(specs), ...options }: WeightFileOptions = {},
 ): Promise<WeightFile> {
   const layout = layoutOf(specs, storages);
-  const folder = join(cacheFolder, "weights", keyOf(source, layout));
+  const fingerprint = await source.fingerprint(cacheFolder);
+  const folder = join(cacheFolder, "weights", keyOf(fingerprint, layout));
   const file = join(folder, FILE_NAME);
-  if (await isWhole(file, layout.sizeBytes)) return opened(folder, layout);
+  const look = () => stateOf(file, layout.sizeBytes, cacheFolder);
+  const state = await look();
+  const warnings = state === "damaged" ? [`${file} was damaged, and was converted anew`] : [];
+  const identified = { folder, fingerprint, warnings };
+  if (state === "whole") return opened(identified, layout);
   const entries = checkWeights(source, specs);
   await removeAbandoned(file);
   try {
@@ -204,7 +247,7 @@ export async function openWeightFile(
   } catch (error) {
     await rmdir(folder).catch(() => undefined); // where nothing else is in it
     // Where another process was faster, and has the file mapped, Windows does not let it be replaced.
-    if (options.signal?.aborted || !(await isWhole(file, layout.sizeBytes))) throw error;
+    if (options.signal?.aborted || (await look()) !== "whole") throw error;
   }
-  return opened(folder, layout);
+  return opened(identified, layout);
 }

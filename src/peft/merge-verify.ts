@@ -96,7 +96,9 @@ async function floatCopy(
       };
       return { ...entry, storage: "F32", sizeBytes: 4 * sizeOf(spec.shape), read };
     });
-    const copied: ModelSource = { ...source, fingerprint: `${source.fingerprint} merged, float32`, weights };
+    const fingerprint = async (folder: string): Promise<string> =>
+      `${await source.fingerprint(folder)} merged, float32`;
+    const copied: ModelSource = { ...source, fingerprint, weights };
     const file = await openWeightFile(copied, specs, cacheFolder, { signal });
     if (problems.length === 0) return file;
   } finally {

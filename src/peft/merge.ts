@@ -140,7 +140,7 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
       dtype: options.dtype ?? "float32",
       classifier: base.config.encoder?.classifier ?? null,
     });
-    const warnings = [...opened.values()].flatMap((a) => a.warnings);
+    const warnings = [...base.weights.warnings, ...[...opened.values()].flatMap((a) => a.warnings)];
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {
     await merged.close();

@@ -17,7 +17,7 @@ export interface RunIdentity {
 export function identityOf({ base, train, model }: RunPlan): RunIdentity {
   const trainables = trainablesOf(model.methods).map(({ name, shape }) => [name, shape]);
   return {
-    model: base.source.fingerprint,
+    model: base.weights.fingerprint,
     data: train.digest,
     adapter: createHash("sha256").update(JSON.stringify(trainables)).digest("hex"),
   };
@@ -36,5 +36,5 @@ export function checkIdentity(before: RunIdentity, now: RunIdentity, folder: str
       `the run in ${folder} cannot go on: ${changed.join(", and ")}. Bring back what it started with, or start a new run`,
     );
   if (before.model === now.model) return null;
-  return "the model's files are not those that this run started with (other times, sizes or configuration): if their weights differ, so will the results";
+  return "the model's files are not those that this run started with (other content or configuration): if their weights differ, so will the results";
 }

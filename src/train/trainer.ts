@@ -130,7 +130,8 @@ async function* planning(
     planRun(config, base, dataset, { spill, onProgress, signal }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [...dataWarnings(plan), ...notices]) yield { type: "warning", message };
+  for (const message of [...base.weights.warnings, ...dataWarnings(plan), ...notices])
+    yield { type: "warning", message };
   return plan;
 }
 

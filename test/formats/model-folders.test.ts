@@ -111,16 +111,22 @@ test("what a folder says of itself", async () => {
   expect(gguf.metadata["tokenizer.ggml.tokens"]).toEqual(expect.arrayContaining(["… 292 more"]));
 });
 
-test("the fingerprint follows the weights and the configuration", async () => {
+test("the fingerprint follows the content of the weights, and the configuration", async () => {
   const folder = await copyOf("llama");
+  const cache = await temporaryFolder();
   const print = async (): Promise<string> => {
     const source = await openModel(folder);
-    await source.close();
-    return source.fingerprint;
+    return source.fingerprint(cache).finally(source.close);
   };
   const first = await print();
   expect(await print()).toBe(first);
-  await utimes(join(folder, "model-00001-of-00003.safetensors"), 1, 1);
+  const shard = join(folder, "model-00001-of-00003.safetensors");
+  await utimes(shard, 1, 1);
+  expect(await print()).toBe(first);
+  const bytes = await readFile(shard);
+  bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+  await writeFile(shard, bytes); // of the same length
+  await utimes(shard, 1, 1); // and time
   const second = await print();
   expect(second).not.toBe(first);
   await editJson(join(folder, "config.json"), (json) => ({ ...json, rms_norm_eps: 0.1 }));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, NetworkError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
+import { openFile, writeFileAtomic } from "../../src/formats/disk.ts";
 import {
   KNOWN_MODELS,
   type PackagedFile,
@@ -267,8 +268,14 @@ describe("resolveModel", () => {
     const path = packagedPath(known, join(folder, "cache"));
     await mkdir(join(path, ".."), { recursive: true });
     const file = await import("node:fs/promises").then((fs) => fs.open(path, "w"));
-    await file.truncate(known.files[0]?.sizeBytes); // a sparse file: only its size is looked at
+    await file.truncate(known.files[0]?.sizeBytes); // a sparse file
     await file.close();
+    const opened = await openFile(path);
+    const { key } = await opened.identity();
+    await opened.close();
+    // Not what it should be: as if it were not there.
+    await expect(resolveModel("smollm2-135m", { ...unreachable, offline: true })).rejects.toThrow(/offline/);
+    await writeFileAtomic(join(folder, "cache", "hashes", key), known.files[0]?.sha256 as string);
     expect(await resolveModel("smollm2-135m", { ...unreachable, offline: true })).toBe(path);
     expect(await resolveModel("SmolLM2-135M", unreachable)).toBe(path);
   });

@@ -38,7 +38,9 @@ beforeEach(async () => {
   output = join(folder, "merged");
 });
 afterEach(async () => {
-  expect((await readdir(cacheFolder)).filter((name) => name !== "weights")).toEqual([]);
+  expect(
+    (await readdir(cacheFolder)).filter((name) => !["weights", "hashes", "checked"].includes(name)),
+  ).toEqual([]);
   await rm(folder, { recursive: true });
 });
 

@@ -188,7 +188,7 @@ describe("resuming from damaged checkpoints", () => {
     expect(events.at(-1)).toMatchObject({ type: "done", steps: 9, bestStep: null });
   });
 
-  test("other data, or options edited by hand, are refused; a touched model is warned of", async () => {
+  test("other data, or options edited by hand, are refused; another model is warned of", async () => {
     const folder = await copyOf("changed");
     const config = JSON.parse(await readFile(join(folder, "run.json"), "utf8"));
     const edit = (values: object) =>
@@ -197,7 +197,10 @@ describe("resuming from damaged checkpoints", () => {
     await expect(runAll({ resume: folder })).rejects.toThrow("adapter of other shapes");
     await edit({ limit: 21 });
     await expect(runAll({ resume: folder })).rejects.toThrow("the training data give other examples");
-    await cp(config.model, lab.path("model"), { recursive: true, preserveTimestamps: false });
+    await cp(config.model, lab.path("model"), { recursive: true });
+    const modelConfig = lab.path("model/config.json");
+    const json = JSON.parse(await readFile(modelConfig, "utf8"));
+    await writeFile(modelConfig, JSON.stringify({ ...json, note: "another" }));
     await edit({ model: lab.path("model") });
     const events = await runAll({ resume: folder });
     expect(warnings(events)).toEqual([expect.stringContaining("the model's files are not those")]);

@@ -26,7 +26,7 @@ const SMOLLM2 = {
 
 /** Graphs need the shapes of weights, not the weights. */
 const noWeights: WeightFile = {
-  folder: "",
+  ...{ folder: "", fingerprint: "", warnings: [] },
   sizeBytes: 0,
   shapeOf: () => null,
   bitsOf: () => 32,
