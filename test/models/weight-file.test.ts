@@ -64,12 +64,6 @@ async function converted(): Promise<{ readonly folder: string; readonly files: r
   return { folder, files: await readdir(folder) };
 }
 
-/** Files below the cache folder. */
-async function filesLeft(): Promise<string[]> {
-  const entries = await readdir(cache, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
-}
-
 /** Id of a process that has ended. */
 function deadPid(): number {
   return spawnSync(process.execPath, ["-e", ""]).pid;
