@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, NetworkError } from "../errors.ts";
+import { SMALL_FILE_BYTES } from "../io/regular-file.ts";
 import { type DataFile, selectDataFiles } from "./dataset-files.ts";
 import { readBytesIfThere } from "./disk.ts";
 import {
@@ -53,7 +54,7 @@ export async function fetchDataset(id: string, options: DatasetOptions = {}): Pr
 async function fromHub(repo: HubRepo, options: DatasetOptions): Promise<HubDataset> {
   const remote = await openRemote(repo, options);
   const paths = [...remote.files.keys()];
-  if (paths.includes("README.md")) await remote.fetch(["README.md"]);
+  if (paths.includes("README.md")) await remote.fetch(["README.md"], SMALL_FILE_BYTES);
   const files = selectDataFiles(repo.name, paths, await readmeOf(remote.folder), options);
   const size = files.reduce((sum, f) => sum + (remote.files.get(f.path)?.size ?? 0), 0);
   const limit = options.maxBytes ?? 20e9;

@@ -3,6 +3,7 @@ import { type CommitOutput, commitIter, createBranch, createRepo, HubApiError } 
 import { InputError, LowrankError, NetworkError } from "../errors.ts";
 import { baseModelOfAdapter } from "./foreign-adapter.ts";
 import { parseHubId } from "./hub.ts";
+import { tokenOf } from "./hub-address.ts";
 import { type HubAccess, hubApiFetch, hubUrlOf } from "./hub-http.ts";
 import { isOffline } from "./hub-repo.ts";
 import type { OnProgress } from "./model-source.ts";
@@ -53,19 +54,24 @@ export async function pushFolder(options: PushOptions): Promise<PushResult> {
     throw new NetworkError(`offline: would upload ${files.length} files to ${hubUrlOf(options)}/${name}`);
   const hub = accessOf(name, options);
   const repo = { type: "model" as const, name };
-  return asPush(name, hub.hubUrl, async () => {
-    const isNew = await makeRepo(repo, hub, options.private);
-    if (branch !== "main") await makeBranch(repo, hub, branch);
-    const commit = await upload({ repo, hub, branch, files, options });
-    const url = `${hub.hubUrl}/${name}`;
-    return {
-      url,
-      commit,
-      isNew,
-      files: files.map((f) => f.path),
-      warnings: await warningsOf(options, files, isNew),
-    };
-  });
+  return asPush(
+    name,
+    hub.hubUrl,
+    () => options.signal?.aborted === true,
+    async () => {
+      const isNew = await makeRepo(repo, hub, options.private);
+      if (branch !== "main") await makeBranch(repo, hub, branch);
+      const commit = await upload({ repo, hub, branch, files, options });
+      const url = `${hub.hubUrl}/${name}`;
+      return {
+        url,
+        commit,
+        isNew,
+        files: files.map((f) => f.path),
+        warnings: await warningsOf(options, files, isNew),
+      };
+    },
+  );
 }
 
 function checkName(to: string): string {
@@ -97,7 +103,7 @@ type Repo = { readonly type: "model"; readonly name: string };
 /** @throws LowrankError ("access") without a token */
 function accessOf(name: string, options: PushOptions): Hub {
   const hubUrl = hubUrlOf(options);
-  const accessToken = options.token ?? process.env.HF_TOKEN ?? "";
+  const accessToken = tokenOf(options) ?? "";
   if (!accessToken.startsWith("hf_")) {
     const found = accessToken === "" ? "there is none" : 'what is there does not begin with "hf_"';
     throw new LowrankError(
@@ -119,7 +125,12 @@ function accessOf(name: string, options: PushOptions): Hub {
 }
 
 /** An error of access is told as one of writing. */
-async function asPush<T>(name: string, hubUrl: string, push: () => Promise<T>): Promise<T> {
+async function asPush<T>(
+  name: string,
+  hubUrl: string,
+  isAborted: () => boolean,
+  push: () => Promise<T>,
+): Promise<T> {
   try {
     return await push();
   } catch (error) {
@@ -130,8 +141,10 @@ async function asPush<T>(name: string, hubUrl: string, push: () => Promise<T>): 
           `"${name.split("/")[0]}" must be its account or an organization of it`,
         { cause: error },
       );
-    if (error instanceof HubApiError) throw new NetworkError(`${name}: ${error.message}`, { cause: error });
-    throw error;
+    if (error instanceof LowrankError || isAborted()) throw error;
+    // The client library reads answers as the Hub's, whoever gave them.
+    const message = (error as Error).message.slice(0, 300);
+    throw new NetworkError(`${name}: the Hub's answer cannot be used (${message})`, { cause: error });
   }
 }
 

@@ -10,9 +10,19 @@ import {
 } from "@huggingface/hub";
 import { FormatError, LowrankError, NetworkError, NotFoundError } from "../errors.ts";
 import { makeFolder } from "../io/folder.ts";
+import { isSafePath } from "../io/inside.ts";
 import { readBytes, storing, writeFileAtomic } from "./disk.ts";
 import { type ByteSource, downloadTo, exists } from "./download.ts";
-import { bodyOf, type HubAccess, hubApiFetch, hubFetch, hubUrlOf } from "./hub-http.ts";
+import {
+  bodyOf,
+  type HubAccess,
+  hubApiFetch,
+  hubFetch,
+  hubUrlOf,
+  isTooSlow,
+  totalTimeoutOf,
+} from "./hub-http.ts";
+import { kindOf } from "./json.ts";
 import type { OnProgress } from "./model-source.ts";
 import { temporaryPath } from "./temporary.ts";
 
@@ -40,8 +50,8 @@ export interface RemoteSnapshot {
   /** Folder in the cache, `…/snapshots/<commit>`. */
   readonly folder: string;
   readonly files: ReadonlyMap<string, ListFileEntry>;
-  /** Fetches files that the cache lacks. */
-  fetch(paths: readonly string[]): Promise<void>;
+  /** Fetches files that the cache lacks. @throws FormatError for one that is larger than `limitBytes` */
+  fetch(paths: readonly string[], limitBytes?: number): Promise<void>;
   /** Makes the revision name lead to this commit, so that the cache finds it again. Call when all is there. */
   finish(): Promise<void>;
 }
@@ -83,10 +93,15 @@ export async function openRemote(repo: HubRepo, options: HubOptions): Promise<Re
   return {
     folder: join(folder, "snapshots", commit),
     files,
-    fetch: async (paths) => {
+    fetch: async (paths, limitBytes = Infinity) => {
       for (const path of paths) {
         const entry = files.get(path);
         if (entry === undefined) throw new NotFoundError(`${repo.name} has no file ${path}`);
+        if (entry.size > limitBytes)
+          throw new FormatError(
+            `${repo.name}: ${path}`,
+            `has ${entry.size} bytes, the limit for such a file is ${limitBytes}`,
+          );
         await fetchFile(repo, commit, entry, options);
       }
     },
@@ -103,10 +118,14 @@ async function listing(
 ): Promise<{ commit: string; files: Map<string, ListFileEntry> }> {
   const hub = { hubUrl: hubUrlOf(options), fetch: hubApiFetch(repo.name, options) };
   const files = new Map<string, ListFileEntry>();
+  const seen = new Set<string>();
   try {
     const commit = await commitOf(repo, hub);
-    for await (const entry of listFiles({ ...hub, repo, recursive: true, revision: commit }))
+    const paged = { ...hub, fetch: pageGuard(hub.fetch, repo.name, seen, totalTimeoutOf(options)) };
+    for await (const entry of listFiles({ ...paged, repo, recursive: true, revision: commit })) {
+      seen.add(entry.path);
       if (entry.type === "file" && isSafePath(entry.path)) files.set(entry.path, entry);
+    }
     return { commit, files };
   } catch (error) {
     if (error instanceof LowrankError || options.signal?.aborted) throw error;
@@ -116,18 +135,39 @@ async function listing(
   }
 }
 
+const PAGE_LIMIT = 1000;
+const ENTRY_LIMIT = 1_000_000;
+
+/** `get` for the pages of a list, which must come to an end. @throws NetworkError */
+function pageGuard(
+  get: typeof fetch,
+  name: string,
+  seen: ReadonlySet<string>,
+  totalMs: number,
+): typeof fetch {
+  const startMs = performance.now();
+  let pages = 0;
+  let seenBefore = -1;
+  return async (input, init) => {
+    const endless = (why: string): NetworkError =>
+      new NetworkError(`the list of the files of ${name} does not end: ${why}`);
+    if (pages > 0 && seen.size === seenBefore)
+      throw endless("a page holds nothing that those before did not");
+    if (pages === PAGE_LIMIT || seen.size > ENTRY_LIMIT)
+      throw endless(`${pages} pages, ${seen.size} entries`);
+    if (performance.now() - startMs > totalMs) throw endless(`it takes longer than ${totalMs / 1000} s`);
+    pages++;
+    seenBefore = seen.size;
+    return get(input, init);
+  };
+}
+
 async function commitOf(repo: HubRepo, hub: { hubUrl: string; fetch: typeof fetch }): Promise<string> {
   const ask = { ...hub, name: repo.name, revision: repo.revision, additionalFields: ["sha" as const] };
   const { sha } = repo.type === "model" ? await modelInfo(ask) : await datasetInfo(ask);
-  if (!COMMIT.test(sha)) throw new FormatError(`${hub.hubUrl}/${repo.name}`, `"${sha}" is not a commit`);
+  if (typeof sha !== "string" || !COMMIT.test(sha))
+    throw new FormatError(`${hub.hubUrl}/${repo.name}`, `${kindOf(sha)} is not a commit`);
   return sha;
-}
-
-/** Names from a server become paths below the snapshot: nothing absolute, no "..", no drive letters. */
-function isSafePath(path: string): boolean {
-  return (
-    !/[\\:\0]/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..")
-  );
 }
 
 async function fetchFile(
@@ -139,9 +179,13 @@ async function fetchFile(
   const folder = repoFolder(repo, options);
   const pointer = join(folder, "snapshots", commit, entry.path);
   if (await exists(pointer)) return;
-  const oid = entry.lfs?.oid ?? entry.xetHash ?? entry.oid;
-  if (oid === undefined || !/^[0-9a-f]{40,64}$/.test(oid))
-    throw new FormatError(`${repo.name}: ${entry.path}`, `the Hub gave the content id "${oid}"`);
+  const oid = entry.lfs?.oid ?? (entry.xetHash && `xet-${entry.xetHash}`) ?? entry.oid;
+  const where = `${repo.name}: ${entry.path}`;
+  if (typeof oid !== "string" || !/^(xet-)?[0-9a-f]{40,64}$/.test(oid))
+    throw new FormatError(where, `the Hub gave the content id ${kindOf(oid)}`);
+  const size: unknown = entry.lfs?.size ?? entry.size;
+  if (!Number.isSafeInteger(size) || (size as number) < 0)
+    throw new FormatError(where, `the Hub gave the size ${kindOf(size)}`);
   const blob = join(folder, "blobs", oid);
   if (!(await exists(blob))) await downloadWithRetries(blob, repo, commit, entry, options);
   await storing(pointer, () => link(blob, pointer));
@@ -175,7 +219,7 @@ async function downloadWithRetries(
       });
     } catch (error) {
       if (!(error instanceof NetworkError)) throw error;
-      if (attempt === ATTEMPTS)
+      if (attempt === ATTEMPTS || isTooSlow(error))
         throw new NetworkError(
           `${known.what}: ${error.message}; what arrived is kept, run again to continue`,
           {

@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { NetworkError, UnsupportedError } from "../errors.ts";
+import { SMALL_FILE_BYTES, TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
@@ -68,7 +69,7 @@ export async function fetchModel(id: HubId, options: HubOptions = {}): Promise<s
   if (id.file !== null) {
     await remote.fetch([id.file]);
   } else {
-    await remote.fetch([...remote.files.keys()].filter(isSmallFile));
+    await remote.fetch([...remote.files.keys()].filter(isSmallFile), TOKENIZER_FILE_BYTES);
     await remote.fetch(await weightFiles(repo.name, remote));
   }
   await remote.finish();
@@ -85,7 +86,7 @@ export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise
   if (cached !== null && missing.length === 0) return cached;
   if (isOffline(options)) throw offlineError(repo, missing.join(", "), options);
   const remote = await openRemote(repo, options);
-  await remote.fetch([ADAPTER_CONFIG]);
+  await remote.fetch([ADAPTER_CONFIG], SMALL_FILE_BYTES);
   const labels = remote.files.has(LABELS_FILE) ? [LABELS_FILE] : [];
   await remote.fetch([...(await filesOfAdapter(remote.folder)), ...labels]);
   await remote.finish();
