@@ -12,6 +12,7 @@ import { type GgufInput, type GgufTyped, text, u32, writeGguf } from "./gguf-wri
 import type { ModelConfig, ModelSource, OnProgress } from "./model-source.ts";
 import { ggufOffset, ggufTensorName } from "./names.ts";
 import { rotaryFrequencies } from "./rope.ts";
+import { requireOwnFiles } from "./save-folder.ts";
 
 export interface WriteModelGgufOptions {
   /** The weight to write under a path instead of the source's ([out, in]); null keeps the source's. Also asked for
@@ -154,6 +155,7 @@ export async function writeModelGguf(
   const path = resolve(file);
   const { type = "F32", override = () => null, onProgress, signal } = options;
   await requireNewGguf(path);
+  await requireOwnFiles(source);
   const keys = keysOf(source, type);
   const weights = await weightsOf(source, override);
   const tied = source.config.tiedEmbeddings && !weights.some((w) => w.path === HEAD);

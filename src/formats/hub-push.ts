@@ -7,6 +7,7 @@ import { tokenOf } from "./hub-address.ts";
 import { type HubAccess, hubApiFetch, hubUrlOf } from "./hub-http.ts";
 import { isOffline } from "./hub-repo.ts";
 import type { OnProgress } from "./model-source.ts";
+import { checkPublished } from "./published-check.ts";
 import { type PublishedFile, publishedFiles } from "./published-files.ts";
 import { hubModelId } from "./resolve.ts";
 
@@ -44,12 +45,13 @@ const UPLOAD_MS = 3_600_000;
 
 /** Uploads an adapter or a merged model to the Hub as one commit: the repository is made where it is not there, and holds
  *  either all files or none of them.
- *  @throws InputError for a name that is none; NotFoundError, UnsupportedError for a folder that is neither; NetworkError
+ *  @throws InputError for a name that is none, and files that are damaged or hold weights that are not finite; NotFoundError, UnsupportedError for a folder that is neither; NetworkError
  *  (no connection, or offline); LowrankError ("access") without a token, or where it may not write */
 export async function pushFolder(options: PushOptions): Promise<PushResult> {
   const name = checkName(options.to);
   const branch = checkBranch(options.revision);
   const files = await publishedFiles(options.folder);
+  await checkPublished(files, options.signal);
   if (isOffline({ offline: options.offline }))
     throw new NetworkError(`offline: would upload ${files.length} files to ${hubUrlOf(options)}/${name}`);
   const hub = accessOf(name, options);

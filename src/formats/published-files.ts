@@ -1,6 +1,9 @@
-import { readdir, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { NotFoundError, UnsupportedError } from "../errors.ts";
+import { stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { readFolder } from "../io/folder.ts";
+import { isSafePath, requireInside } from "../io/inside.ts";
+import { fileFault } from "../io/regular-file.ts";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts, readAdapterConfig } from "./adapter-folder.ts";
 import { exists } from "./download.ts";
 import { MLX_WEIGHTS } from "./mlx-adapter.ts";
@@ -21,7 +24,8 @@ const PUBLISHED =
   /^(README\.md|LICEN[CS]E(\.\w+)?|NOTICE|.*\.(safetensors|gguf|jinja|model)|(adapter_config|labels|config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|.*\.safetensors\.index)\.json|merges\.txt)$/;
 
 /** Files of an adapter folder (of a run folder its adapter; of a combination those of its parts too) or of a model folder.
- *  @throws NotFoundError if there is no such folder; UnsupportedError if it is neither */
+ *  @throws NotFoundError if there is no such folder; UnsupportedError if it is neither, or a file of it is a link that leads out
+ *  of it; FormatError for a file of a strange name, or that is no regular file */
 export async function publishedFiles(path: string): Promise<PublishedFile[]> {
   const given = resolve(path);
   const isModel = await exists(join(given, "config.json"));
@@ -29,6 +33,7 @@ export async function publishedFiles(path: string): Promise<PublishedFile[]> {
   const info = await stat(folder).catch(() => null);
   if (info === null) throw new NotFoundError(`${path}: no such folder`);
   if (!info.isDirectory()) throw notOne(path, "is a file");
+  if (folder !== given) await requireInside(given, basename(folder));
   const parts = await requireAdapterOrModel(folder, path);
   const lists = await Promise.all(["", ...parts].map((part) => filesIn(folder, part)));
   return lists.flat();
@@ -36,13 +41,19 @@ export async function publishedFiles(path: string): Promise<PublishedFile[]> {
 
 async function filesIn(folder: string, part: string): Promise<PublishedFile[]> {
   const inside = join(folder, part);
-  const names = (await readdir(inside)).filter((name) => PUBLISHED.test(name)).sort();
+  const names = (await readFolder(inside)).filter((name) => PUBLISHED.test(name)).sort();
   const found = await Promise.all(
     names.map(async (name): Promise<PublishedFile[]> => {
       const file = join(inside, name);
+      if (!isSafePath(name))
+        throw new FormatError(JSON.stringify(file), "is a name that cannot be published");
+      await requireInside(folder, part === "" ? name : join(part, name));
       const info = await stat(file);
       const path = part === "" ? name : `${part}/${name}`;
-      return info.isFile() ? [{ path, file, folder: dirname(file), sizeBytes: info.size }] : [];
+      if (info.isDirectory()) return [];
+      const fault = await fileFault(file);
+      if (fault !== null) throw new FormatError(file, fault);
+      return [{ path, file, folder: dirname(file), sizeBytes: info.size }];
     }),
   );
   return found.flat();
@@ -54,7 +65,7 @@ function notOne(path: string, why: string): UnsupportedError {
 
 /** Subfolders that belong to it. @throws UnsupportedError saying what is missing */
 async function requireAdapterOrModel(folder: string, path: string): Promise<string[]> {
-  const names = new Set(await readdir(folder));
+  const names = new Set(await readFolder(folder));
   if (names.has(ADAPTER_CONFIG)) {
     const parts = combinationParts(await readAdapterConfig(folder), folder);
     const hasWeights = names.has(ADAPTER_WEIGHTS) || names.has(MLX_WEIGHTS) || parts !== null;

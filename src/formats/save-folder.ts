@@ -1,9 +1,11 @@
-import { copyFile, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { FormatError, InputError, ShapeError } from "../errors.ts";
 import { makeFolder } from "../io/folder.ts";
+import { requireInside } from "../io/inside.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
-import { storing, syncFolder, systemErrorCode } from "./disk.ts";
+import { readBytesIfThere, storing, syncFolder, systemErrorCode } from "./disk.ts";
+import { exists } from "./download.ts";
 import { requireFinite } from "./finite.ts";
 import type { ModelSource, OnProgress, TokenizerSource, WeightEntry } from "./model-source.ts";
 import { hfTensorName, isTransposed } from "./names.ts";
@@ -28,6 +30,19 @@ const TORCH_DTYPES: Readonly<Record<FloatDType, string>> = {
   F16: "float16",
   BF16: "bfloat16",
 };
+
+/** Files of a model folder whose content goes into what is written. */
+const USED_FILES: readonly string[] = [
+  ...["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"],
+  ...["special_tokens_map.json", "generation_config.json"],
+];
+
+/** Checks that what a written model takes over from a folder lies in it: a foreign folder may hold links to anything.
+ *  @throws UnsupportedError naming a file that leads out of it */
+export async function requireOwnFiles({ kind, path }: ModelSource): Promise<void> {
+  if (kind !== "folder") return;
+  for (const name of USED_FILES) if (await exists(join(path, name))) await requireInside(path, name);
+}
 
 /** Files of a model folder that are carried over as they are. */
 const CARRIED_FILES: readonly string[] = ["generation_config.json", "special_tokens_map.json"];
@@ -89,12 +104,9 @@ async function carry(
   name: string,
   fallback: unknown | null,
 ): Promise<void> {
-  try {
-    await copyFile(join(source.path, name), join(folder, name));
-  } catch (error) {
-    if (!["ENOENT", "ENOTDIR"].includes(systemErrorCode(error) ?? "")) throw error;
-    if (fallback !== null) await writeJson(folder, name, fallback);
-  }
+  const bytes = await readBytesIfThere(join(source.path, name));
+  if (bytes !== null) await writeFile(join(folder, name), bytes);
+  else if (fallback !== null) await writeJson(folder, name, fallback);
 }
 
 async function writeJson(folder: string, name: string, value: unknown): Promise<void> {
@@ -153,6 +165,7 @@ export async function writeModelFolder(
   const folder = resolve(dir);
   const { dtype = "F32", override = () => null, onProgress } = options;
   await requireFreeFolder(folder);
+  await requireOwnFiles(source);
   const temporary = temporaryPath(folder);
   await removeAbandoned(folder);
   await storing(folder, async () => {

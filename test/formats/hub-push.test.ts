@@ -47,6 +47,13 @@ const failureOf = async (work: Promise<unknown>): Promise<LowrankError> => {
 };
 const uploaded = (): string[] => Object.keys(hub.repos.get("model:me/mine") ?? {}).sort();
 
+test("damaged weights: nothing is made on the Hub", async () => {
+  const weights = join(adapter, "adapter_model.safetensors");
+  await writeFile(weights, (await readFile(weights)).subarray(0, 5000));
+  expect((await failureOf(push())).message).toMatch(/adapter_model\.safetensors: .*truncated/s);
+  expect(hub.requests).toEqual([]);
+});
+
 describe("an upload", () => {
   test("makes the repository, and one commit of all files; what is fetched from there is the same", async () => {
     const progress: Progress[] = [];
