@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Stats } from "node:fs";
+import { readFileSync, type Stats } from "node:fs";
 import { readdir, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -74,12 +74,21 @@ export async function removeLeftovers(folder: string): Promise<void> {
   }
 }
 
-/** A process of this machine with this id exists. */
+/** A process of this machine with this id exists, and has not ended: one whose end nobody has asked for yet is still listed. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+  return !isZombie(pid);
+}
+
+/** proc(5): the state follows the name, which may hold parentheses. */
+function isZombie(pid: number): boolean {
+  try {
+    return /^\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*(?=\))/s, ""));
+  } catch {
+    return false; // no such file on other systems
   }
 }
