@@ -96,11 +96,15 @@ async function switchAdapters(model: LoadedModel, names: string): Promise<string
 
 /** Lines until the input ends; the prompt stands before each. */
 async function* turns(lines: Interface, prompt: string): AsyncGenerator<string> {
+  let isClosed = false;
+  lines.once("close", () => {
+    isClosed = true; // the lines that were read already still come
+  });
   lines.setPrompt(prompt);
   lines.prompt();
   for await (const line of lines) {
     yield line;
-    lines.prompt();
+    if (!isClosed) lines.prompt();
   }
 }
 

@@ -1,8 +1,9 @@
 import { CommanderError } from "commander";
 import { InputError, LowrankError } from "../errors.ts";
+import { printable } from "./display/text.ts";
 
 /** Exit statuses: what a shell script can tell apart. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
+export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143, hungUp: 129 } as const;
 
 /** The command line or a config file is wrong: reported as it is, exit status 2. */
 export class UsageError extends LowrankError {
@@ -43,10 +44,10 @@ export function failureOf(error: unknown, isDebug: boolean): Failure {
   if (isAbort(error)) return { message: isDebug ? stackOf(error) : "stopped", exitCode: EXIT.interrupted };
   if (error instanceof LowrankError) {
     const exitCode = error instanceof UsageError ? EXIT.usage : EXIT.failed;
-    return { message: `error: ${isDebug ? stackOf(error) : error.message}`, exitCode };
+    return { message: printable(`error: ${isDebug ? stackOf(error) : error.message}`), exitCode };
   }
   const message = `error: this is a defect in lowrank, please report it with what follows\n${stackOf(error)}`;
-  return { message, exitCode: EXIT.failed };
+  return { message: printable(message), exitCode: EXIT.failed };
 }
 
 function isAbort(error: unknown): boolean {

@@ -9,7 +9,7 @@ import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";
 import { progressDisplay } from "./display/progress.ts";
-import { labelled } from "./display/text.ts";
+import { labelled, printable } from "./display/text.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { importEvaluate } from "./library.ts";
 import { modelSettings, resolveModel, templateSettings } from "./model-settings.ts";
@@ -119,7 +119,7 @@ function eventDisplay({ err }: Cli): { show(event: EvaluateEvent): void; close()
     show: (event) => {
       if (event.type === "progress") return bytes.show(event);
       bytes.close();
-      if (event.type === "warning") (live ?? err).write(`warning: ${event.message}\n`);
+      if (event.type === "warning") (live ?? err).write(`warning: ${printable(event.message)}\n`);
       if (event.type !== "examples" || !err.isLive) return;
       live ??= liveLine(err);
       live.update(event.done / event.total, `${event.done}/${event.total} examples`);

@@ -17,6 +17,11 @@ Every command has its own help: lowrank train --help`;
 
 /** Runs the command line; returns the exit status. */
 async function run(argv: readonly string[]): Promise<number> {
+  const tooLong = longCommandLine(argv);
+  if (tooLong !== null) {
+    process.stderr.write(`error: ${tooLong}\n`);
+    return EXIT.usage;
+  }
   const cli: Cli = { out: outputTo(process.stdout), err: outputTo(process.stderr), exitCode: 0 };
   try {
     await (await buildProgram(argv, cli)).parseAsync(argv as string[], { from: "user" });
@@ -26,6 +31,17 @@ async function run(argv: readonly string[]): Promise<number> {
     if (failure.message !== "") cli.err.write(`${failure.message}\n`);
     return failure.exitCode;
   }
+}
+
+/** Bytes of a command line: with a little more the execution engine crashes when it starts. */
+const MAX_COMMAND_BYTES = 8192;
+
+/** What to say of a command line that is too long; null of others. */
+function longCommandLine(argv: readonly string[]): string | null {
+  const bytes = argv.reduce((n, text) => n + Buffer.byteLength(text) + 1, 0);
+  if (bytes <= MAX_COMMAND_BYTES) return null;
+  const limit = MAX_COMMAND_BYTES.toLocaleString("en");
+  return `the command line is ${bytes.toLocaleString("en")} bytes long, and the limit is ${limit}: give a long prompt on standard input, and many options or files in a --config file or a folder`;
 }
 
 async function buildProgram(argv: readonly string[], cli: Cli): Promise<Command> {

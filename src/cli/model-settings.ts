@@ -9,6 +9,7 @@ import { type Setting, setting } from "../train/settings.ts";
 import { namedAdapters } from "./adapter-names.ts";
 import type { Cli } from "./command.ts";
 import { type ProgressDisplay, progressDisplay } from "./display/progress.ts";
+import { printable } from "./display/text.ts";
 import { importLoadModel } from "./library.ts";
 
 const GROUP = "Model";
@@ -132,7 +133,7 @@ export async function loadChosen(
 
 /** Warnings on stderr. */
 export function warn({ err }: Cli, messages: readonly string[]): void {
-  for (const message of messages) err.write(`${err.style.yellow("warning:")} ${message}\n`);
+  for (const message of messages) err.write(`${err.style.yellow("warning:")} ${printable(message)}\n`);
 }
 
 /** Progress on stderr, so that results can be piped; silent where nobody watches. */

@@ -1,5 +1,6 @@
 import { parse } from "yaml";
-import { InputError, UnsupportedError } from "../errors.ts";
+import { FormatError, InputError, UnsupportedError } from "../errors.ts";
+import { withinMs } from "../io/time-limit.ts";
 import { isObject } from "./json.ts";
 
 /** A data file of a repository. */
@@ -151,11 +152,24 @@ function declaredFiles(
       subset ?? "",
       configs.map((c) => c.name),
     );
-  return splitPatterns(chosen.dataFiles).flatMap(({ split, patterns }) =>
-    data
-      .filter((path) => patterns.some((pattern) => globRegExp(pattern).test(path)))
-      .map((path) => toFile(path, split ?? guessSplit(path))),
-  );
+  return splitPatterns(chosen.dataFiles).flatMap(({ split, patterns }) => {
+    const wanted = new Set(patterns.flatMap((pattern) => globbed(name, pattern, data)));
+    return data.filter((path) => wanted.has(path)).map((path) => toFile(path, split ?? guessSplit(path)));
+  });
+}
+
+const GLOB_LIMIT_MS = 2000;
+const GLOB_LIMIT_LENGTH = 1000;
+
+/** The paths that a glob of a card matches. @throws FormatError naming a glob that is too long, or takes too long */
+function globbed(name: string, glob: string, paths: readonly string[]): readonly string[] {
+  const pattern = glob.length > GLOB_LIMIT_LENGTH ? null : globRegExp(glob);
+  const found = pattern && withinMs(GLOB_LIMIT_MS, () => paths.filter((path) => pattern.test(path)));
+  if (found) return found.value;
+  const why = pattern
+    ? `takes more than ${GLOB_LIMIT_MS / 1000} s`
+    : `is longer than ${GLOB_LIMIT_LENGTH} characters`;
+  throw new FormatError(`${name}/README.md`, `the path ${JSON.stringify(glob.slice(0, 100))} ${why}`);
 }
 
 /** `data_files`: a pattern, a list of patterns, or a list of { split, path }. */
@@ -172,6 +186,8 @@ function splitPatterns(dataFiles: unknown): { split: string | null; patterns: st
 function globRegExp(glob: string): RegExp {
   const source = glob
     .replace(/^\.\//, "")
+    .replace(/\*{3,}/g, "**")
+    .replace(/(\*\*\/)+/g, "**/")
     .replace(/\*\*\/|\*\*|\*|\?|\{[^{}]*\}|\[[^\]]+\]|[\s\S]/g, (token) => {
       if (token === "**/") return "(?:.*/)?";
       if (token === "**") return ".*";

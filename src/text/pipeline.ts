@@ -1,9 +1,10 @@
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
+import { withinMs } from "../io/time-limit.ts";
 import { bertNormalizer, bertWords } from "./bert-text.ts";
 import { type BpeConfig, createBpe } from "./bpe.ts";
-import { correctPreTokenizer, putsSpaceFirst } from "./pre-tokenizer.ts";
+import { correctPreTokenizer, foreignPatterns, putsSpaceFirst } from "./pre-tokenizer.ts";
 
 /** The steps from text without added tokens to ids. */
 export interface Pipeline {
@@ -39,16 +40,40 @@ export function openPipeline(given: TokenizerSource): Pipeline {
   const bert =
     typeOf(json.normalizer) === "BertNormalizer" ? bertNormalizer(json.normalizer as object) : null;
   const vocabulary = isBpe ? vocabularyOf(model.vocab) : libraryVocabulary(library);
+  const guarded = guardOf(json);
   return {
     ...vocabulary,
-    normalize: bert ?? ((text) => normalizer?.normalize(text) ?? text),
+    normalize: bert ?? ((text) => guarded(text, () => normalizer?.normalize(text) ?? text)),
     split:
       typeOf(json.pre_tokenizer) === "BertPreTokenizer"
         ? bertWords
         : (text, isFirst) =>
-            preTokenizer?.pre_tokenize(begun(text), { section_index: isFirst ? 0 : 1 }) ?? [text],
+            guarded(
+              text,
+              () => preTokenizer?.pre_tokenize(begun(text), { section_index: isFirst ? 0 : 1 }) ?? [text],
+            ),
     encodePiece: cached(isBpe ? createBpe(model) : (piece) => libraryIds(library, piece)),
     normalizes: normalizer !== null,
+  };
+}
+
+type Guard = <T>(text: string, work: () => T) => T;
+
+const LIMIT_MS = 5000;
+
+/** Limits the time of work on a text where a tokenizer has patterns of its own: they may backtrack without end.
+ *  @throws FormatError that quotes the text's beginning */
+function guardOf(json: TokenizerSource["tokenizerJson"]): Guard {
+  const foreign = foreignPatterns([json.normalizer, json.pre_tokenizer]);
+  if (foreign.length === 0) return (_, work) => work();
+  return (text, work) => {
+    const done = withinMs(LIMIT_MS, work);
+    if (done !== null) return done.value;
+    const [length, start] = [text.length.toLocaleString("en"), JSON.stringify(text.slice(0, 40))];
+    throw new FormatError(
+      "tokenizer.json",
+      `its patterns take more than ${LIMIT_MS / 1000} s on a text of ${length} characters that begins with ${start}: ${foreign.map((p) => JSON.stringify(p.slice(0, 80))).join(", ")}`,
+    );
   };
 }
 

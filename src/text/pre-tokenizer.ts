@@ -49,3 +49,24 @@ export function putsSpaceFirst(config: unknown): boolean {
     );
   return putsSpaceFirst(first);
 }
+
+/** The regex of GPT-4's kind, with numbers in groups of up to `digits`. */
+const gpt4Pattern = (digits: string): string =>
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+
+/** Patterns that are known to take a time that grows with the text. */
+const KNOWN_PATTERNS: ReadonlySet<string> = new Set([
+  GPT2_PATTERN,
+  gpt4Pattern("\\p{N}"),
+  gpt4Pattern("\\p{N}{1,3}"),
+  ...["\\p{N}", "\\p{N}+", "\\p{N}{1,3}", " {2,}"],
+]);
+
+/** Regular expressions of a tokenizer's parts that nobody here knows. */
+export function foreignPatterns(part: unknown): string[] {
+  if (typeof part !== "object" || part === null) return [];
+  return Object.entries(part).flatMap(([key, value]) => {
+    if (key !== "Regex") return foreignPatterns(value);
+    return typeof value === "string" && !KNOWN_PATTERNS.has(value) ? [value] : [];
+  });
+}
