@@ -9,11 +9,12 @@ import { modelSettings, oneAdapter, progressTo, warn } from "./model-settings.ts
 import { addSettings, settingsOf } from "./options.ts";
 
 const OUTPUT = "Output";
-const { model, offline } = modelSettings;
+const { model, anyBase, offline } = modelSettings;
 
 const schema = z.strictObject({
   model,
   adapter: oneAdapter,
+  anyBase,
   offline,
   to: setting(z.enum(["peft", "mlx", "gguf"]).nullable(), null, {
     group: OUTPUT,
@@ -42,7 +43,7 @@ export function build(command: Command, cli: Cli): void {
 }
 
 async function action(command: Command, cli: Cli): Promise<void> {
-  const { model, adapter, to, output, offline } = settingsOf(command, schema);
+  const { model, adapter, anyBase, to, output, offline } = settingsOf(command, schema);
   const missing = Object.entries({ "--adapter": adapter, "--to": to, "--output": output })
     .filter(([, value]) => value === null)
     .map(([flag]) => flag);
@@ -57,6 +58,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
       to,
       output,
       offline,
+      anyBase,
       onProgress: progress.onProgress,
       ...base,
     });

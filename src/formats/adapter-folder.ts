@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { FormatError, NotFoundError } from "../errors.ts";
 import { readEntries } from "../io/folder.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
+import { type BaseIdentity, identityIn, identityMetadata } from "./base-identity.ts";
 import { readBytesIfThere, storing, writeFileAtomic } from "./disk.ts";
 import { exists, hashFile } from "./download.ts";
 import { parseJsonObject } from "./json.ts";
@@ -98,27 +99,42 @@ async function readTensors(path: string): Promise<Map<string, FloatTensor>> {
   }
 }
 
-const WEIGHTS_OPTIONS = { metadata: { format: "pt" } };
+const weightsOptions = (base: BaseIdentity | null) => ({
+  metadata: { format: "pt", ...identityMetadata(base) },
+});
+
+/** The base that an adapter's weights say they were trained on; null where they say nothing, or there are none to read. */
+export async function baseOfWeights(path: string): Promise<BaseIdentity | null> {
+  const file = await openSafetensors(join(path, ADAPTER_WEIGHTS)).catch(() => null); // reading it says what is wrong with it
+  if (file === null) return null;
+  await file.close();
+  return identityIn(file.metadata);
+}
 
 /** Bytes of the two files that `writeAdapterFolder` writes. */
-export function adapterFolderBytes(config: string, tensors: ReadonlyMap<string, FloatTensor>): number {
+export function adapterFolderBytes(
+  config: string,
+  tensors: ReadonlyMap<string, FloatTensor>,
+  base: BaseIdentity | null = null,
+): number {
   const inputs = [...tensors].map(([name, { shape }]) => ({ name, shape }));
-  return Buffer.byteLength(config) + safetensorsBytes(inputs, WEIGHTS_OPTIONS);
+  return Buffer.byteLength(config) + safetensorsBytes(inputs, weightsOptions(base));
 }
 
 /** Writes an adapter's two files. Both are complete under temporary names before the first gets its own. Other files in the
- *  folder stay. @throws LowrankError ("storage"), FormatError if the disk fails */
+ *  folder stay. `base`: what the weights say they were trained on. @throws LowrankError ("storage"), FormatError if the disk fails */
 export async function writeAdapterFolder(
   path: string,
   config: string,
   tensors: ReadonlyMap<string, FloatTensor>,
+  base: BaseIdentity | null = null,
 ): Promise<void> {
   const [weights, configPath] = [join(path, ADAPTER_WEIGHTS), join(path, ADAPTER_CONFIG)];
   const [newWeights, newConfig] = [temporaryPath(weights), temporaryPath(configPath)];
   const inputs = [...tensors].map(([name, tensor]) => ({ name, ...tensor }));
   await storing(path, async () => {
     try {
-      await writeSafetensors(newWeights, inputs, WEIGHTS_OPTIONS);
+      await writeSafetensors(newWeights, inputs, weightsOptions(base));
       await writeFileAtomic(newConfig, config);
       await rename(newWeights, weights);
       await rename(newConfig, configPath);

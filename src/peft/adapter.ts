@@ -4,6 +4,7 @@ import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
   adapterFolderBytes,
+  baseOfWeights,
   COMBINATION,
   combinationParts,
   readAdapterConfig,
@@ -12,8 +13,9 @@ import {
 } from "../formats/adapter-folder.ts";
 import { readLabels } from "../formats/adapter-labels.ts";
 import { type AdapterText, readAdapterText } from "../formats/adapter-text.ts";
+import { type BaseIdentity, compareIdentity } from "../formats/base-identity.ts";
 import { compareBase } from "../formats/base-names.ts";
-import { baseModelOfAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
+import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
 import type { PeftFiles } from "../formats/lora-factors.ts";
 import type { Classifier } from "../formats/model-source.ts";
 import { hfTensorName } from "../formats/names.ts";
@@ -24,7 +26,7 @@ import { textDifference } from "../models/model-text.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import type { Method } from "./method.ts";
 import { openMethod } from "./methods.ts";
-import type { ModelShape } from "./model-shape.ts";
+import { baseIdentityOf, type ModelShape } from "./model-shape.ts";
 import { flatten, parameterCount, unflatten } from "./parameters.ts";
 
 /** An adapter on disk, fitted to a base model. */
@@ -33,6 +35,8 @@ export interface OpenedAdapter {
   readonly path: string;
   /** adapter_config.json as it stands; of a combination, that of the folder; of other formats, what PEFT's would be. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** What its weights say of the model that they were trained on; null for adapters of other programs. */
+  readonly trainedOn: BaseIdentity | null;
   /** Things in its files that were passed over. */
   readonly warnings: readonly string[];
   readonly methods: readonly Method[];
@@ -49,23 +53,28 @@ export interface OpenAdapterOptions extends OpenBaseOptions {
 }
 
 /** Writes the adapter of trained parameters θ. One method: PEFT's two files, whatever the method. Several: a subfolder each,
- *  and a configuration that lists them. @throws LowrankError ("storage") if the disk fails */
+ *  and a configuration that lists them. `base` is written with them: an adapter is refused on a model of another architecture. @throws LowrankError ("storage") if the disk fails */
 export async function writeMethods(
   folder: string,
   methods: readonly Method[],
   theta: Float32Array,
   baseModel: string | null,
+  base: BaseIdentity | null = null,
 ): Promise<void> {
   for (const { name, config, tensors } of adapterParts(methods, theta, baseModel))
-    await writeAdapterFolder(join(folder, name), config, tensors);
+    await writeAdapterFolder(join(folder, name), config, tensors, base);
 }
 
 /** Bytes of the files that `writeMethods` writes. */
-export function adapterBytes(methods: readonly Method[], baseModel: string | null): number {
+export function adapterBytes(
+  methods: readonly Method[],
+  baseModel: string | null,
+  base: BaseIdentity | null = null,
+): number {
   // Only shapes count; zeros that nobody touches take no memory.
   const theta = new Float32Array(parameterCount(methods.flatMap((m) => m.trainables)));
   return adapterParts(methods, theta, baseModel).reduce(
-    (sum, { config, tensors }) => sum + adapterFolderBytes(config, tensors),
+    (sum, { config, tensors }) => sum + adapterFolderBytes(config, tensors, base),
     0,
   );
 }
@@ -110,7 +119,9 @@ export async function openAdapter(
 ): Promise<OpenedAdapter> {
   const { anyBase = false } = options;
   const path = await resolveAdapter(name, resolveOptions(options));
-  const base = anyBase ? FITTING : await checkBase(await baseModelOfAdapter(path), shape, path);
+  const named = await baseModelOfAdapter(path);
+  const trainedOn = await baseIdentityIn(path);
+  const base = anyBase ? FITTING : await checkBase(named, trainedOn, shape, path);
   const { config, parts } = await reading(() => readParts(path, shape), base.problems, path);
   const methods = parts.map((p) => p.method);
   const values = new Map(parts.flatMap((p) => [...p.values]));
@@ -120,13 +131,23 @@ export async function openAdapter(
   );
   const text = path.endsWith(".gguf") ? null : await readAdapterText(path);
   const warnings = [...base.warnings, ...textNotices(text, shape, path), ...parts.flatMap((p) => p.warnings)];
-  return { path, config, warnings, methods, theta, text };
+  return { path, config, trainedOn, warnings, methods, theta, text };
 }
 
 /** What is used of an adapter's folder in the place of the model's own. */
 function textNotices(text: AdapterText | null, { source }: ModelShape, path: string): string[] {
   const different = text && source?.tokenizer ? textDifference(text, source.tokenizer) : "";
   return different === "" ? [] : [`${path}: brings its own ${different}, used instead of the model's`];
+}
+
+/** The base that an adapter says it was trained on; only ours do. */
+async function baseIdentityIn(path: string): Promise<BaseIdentity | null> {
+  if (await isForeignAdapter(path)) return null;
+  for (const folder of partFolders(await readAdapterConfig(path), path)) {
+    const base = await baseOfWeights(folder);
+    if (base !== null) return base;
+  }
+  return null;
 }
 
 async function readParts(
@@ -146,21 +167,32 @@ interface BaseCheck {
 
 const FITTING: BaseCheck = { problems: [], warnings: [] };
 
-/** Whether the base that an adapter names is this model. */
-async function checkBase(named: string | null, { source }: ModelShape, path: string): Promise<BaseCheck> {
-  if (named === null || named === "" || source === undefined) return FITTING;
+/** Whether the base that an adapter names, and was trained on, is this model. */
+async function checkBase(
+  named: string | null,
+  trainedOn: BaseIdentity | null,
+  shape: ModelShape,
+  path: string,
+): Promise<BaseCheck> {
+  const { source, config } = shape;
+  const own = baseIdentityOf(shape);
+  if (source === undefined || own === null) return FITTING;
+  const identity = trainedOn && compareIdentity(trainedOn, own, config.encoder !== undefined);
+  if (identity === "same") return FITTING;
+  if (trainedOn && identity === "other")
+    return otherBase(
+      `it was trained on ${trainedOn.architecture}, and ${source.name} is ${own.architecture}`,
+    );
+  if (named === null || named === "") return FITTING;
   const found = await compareBase(named, source);
-  if (found === "other") {
-    const message = `it is for ${named}, and the model is ${source.name} (any base is taken with anyBase: true, --any-base)`;
-    return { ...FITTING, problems: [{ where: "base model", message }] };
-  }
-  if (found !== "doubtful") return FITTING;
-  return {
-    ...FITTING,
-    warnings: [
-      `${path}: is for ${named}; its shapes fit ${source.name}, but whether that is the same model cannot be told`,
-    ],
-  };
+  if (found === "other") return otherBase(`it is for ${named}, and the model is ${source.name}`);
+  const doubt = `${path}: is for ${named}; its shapes fit ${source.name}, but whether that is the same model cannot be told`;
+  return found === "same" ? FITTING : { ...FITTING, warnings: [doubt] };
+}
+
+function otherBase(why: string): BaseCheck {
+  const message = `${why} (any base is taken with anyBase: true, --any-base)`;
+  return { ...FITTING, problems: [{ where: "base model", message }] };
 }
 
 /** What `read` gives. @throws InputError of everything that it finds wrong, after the problems that are known already */

@@ -15,7 +15,7 @@ import { labelsOf, type OpenedAdapter, openAdapter, writeMethods } from "./adapt
 import { shownName, writeAdapterCard } from "./adapter-card.ts";
 import { isPlainLora, type Lora } from "./lora.ts";
 import type { Method } from "./method.ts";
-import type { ModelShape } from "./model-shape.ts";
+import { baseIdentityOf, type ModelShape } from "./model-shape.ts";
 import { unflatten } from "./parameters.ts";
 
 /** Formats that adapters can be written in: PEFT's folder, mlx-lm's folder, llama.cpp's and Ollama's .gguf file. */
@@ -30,6 +30,8 @@ export interface ConvertOptions extends OpenBaseOptions {
   readonly output: string;
   /** The base model, of which only the shape is needed; default: the one that the adapter names. */
   readonly model?: string;
+  /** Also use another model as the base than the adapter names. */
+  readonly anyBase?: boolean;
 }
 
 /** What was written. */
@@ -59,8 +61,8 @@ const TARGETS: Readonly<Record<AdapterFormat, Target>> = {
   peft: {
     library: "peft",
     check: requireFreeFolder,
-    write: async (output, lora, { theta }, { shape, baseModel }) => {
-      await writeMethods(output, [lora], theta, baseModel);
+    write: async (output, lora, { theta, trainedOn }, { shape, baseModel }) => {
+      await writeMethods(output, [lora], theta, baseModel, trainedOn ?? baseIdentityOf(shape));
       if (shape.config.encoder) await writeLabels(output, shape.config.encoder.classifier);
     },
   },
@@ -123,11 +125,11 @@ async function shapeOf(model: string, options: OpenBaseOptions, path: string): P
   const source = await openSource(model, options);
   try {
     const family = familyOf(source.config.family);
-    const shape = { config: source.config, family, modules: family.modules(source.config) };
+    const shape = { config: source.config, family, modules: family.modules(source.config), source };
     const classifier = await labelsOf(path, shape);
     if (!classifier || !shape.config.encoder) return shape;
     const config = { ...shape.config, encoder: { ...shape.config.encoder, classifier } };
-    return { config, family, modules: family.modules(config) };
+    return { ...shape, config, modules: family.modules(config) };
   } finally {
     await source.close();
   }

@@ -1,6 +1,8 @@
+import { type BaseIdentity, identityOf } from "../formats/base-identity.ts";
 import type { NamedModel } from "../formats/base-names.ts";
-import type { ModelConfig, TokenizerSource } from "../formats/model-source.ts";
+import type { ModelConfig, ModelSource, TokenizerSource } from "../formats/model-source.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
+import type { WeightFile } from "../models/weight-file.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** What a method needs to know of a model to adapt it. */
@@ -11,5 +13,16 @@ export interface ModelShape {
   /** For methods that start from a text. */
   readonly tokenizer?: Tokenizer;
   /** Where it was found: an adapter may name another model as its base. */
-  readonly source?: NamedModel & { readonly tokenizer?: TokenizerSource };
+  readonly source?: NamedModel & Pick<ModelSource, "kind"> & { readonly tokenizer?: TokenizerSource };
+  /** Its weights, where they were read. */
+  readonly weights?: Pick<WeightFile, "fingerprint">;
+}
+
+/** What the adapters of a model are to say of it; null for one that was found nowhere. */
+export function baseIdentityOf({
+  config,
+  source,
+  weights,
+}: Pick<ModelShape, "config" | "source" | "weights">): BaseIdentity | null {
+  return source === undefined ? null : identityOf(config, source.kind, weights?.fingerprint ?? null);
 }

@@ -5,7 +5,7 @@ import { labelsBytes } from "../formats/adapter-labels.ts";
 import { moduleWeights } from "../models/family.ts";
 import { adapterBytes } from "../peft/adapter.ts";
 import type { Method } from "../peft/method.ts";
-import type { ModelShape } from "../peft/model-shape.ts";
+import { baseIdentityOf, type ModelShape } from "../peft/model-shape.ts";
 import { parameterCount, trainedCount } from "../peft/parameters.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { optimizerFileBytes } from "./checkpoint.ts";
@@ -17,17 +17,18 @@ export type StateResources = Omit<ResourcePlan, "workingBytes" | "memoryBytes">;
 /** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files. `quantizedBytes`: of a
  *  base that is kept in fewer bits than floats. */
 export function stateResources(
-  { config, modules }: Pick<ModelShape, "config" | "modules">,
+  shape: Pick<ModelShape, "config" | "modules" | "source" | "weights">,
   methods: readonly Method[],
   baseModel: string | null,
   quantizedBytes: number | null = null,
 ): StateResources {
+  const { config, modules } = shape;
   const trainables = methods.flatMap((m) => m.trainables);
   const own = new Set(trainables.map((t) => t.name));
   const frozen = modules.flatMap(moduleWeights).filter((w) => !own.has(w.path));
   const [size, trained] = [parameterCount(trainables), trainedCount(trainables)];
   const labels = config.encoder ? labelsBytes(config.encoder.classifier) : 0;
-  const adapter = adapterBytes(methods, baseModel) + labels;
+  const adapter = adapterBytes(methods, baseModel, baseIdentityOf(shape)) + labels;
   const floats = 4 * frozen.reduce((n, w) => n + sizeOf(w.shape), 0);
   return {
     // What is kept with the parameters and not trained (VeRA's projections) is frozen as well.

@@ -10,6 +10,7 @@ import { learningRateAt } from "../optim/schedule.ts";
 import { trainablesOf } from "../peft/adapted-model.ts";
 import { writeMethods } from "../peft/adapter.ts";
 import { baseActivations } from "../peft/base-activations.ts";
+import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
@@ -272,7 +273,7 @@ export async function takeSamples(
 /** Writes the adapter of given parameters. */
 export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
   const { model, base } = run.plan;
-  await writeMethods(folder, model.methods, theta, publicModelName(base.source.name));
+  await writeMethods(folder, model.methods, theta, publicModelName(base.source.name), baseIdentityOf(base));
   if (base.config.encoder) await writeLabels(folder, base.config.encoder.classifier);
   await writeTemplateArgs(folder, base.templateVariables.args);
 }

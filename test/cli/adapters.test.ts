@@ -39,11 +39,14 @@ test("one adapter twice needs names", async () => {
   expect(await namedAdapters(["a", "x=a"], async () => false)).toHaveLength(2);
 });
 
+// The fixtures name a base that is nowhere.
+const DOUBTS = /^(warning: .* is for tiny-llama; .* cannot be told\n)*$/;
+
 test("chat switches adapters by name, weighs them, and says what is wrong", async () => {
   const adapters = ["--adapter", `a=${at("a")}=0.5`, "--adapter", `b=${at("b")}`];
   const generate = async (...use: string[]): Promise<string> => {
     const { stdout, stderr } = await runCli(["generate", ...MODEL, ...use, "list the files"]);
-    expect(stderr).toBe("");
+    expect(stderr).toMatch(DOUBTS);
     return stdout;
   };
   const input = [
@@ -59,7 +62,8 @@ test("chat switches adapters by name, weighs them, and says what is wrong", asyn
   const { stdout, stderr, exitCode } = await runCli(["chat", ...MODEL, ...adapters], {
     input: `${[...input, ...more].join("\n")}\n`,
   });
-  expect([exitCode, stderr]).toEqual([0, ""]);
+  expect(exitCode).toBe(0);
+  expect(stderr).toMatch(DOUBTS);
   const unknown = ["x", "y"].map((n) => `  ${n}: no adapter of this name is loaded; loaded: a, b\n`).join("");
   expect(stdout).toBe(
     [

@@ -1,13 +1,14 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { InputError, UnsupportedError } from "../../src/errors.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
-import type { LoadedModel } from "../../src/generate/model.ts";
-import { writeMethods } from "../../src/peft/adapter.ts";
+import { type LoadedModel, loadModel } from "../../src/generate/model.ts";
+import { openAdapter, writeMethods } from "../../src/peft/adapter.ts";
 import { mergeAdapter } from "../../src/peft/merge.ts";
 import { createMethods } from "../../src/peft/methods.ts";
+import { baseIdentityOf } from "../../src/peft/model-shape.ts";
 import { initialParameters } from "../../src/peft/parameters.ts";
 import { random } from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -263,11 +264,44 @@ describe("another base of the same shape", () => {
     expect(any.adapter?.warnings).toEqual([]);
   });
 
-  test("that cannot be told from this one is used with a warning", async () => {
-    const model = await loader.load("llama");
-    await model.load("x", await named(model, "some/model", "doubtful"));
-    expect(model.adapters.x?.warnings).toEqual([
-      expect.stringContaining("is for some/model; its shapes fit"),
+  test.each(["some/model", "/gone/some-model", "some-model"])(
+    "that cannot be told from this one (%s) is used with a warning",
+    async (base) => {
+      const model = await loader.load("llama");
+      await model.load("x", await named(model, base, `doubtful-${base.length}`));
+      expect(model.adapters.x?.warnings).toEqual([expect.stringContaining(`is for ${base}; its shapes fit`)]);
+    },
+  );
+
+  test("an adapter of ours knows what it was trained on, whatever its base is called", async () => {
+    const llama = await loader.load("llama");
+    const path = join(loader.folder, "trained");
+    const { methods, theta } = await openAdapter(adapterPath("llama"), llama.base);
+    await writeMethods(path, methods, theta, "/gone/llama", baseIdentityOf(llama.base));
+    await llama.load("x", path);
+    expect(llama.adapters.x?.warnings).toEqual([]); // the same content
+    for (const [name, architecture] of [
+      ["mistral", "MistralForCausalLM"],
+      ["qwen2", "Qwen2ForCausalLM"],
+    ] as const) {
+      const other = await loader.load(name);
+      expect((await errorOf(other.load("x", path))).message).toContain(
+        `base model: it was trained on LlamaForCausalLM, and ${modelPath(name)} is ${architecture}`,
+      );
+      const any = await loader.load(name, { adapter: path, anyBase: true });
+      expect(any.adapter?.warnings).toEqual([]);
+    }
+    const touched = join(loader.folder, "touched");
+    await cp(modelPath("llama"), touched, { recursive: true });
+    const config = join(touched, "config.json");
+    await writeFile(
+      config,
+      JSON.stringify({ ...JSON.parse(await readFile(config, "utf8")), note: "another" }),
+    );
+    const doubtful = await loadModel({ model: touched, adapter: path, cacheFolder: loader.folder });
+    expect(doubtful.adapter?.warnings).toEqual([
+      expect.stringContaining("is for /gone/llama; its shapes fit"),
     ]);
+    await doubtful.close();
   });
 });

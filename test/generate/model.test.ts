@@ -35,7 +35,7 @@ afterAll(() => loader.remove());
 
 async function filesOf(kind: "merged" | "graph"): Promise<string[]> {
   const names = await readdir(folder, { recursive: true });
-  return names.filter((name) => name.includes(`.${kind}-`));
+  return names.filter((name) => name.includes(`.${kind}.partial`));
 }
 
 function rowsOf(ids: Tensor): number[][] {
@@ -102,7 +102,7 @@ describe("loading", () => {
       path: adapterPath("llama"),
       methods: ["lora"],
       config: { peft_type: "LORA", r: 4, lora_alpha: 8 },
-      warnings: [],
+      warnings: [expect.stringContaining("is for tiny-llama; its shapes fit")],
     });
     expect(await model.logits([5, 6, 7])).toEqual(await swapped.logits([5, 6, 7]));
   });

@@ -82,7 +82,8 @@ describe.each(FAMILY_NAMES)("%s with an adapter made by PEFT", (name) => {
   test("the merged folder, opened again, has the logits of base and adapter apart", async () => {
     const result = await merge(modelPath(name), adapterPath(name));
     const linears = { "llama-sharded": 21, gemma3: 21, phi3: 8, gpt2: 8 }[name as string] ?? 14;
-    expect(result).toMatchObject({ output, changedWeights: linears, warnings: [] });
+    const warnings = [expect.stringMatching(/is for tiny-.*cannot be told$/)];
+    expect(result).toMatchObject({ output, changedWeights: linears, warnings });
     expect(result.maxLogitDifference).toBeGreaterThan(0);
     expect(result.maxLogitDifference).toBeLessThan(LOGITS);
     const apart = await logitsOf(modelPath(name), adapterPath(name));
