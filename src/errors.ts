@@ -1,10 +1,21 @@
+/** What a message may quote of its input: names and values in a foreign file can have any length. */
+const MESSAGE_LIMIT = 10_000;
+const QUOTE_LIMIT = 1000;
+
+/** A text, in the middle of which what is beyond the limit is left out. */
+function shortened(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const half = Math.floor(limit / 2);
+  return `${text.slice(0, half)} … (${text.length - 2 * half} characters left out) … ${text.slice(-half)}`;
+}
+
 /** Base of every error that lowrank raises on purpose: bad input, a missing file, an unsupported request.
  *  Anything else that reaches the user is a defect. */
 export class LowrankError extends Error {
   /** Stable machine-readable kind, e.g. `"shape"`. */
   readonly code: string;
   constructor(code: string, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(shortened(message, MESSAGE_LIMIT), options);
     this.name = new.target.name;
     this.code = code;
   }
@@ -22,7 +33,7 @@ export class FormatError extends LowrankError {
   /** File (and, where known, line or tensor) at fault. */
   readonly where: string;
   constructor(where: string, message: string, options?: ErrorOptions) {
-    super("format", `${where}: ${message}`, options);
+    super("format", `${shortened(where, QUOTE_LIMIT)}: ${shortened(message, QUOTE_LIMIT)}`, options);
     this.where = where;
   }
 }
@@ -40,7 +51,9 @@ export class InputError extends LowrankError {
   /** How many problems there are in all (`problems` may hold only the first). */
   readonly count: number;
   constructor(title: string, problems: readonly Problem[], count: number = problems.length) {
-    const shown = problems.slice(0, 10).map((p) => `  ${p.where}: ${p.message}`);
+    const line = (p: Problem): string =>
+      `  ${shortened(p.where, QUOTE_LIMIT)}: ${shortened(p.message, QUOTE_LIMIT)}`;
+    const shown = problems.slice(0, 10).map(line);
     const more = count > shown.length ? [`  … and ${count - shown.length} more`] : [];
     super("input", [title, ...shown, ...more].join("\n"));
     this.problems = problems;

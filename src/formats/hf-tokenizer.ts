@@ -4,6 +4,7 @@ import { TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
 import { readBytes, readBytesIfThere } from "./disk.ts";
 import { isObject, kindOf, parseJsonObject } from "./json.ts";
 import type { TokenizerSource } from "./model-source.ts";
+import { checkTokenizerJson } from "./tokenizer-check.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -67,7 +68,9 @@ function addsBos(tokenizerJson: Json, config: Json, bos: string | null): boolean
 async function readTokenizerJson(folder: string): Promise<Json> {
   const path = join(folder, "tokenizer.json");
   try {
-    return parseJsonObject(await readBytes(path, TOKENIZER_FILE_BYTES), path);
+    const json = parseJsonObject(await readBytes(path, TOKENIZER_FILE_BYTES), path);
+    checkTokenizerJson(json, path);
+    return json;
   } catch (error) {
     if (!(error instanceof NotFoundError)) throw error;
     throw new NotFoundError(

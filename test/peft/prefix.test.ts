@@ -125,7 +125,7 @@ describe.each(CASES)("%s %s against PEFT or PyTorch", (name, method) => {
     base = await open(name);
     expected = await readTensors(join(folder, "expected.safetensors"));
     const adapter = await openAdapter(folder, base, { offline: true });
-    expect(adapter.warnings).toEqual([]);
+    expect(adapter.warnings).toEqual([expect.stringMatching(/is for tiny-.*cannot be told$/)]);
     model = adapted(base, adapter.methods);
     theta = adapter.theta;
     await runtime.put({ theta: floats(theta, [theta.length]) });

@@ -203,7 +203,7 @@ describe("before anything is made", () => {
     const events = await runUntil(statefulRun(lab, "converting"), converting);
     expect(stoppedOf(events).resumeHint).toContain(lab.path("converting"));
     expect(eventsOf(events, "plan")).toEqual([]);
-    expect(await cacheFiles("cold")).toEqual([]);
+    expect(await cacheFiles("cold/weights")).toEqual([]);
     expect((await runAll({ resume: lab.path("converting") })).at(-1)?.type).toBe("done");
   });
 
