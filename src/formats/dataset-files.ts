@@ -1,7 +1,7 @@
 import { parse } from "yaml";
 import { FormatError, InputError, UnsupportedError } from "../errors.ts";
-import { withinMs } from "../io/time-limit.ts";
-import { isObject } from "./json.ts";
+import { GLOB_LIMIT, globMatcher } from "./glob.ts";
+import { isObject, kindOf } from "./json.ts";
 
 /** A data file of a repository. */
 export interface DataFile {
@@ -44,7 +44,7 @@ interface Selection {
 
 /** The data files of a repository with their splits: as its card (README.md) declares them, else by their names. Of
  *  several formats of the same data the one with most files is taken.
- *  @throws InputError for an unknown subset or split; UnsupportedError if there is no file in a known format. */
+ *  @throws InputError for an unknown subset or split; FormatError for a card with a pattern that is none; UnsupportedError if there is no file in a known format. */
 export function selectDataFiles(
   name: string,
   paths: readonly string[],
@@ -153,23 +153,11 @@ function declaredFiles(
       configs.map((c) => c.name),
     );
   return splitPatterns(chosen.dataFiles).flatMap(({ split, patterns }) => {
-    const wanted = new Set(patterns.flatMap((pattern) => globbed(name, pattern, data)));
-    return data.filter((path) => wanted.has(path)).map((path) => toFile(path, split ?? guessSplit(path)));
+    const matchers = patterns.map((pattern) => matcherOf(name, pattern));
+    return data
+      .filter((path) => matchers.some((matches) => matches(path)))
+      .map((path) => toFile(path, split ?? guessSplit(path)));
   });
-}
-
-const GLOB_LIMIT_MS = 2000;
-const GLOB_LIMIT_LENGTH = 1000;
-
-/** The paths that a glob of a card matches. @throws FormatError naming a glob that is too long, or takes too long */
-function globbed(name: string, glob: string, paths: readonly string[]): readonly string[] {
-  const pattern = glob.length > GLOB_LIMIT_LENGTH ? null : globRegExp(glob);
-  const found = pattern && withinMs(GLOB_LIMIT_MS, () => paths.filter((path) => pattern.test(path)));
-  if (found) return found.value;
-  const why = pattern
-    ? `takes more than ${GLOB_LIMIT_MS / 1000} s`
-    : `is longer than ${GLOB_LIMIT_LENGTH} characters`;
-  throw new FormatError(`${name}/README.md`, `the path ${JSON.stringify(glob.slice(0, 100))} ${why}`);
 }
 
 /** `data_files`: a pattern, a list of patterns, or a list of { split, path }. */
@@ -182,25 +170,12 @@ function splitPatterns(dataFiles: unknown): { split: string | null; patterns: st
   );
 }
 
-/** A glob over paths: `**` any folders, `*` and `?` within one, `[…]` a class, `{a,b}` one of them. */
-function globRegExp(glob: string): RegExp {
-  const source = glob
-    .replace(/^\.\//, "")
-    .replace(/\*{3,}/g, "**")
-    .replace(/(\*\*\/)+/g, "**/")
-    .replace(/\*\*\/|\*\*|\*|\?|\{[^{}]*\}|\[[^\]]+\]|[\s\S]/g, (token) => {
-      if (token === "**/") return "(?:.*/)?";
-      if (token === "**") return ".*";
-      if (token === "*") return "[^/]*";
-      if (token === "?") return "[^/]";
-      if (token.length > 1 && token.startsWith("{"))
-        return `(?:${token.slice(1, -1).split(",").map(quote).join("|")})`;
-      if (token.length > 1) return token.replace(/^\[!/, "[^");
-      return quote(token);
-    });
-  return new RegExp(`^${source}$`);
-}
-
-function quote(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+/** @throws FormatError for a pattern that cannot be read */
+function matcherOf(name: string, pattern: string): (path: string) => boolean {
+  const matcher = globMatcher(pattern);
+  if (matcher) return matcher;
+  throw new FormatError(
+    `${name}: README.md`,
+    `data_files: ${kindOf(pattern)} is no pattern of paths of at most ${GLOB_LIMIT} characters`,
+  );
 }
