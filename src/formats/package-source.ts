@@ -186,12 +186,16 @@ async function largestFile(folder: string): Promise<number> {
   return Math.max(0, ...sizes);
 }
 
+/** Longest time for pip: 93 MB at 50 kB/s. */
+const PIP_LIMIT_MS = 30 * 60_000;
+
 function run(
   program: string,
   args: readonly string[],
   work: string,
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
+  const limit = AbortSignal.timeout(PIP_LIMIT_MS);
   const env = { ...process.env, TMPDIR: work, TEMP: work, TMP: work };
   return new Promise((resolve, reject) => {
     let said = "";
@@ -199,13 +203,14 @@ function run(
       env,
       stdio: ["ignore", "ignore", "pipe"],
       windowsHide: true,
-      signal,
+      signal: AbortSignal.any([limit, ...(signal ? [signal] : [])]),
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       said = (said + text).slice(-4000);
     });
     child.on("error", (error: NodeJS.ErrnoException) => {
       if (signal?.aborted) reject(signal.reason);
+      else if (limit.aborted) resolve(`took longer than ${PIP_LIMIT_MS / 60_000} minutes`);
       else resolve(error.code === "ENOENT" ? NOT_INSTALLED : error.message);
     });
     child.on("close", (code) => {
@@ -215,9 +220,13 @@ function run(
   });
 }
 
-/** The line of pip's output that says why. */
+/** The line of pip's output that says why, without the credentials that an index's address may hold. */
 function lastError(said: string): string | null {
-  const lines = said.split(/\r?\n/).filter((line) => line.trim() !== "");
+  const lines = said
+    .replace(/\/\/[^/@\s]+@/g, "//")
+    .replace(/[^\S\n]|(?!\n)\p{Cc}/gu, " ")
+    .split("\n")
+    .filter((line) => line.trim() !== "");
   const line = (lines.findLast((l) => l.startsWith("ERROR:")) ?? lines.at(-1) ?? "").trim();
   const connection = /Retrying \(|ConnectionError|NewConnectionError/.test(said);
   return line === "" ? null : line + (connection ? " (no connection to the package index)" : "");

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { NotFoundError } from "../errors.ts";
 import { writeFileAtomic } from "../formats/disk.ts";
+import { isObject } from "../formats/json.ts";
 import { openRegular } from "../io/regular-file.ts";
 import type { EvaluationEvent, SamplesEvent, StepEvent } from "./events.ts";
 
@@ -49,8 +50,8 @@ function line(event: MetricsEvent): string {
 }
 
 /** A run's log; empty where there is none. Where a step was logged twice (the run was killed between evaluation and
- *  checkpoint), the later line counts. Lines that are not complete JSON are left out: only a killed writer makes
- *  them. */
+ *  checkpoint), the later line counts. Lines that are not complete JSON, or no events, are left out: only a
+ *  killed writer makes them. */
 export async function readMetrics(runFolder: string): Promise<readonly MetricsEvent[]> {
   const byIdentity = new Map<string, MetricsEvent>();
   const file = await openRegular(join(runFolder, METRICS_FILE)).catch((error) => {
@@ -69,10 +70,35 @@ function identity(event: MetricsEvent): string {
   return event.type === "samples" ? `samples ${event.when}` : `step ${event.step}`;
 }
 
+/** Numbers that a line of each type has. */
+const NUMBERS: Readonly<Record<string, readonly string[]>> = {
+  step: [
+    "step",
+    "steps",
+    "epoch",
+    "loss",
+    "learningRate",
+    "gradNorm",
+    "labelTokens",
+    "trieTokens",
+    "examples",
+  ],
+  evaluation: ["step", "loss", "labelTokens", "elapsedMs"],
+  samples: ["step"],
+};
+
+function isEvent(value: unknown): boolean {
+  if (!isObject(value) || typeof value.type !== "string" || !Object.hasOwn(NUMBERS, value.type)) return false;
+  const hasNumbers = NUMBERS[value.type]?.every((key) => typeof value[key] === "number");
+  const hasSamples =
+    value.type !== "samples" || (Array.isArray(value.samples) && value.samples.every(isObject));
+  return hasNumbers === true && hasSamples;
+}
+
 function parseLine(text: string): MetricsEvent[] {
   try {
-    const event = JSON.parse(text) as MetricsEvent;
-    return typeof event?.step === "number" ? [event] : [];
+    const event: unknown = JSON.parse(text);
+    return isEvent(event) ? [event as MetricsEvent] : [];
   } catch {
     return [];
   }
