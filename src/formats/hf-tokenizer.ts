@@ -4,7 +4,7 @@ import { TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
 import { readBytes, readBytesIfThere } from "./disk.ts";
 import { isObject, kindOf, parseJsonObject } from "./json.ts";
 import type { TokenizerSource } from "./model-source.ts";
-import { checkTokenizerJson } from "./tokenizer-check.ts";
+import { checkTokenizerJson, isTokenText } from "./tokenizer-check.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -16,8 +16,8 @@ export async function readOptionalJson(path: string): Promise<Json> {
 
 /** Text of a special token: a string, or an object with `content`. */
 function tokenText(value: unknown): string | null {
-  if (typeof value === "string") return value;
-  return isObject(value) && typeof value.content === "string" ? value.content : null;
+  const text = isObject(value) ? value.content : value;
+  return isTokenText(text) ? text : null;
 }
 
 /** The template of tokenizer_config.json: one string, or a list of named ones, of which "default". */

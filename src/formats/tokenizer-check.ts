@@ -6,14 +6,23 @@ type Json = Readonly<Record<string, unknown>>;
 /** Problems beyond this many are not looked for: a vocabulary has hundreds of thousands of entries. */
 const LIMIT = 10;
 
+/** Longest text of a token that is looked for in what is encoded. */
+const TEXT_LIMIT = 4096;
+const ADDED = `expected an object with content of at most ${TEXT_LIMIT} characters, and id`;
+
+/** A text that can be a special token's. */
+export function isTokenText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= TEXT_LIMIT;
+}
+
 function* addedTokenProblems(value: unknown): Generator<Problem> {
   if (value === undefined || value === null) return;
   if (!Array.isArray(value))
     yield { where: "added_tokens", message: `expected a list, got ${kindOf(value)}` };
   else
     for (const [i, token] of value.entries())
-      if (!isObject(token) || typeof token.content !== "string" || !isTokenId(token.id))
-        yield { where: `added_tokens[${i}]`, message: "expected an object with content and id" };
+      if (!isObject(token) || !isTokenText(token.content) || !isTokenId(token.id))
+        yield { where: `added_tokens[${i}]`, message: ADDED };
 }
 
 /** An id, which is an index: of more tokens than any model has. */

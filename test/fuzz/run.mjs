@@ -92,7 +92,7 @@ async function keep(name, seed, failure) {
   await ask({ name, seed, keepAt: join(folder, "input") });
   writeFileSync(join(folder, "failure.txt"), `${name}, seed ${seed}\n${failure}\n`);
   console.log(
-    `FAILED ${name}, seed ${seed}: ${failure.split("\n").slice(0, 2).join(" ")}\n  input: ${folder}`,
+    `FAILED ${name}, seed ${seed}: ${failure.split("\n").slice(0, 2).join(" ").slice(0, 300)}\n  input: ${folder}`,
   );
 }
 
