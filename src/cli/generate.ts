@@ -1,4 +1,3 @@
-import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import { z } from "zod";
 import type { LoadedModel } from "../generate/model.ts";
@@ -66,11 +65,29 @@ async function action(promptArgument: string | undefined, command: Command, cli:
 
 async function promptText(argument: string | undefined): Promise<string> {
   const isPiped = argument === "-" || (argument === undefined && !process.stdin.isTTY);
-  const prompt = isPiped ? (await readAll(process.stdin)).replace(/\r?\n$/, "") : argument;
+  const prompt = isPiped ? (await readInput()).replace(/\r?\n$/, "") : argument;
   if (prompt) return prompt;
   throw new UsageError(
     'no prompt: give it as an argument, e.g. lowrank generate "Hello", or on standard input',
   );
+}
+
+/** More than the contexts of models hold. */
+const MAX_PROMPT_BYTES = 16 * 2 ** 20;
+
+/** Standard input as text. @throws UsageError where it goes on and on */
+async function readInput(): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_PROMPT_BYTES)
+      throw new UsageError(
+        `the prompt is longer than ${MAX_PROMPT_BYTES.toLocaleString("en")} bytes, the limit`,
+      );
+    parts.push(chunk);
+  }
+  return Buffer.concat(parts).toString("utf8");
 }
 
 function requestOf(prompt: string, choice: Choice): GenerateRequest {

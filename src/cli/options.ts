@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { z } from "zod";
 import { describeSettings, nearestSetting, resolveSettings, type SettingInfo } from "../train/settings.ts";
+import { printable } from "./display/text.ts";
 import { UsageError } from "./errors.ts";
 
 /** Gives a command one flag per field of a schema: kebab-case names, grouped help with defaults, both forms of
@@ -10,7 +11,9 @@ export function addSettings(command: Command, schema: z.ZodObject): Command {
   const infos = describeSettings(schema);
   for (const info of infos) for (const option of optionsOf(info)) command.addOption(option);
   command.showSuggestionAfterError(false);
-  return command.configureOutput({ outputError: (text, write) => write(withSuggestion(text, infos)) });
+  return command.configureOutput({
+    outputError: (text, write) => write(printable(withSuggestion(text, infos))),
+  });
 }
 
 /** What the user gave, by key, checked. @throws UsageError with every problem */

@@ -5,6 +5,7 @@ import { type EncodedRow, encodeRow, type LossOn, type RowSequence, type TextCod
 import { exampleStore, type StoredExamples } from "./example-store.ts";
 import type { Row } from "./formats/format.ts";
 import type { Indexed } from "./indexed.ts";
+import { leastTokens, shortened } from "./long-rows.ts";
 import { type DataNote, noteList, noteText } from "./notes.ts";
 import { type ProblemList, problemList } from "./problems.ts";
 import { formatWhere, type Where } from "./records.ts";
@@ -89,7 +90,19 @@ export async function encodeDataset(
   await visitRows(rows, "tokenizing", options, ({ row, where }, rowIndex) => {
     const { report, settle } = faultsAt(where);
     const lossOn = options.lossOn ?? "completions";
-    const encoded = encodeRow(row, codec, lossOn, { report, note: noted.at(where) });
+    const fitting = shortened(row, codec.tokenizer, options.maxLength);
+    const isFar = fitting !== row;
+    if (isFar) counts.longest = Math.max(counts.longest, leastTokens(row, codec.tokenizer));
+    if (isFar && options.truncation === "error")
+      return problems.add(
+        formatWhere(where),
+        `at least ${counts.longest} tokens are more than maxLength ${options.maxLength}`,
+      );
+    if (fitting === null || (isFar && options.truncation === "drop")) {
+      counts.dropped++;
+      return;
+    }
+    const encoded = encodeRow(fitting, codec, lossOn, { report, note: noted.at(where) });
     if (encoded === null) return settle();
     const tooLong = (message: string): void => problems.add(formatWhere(where), message);
     for (const piece of toLength(encoded, codec, options, counts, tooLong)) {

@@ -2,7 +2,7 @@ import { InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
-import type { Message, RenderOptions } from "../text/messages.ts";
+import { contentText, type Message, type RenderOptions } from "../text/messages.ts";
 import { encodeRaw } from "../text/raw.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import { textOf } from "./continuation.ts";
@@ -87,6 +87,20 @@ function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]
   return { ...encodePrompt(base, asked, options), leadIn: answerLeadIn(base, asked, options) };
 }
 
+/** Texts that cannot fit are refused before their tokens are counted. */
+function tooLongProblems(
+  { tokenizer }: BaseModel,
+  { prompt, messages = [] }: GenerateRequest,
+  contextLength: number,
+): Problem[] {
+  const length = (prompt?.length ?? 0) + messages.reduce((n, message) => n + contentText(message).length, 0);
+  const limit = contextLength * tokenizer.longestToken;
+  if (length <= limit) return [];
+  const [characters, most] = [length, limit].map((n) => n.toLocaleString("en"));
+  const message = `is ${characters} characters long; a context of ${contextLength} tokens holds at most ${most}`;
+  return [{ where: "prompt", message }];
+}
+
 function lengthProblems(promptTokens: number, contextLength: number): Problem[] {
   if (promptTokens === 0) return [{ where: "prompt", message: "is empty: there is nothing to continue" }];
   if (promptTokens < contextLength) return [];
@@ -113,7 +127,8 @@ function prepare(base: BaseModel, request: GenerateRequest, contextLength: numbe
     seed,
   } = request;
   const problems: Problem[] = [];
-  const prompt = collecting(problems, () => promptOf(base, request, problems));
+  problems.push(...tooLongProblems(base, request, contextLength));
+  const prompt = problems.length > 0 ? null : collecting(problems, () => promptOf(base, request, problems));
   if (prompt) problems.push(...lengthProblems(prompt.ids.length, contextLength));
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
     problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });

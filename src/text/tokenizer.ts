@@ -17,6 +17,8 @@ export interface TextSection {
 export interface Tokenizer {
   /** Size of the id space, added tokens included. */
   readonly vocabSize: number;
+  /** Characters (UTF-16 units) of the longest token: a text of n characters has at least n / longestToken tokens. */
+  readonly longestToken: number;
   /** Id of a token's exact text, or undefined. */
   tokenId(token: string): number | undefined;
   /** Text of an id as it stands in the vocabulary. */
@@ -72,7 +74,12 @@ export function createTokenizer(source: TokenizerSource): Tokenizer {
     return ids;
   };
 
+  const longestToken = [...vocab, ...addedText.values()].reduce(
+    (n, token) => Math.max(n, token?.length ?? 0),
+    1,
+  );
   return {
+    longestToken,
     vocabSize: Math.max(vocab.length, ...added.map((t) => t.id + 1)),
     tokenId,
     token: (id) => addedText.get(id) ?? vocab[id],

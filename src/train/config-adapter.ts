@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_RANK } from "../formats/peft-config.ts";
 import { METHOD_NAMES } from "../peft/methods.ts";
 import {
   count,
@@ -10,6 +11,7 @@ import {
   positive,
   share,
   text,
+  width,
 } from "./config-values.ts";
 import { type Setting, setting } from "./settings.ts";
 
@@ -24,7 +26,7 @@ export const adapterSettings = {
     expects: `names of methods joined by + (${METHOD_NAMES.join(", ")})`,
     knownAs: ["peftType", "fineTuneType"],
   }) as Setting<string>,
-  rank: setting(count, 16, {
+  rank: setting(width, 16, {
     group: LORA,
     value: "n",
     description: "rank of the update",
@@ -70,7 +72,7 @@ export const adapterSettings = {
     knownAs: ["layersToTransform"],
   }) as Setting<LayerSelection | null>,
   rankPattern: setting(
-    z.record(text, count),
+    z.record(text, width),
     {},
     {
       group: LORA,
@@ -117,7 +119,7 @@ export const adapterSettings = {
     description: "vera: first value of the vector between the projections",
     knownAs: ["dInitial"],
   }) as Setting<number>,
-  targetRank: setting(count.nullable(), null, {
+  targetRank: setting(width.nullable(), null, {
     group: LORA,
     value: "n",
     description: "adalora: average rank to end with",
@@ -150,7 +152,7 @@ export const adapterSettings = {
     description: "adalora: weight of the penalty that keeps vectors orthonormal",
     knownAs: ["orthRegWeight"],
   }) as Setting<number>,
-  adapterSize: setting(count, 64, {
+  adapterSize: setting(width, 64, {
     group: LORA,
     value: "n",
     description: "adapter-houlsby, -pfeiffer, -lin: width of the bottleneck",
@@ -168,13 +170,13 @@ export const adapterSettings = {
     defaultText: "the MLP's last layer",
     expects: "a list of module names",
   }) as Setting<readonly string[] | null>,
-  prefixLength: setting(z.number().int().min(0), 20, {
+  prefixLength: setting(z.number().int().min(0).max(MAX_RANK), 20, {
     group: LORA,
     value: "n",
     description: "virtual tokens in front of the prompt (prefix methods)",
     knownAs: ["numVirtualTokens"],
   }) as Setting<number>,
-  infixLength: setting(z.number().int().min(0), 0, {
+  infixLength: setting(z.number().int().min(0).max(MAX_RANK), 0, {
     group: LORA,
     value: "n",
     description: "virtual tokens between prompt and completion (prefix-embedding, prefix-layer)",

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { z } from "zod";
+import { MAX_RANK } from "../formats/peft-config.ts";
 import { pythonRegExp } from "../formats/python-regex.ts";
 
 /** Which modules: every linear layer but the head, names (dotted suffixes), or a regex over the whole path. */
@@ -15,10 +16,12 @@ interface Context {
   readonly issues: { push(issue: { code: "custom"; message: string; input: unknown }): unknown };
 }
 
-/** Above 0. */
-export const positive: z.ZodNumber = z.number().positive();
+/** Above 0, and what a float32 can hold with room for sums. */
+export const positive: z.ZodNumber = z.number().positive().max(1e30);
 /** 1, 2, … */
-export const count: z.ZodNumber = z.number().int().min(1);
+export const count: z.ZodNumber = z.number().int().min(1).max(1e9);
+/** Rows or columns of a matrix: more than any model has. */
+export const width: z.ZodNumber = count.max(MAX_RANK);
 /** From 0 to below 1. */
 export const share: z.ZodNumber = z.number().min(0).lt(1);
 /** Not empty. */

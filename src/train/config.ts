@@ -7,6 +7,9 @@ import { RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
 import { type Check, type Layer, resolveSettings, type Setting, setting } from "./settings.ts";
 import { type TemplateArgs, templateSettings } from "./template-settings.ts";
 
+/** More threads than any machine has cores; the engine does not come back from many thousands. */
+const MAX_THREADS = 512;
+
 const MODEL = "Model";
 const OPTIMIZER = "Optimizer";
 const RUN = "Run";
@@ -36,7 +39,7 @@ const modelSettings = {
     description: "where to compute",
     mayChangeOnResume: true,
   }) as Setting<"cpu" | "cuda" | "webgpu" | "dml" | "coreml">,
-  threads: setting(count.nullable(), null, {
+  threads: setting(count.max(MAX_THREADS).nullable(), null, {
     group: MODEL,
     value: "n",
     description: "threads to compute with",
@@ -74,7 +77,7 @@ const optimizerSettings = {
     value: "share",
     description: "the same as a share of all steps, instead",
   }) as Setting<number | null>,
-  epochs: setting(positive, 1, {
+  epochs: setting(positive.max(1e6), 1, {
     group: OPTIMIZER,
     value: "x",
     description: "passes over the data",
@@ -86,7 +89,7 @@ const optimizerSettings = {
     description: "optimizer updates, instead of epochs",
     knownAs: ["iters", "steps", "maxIters"],
   }) as Setting<number | null>,
-  batchSize: setting(count, 8, {
+  batchSize: setting(count.max(65_536), 8, {
     group: OPTIMIZER,
     value: "n",
     description: "examples in a micro-step",
@@ -97,7 +100,7 @@ const optimizerSettings = {
     description: "examples that begin alike come into one batch: fewer tokens to compute, batches less mixed",
     knownAs: ["groupByLength", "trainSamplingStrategy"],
   }) as Setting<boolean>,
-  accumulation: setting(count, 1, {
+  accumulation: setting(count.max(65_536), 1, {
     group: OPTIMIZER,
     value: "n",
     description: "micro-steps in an optimizer update",

@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { type PackingReport, packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { largestSum } from "../data/example-store.ts";
@@ -129,6 +130,7 @@ export async function planRun(
   const base = task.prepare(opened, dataset, config);
   const methods = createMethods(config.method, fittedOptions(config, base, task), base);
   task.checkMethods(base, methods);
+  checkSize(methods);
   const maxLength = lengthLimit(config, base, methods);
   const encode = (rows: Rows): Promise<EncodedSplit> =>
     encodeRows(rows, base, { ...config, ...rowWork, maxLength }, methods, task);
@@ -174,6 +176,25 @@ export async function planRun(
     work,
     ...planMemory(config, base, methods, work),
   };
+}
+
+/** Bytes that a trained parameter takes: itself, its gradient and two moments, as floats. */
+const TRAINING_BYTES = 16;
+
+/** @throws InputError if the parameters that are trained cannot be held in this machine's memory */
+function checkSize(methods: readonly Method[]): void {
+  const parameters = trainedCount(trainablesOf(methods));
+  const bytes = parameters * TRAINING_BYTES;
+  if (bytes <= totalmem() && parameters < 2 ** 31) return;
+  const gibibytes = (n: number): string => (n / 2 ** 30).toLocaleString("en", { maximumFractionDigits: 1 });
+  throw new InputError("the adapter is too large", [
+    {
+      where: methods.map((m) => m.name).join("+"),
+      message:
+        `trains ${parameters.toLocaleString("en")} parameters, which take ${gibibytes(bytes)} GiB with gradient and optimizer ` +
+        `state; this machine has ${gibibytes(totalmem())} GiB: take a lower rank or size, or fewer modules`,
+    },
+  ]);
 }
 
 /** What a run will take: bytes of its state and files, and the memory that it works in; and what is computed again for that. */

@@ -2,6 +2,7 @@ import { formatBytes, formatDuration } from "./format.ts";
 import { type LiveLine, liveLine } from "./live-line.ts";
 import type { Output } from "./output.ts";
 import { type Pace, pace } from "./pace.ts";
+import { printable } from "./text.ts";
 
 /** Bytes done of a download or a conversion. */
 export interface ByteProgress {
@@ -71,7 +72,7 @@ export function progressText(progress: ByteProgress, elapsedMs: number): string 
   const { what, doneBytes, totalBytes } = progress;
   const amount =
     totalBytes === null ? formatBytes(doneBytes) : `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
-  const parts = [what, amount];
+  const parts = [printable(what), amount];
   if (elapsedMs > 500 && doneBytes > 0) parts.push(`${formatBytes((doneBytes / elapsedMs) * 1000)}/s`);
   if (isComplete(progress)) parts.push(`done in ${formatDuration(elapsedMs)}`);
   else if (totalBytes !== null && elapsedMs > 500 && doneBytes > 0)

@@ -72,10 +72,11 @@ function longestPrefix(text: string, cells: number): string {
 }
 
 /** Rows of a label and a text, the texts aligned and wrapped. */
-export function labelled(rows: readonly (readonly [string, string])[], columns: number): string[] {
+export function labelled(given: readonly (readonly [string, string])[], columns: number): string[] {
+  const rows = given.map(([label, text]): [string, string] => [printable(label), text]);
   const width = Math.max(...rows.map(([label]) => cellWidth(label))) + 2;
   return rows.flatMap(([label, text]) =>
-    wrap(text, columns - width).map((line, i) => pad(i === 0 ? label : "", width) + line),
+    wrap(printable(text), columns - width).map((line, i) => pad(i === 0 ? label : "", width) + line),
   );
 }
 
@@ -89,7 +90,8 @@ export function sideBySide(left: string, right: string, columns: number): string
 }
 
 /** A table with aligned columns; columns named in `right` are aligned to the right. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
+export function table(given: readonly (readonly string[])[], right: readonly number[] = []): string[] {
+  const rows = given.map((row) => row.map((cell) => printable(cell).replaceAll("\n", " ")));
   const count = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: count }, (_, c) => Math.max(...rows.map((r) => cellWidth(r[c] ?? ""))));
   return rows.map((row) =>

@@ -3,6 +3,7 @@ import { type LiveLine, liveLine } from "./live-line.ts";
 import type { Output } from "./output.ts";
 import { type Pace, pace } from "./pace.ts";
 import { progressDisplay } from "./progress.ts";
+import { printable } from "./text.ts";
 import {
   evaluationLine,
   liveStepText,
@@ -80,7 +81,7 @@ function eventLines(output: Output): LinesOf {
       before = event.samples;
       return [];
     },
-    warning: ({ message }) => [`${style.yellow("warning:")} ${message}`],
+    warning: ({ message }) => [`${style.yellow("warning:")} ${printable(message)}`],
     resumed: ({ step, path }) => [`resumed after step ${step} from ${path}`],
     stopped: stoppedLines,
     done: (done) => ["", ...summaryLines(done, split, before[0]?.prompt ?? null, planned)],
