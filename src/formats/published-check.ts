@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { FormatError, InputError, LowrankError, type Problem, UnsupportedError } from "../errors.ts";
 import { TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
@@ -62,8 +63,8 @@ async function checkIndex(
   all: readonly PublishedFile[],
 ): Promise<void> {
   if (!path.endsWith(INDEX_FILE)) return checkJson({ file, folder, path, sizeBytes: 0 });
-  const there = new Set(all.filter((f) => f.folder === folder).map((f) => f.file));
-  const missing = (await shardsOf(folder)).filter((name) => ![...there].some((f) => f.endsWith(`/${name}`)));
+  const there = new Set(all.filter((f) => f.folder === folder).map((f) => basename(f.file)));
+  const missing = (await shardsOf(folder)).filter((name) => !there.has(name));
   if (missing.length > 0) throw new FormatError(file, `names ${missing.join(", ")}, not there`);
 }
 
