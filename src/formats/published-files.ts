@@ -1,6 +1,13 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import {
+  FormatError,
+  InputError,
+  LowrankError,
+  NotFoundError,
+  type Problem,
+  UnsupportedError,
+} from "../errors.ts";
 import { readFolder } from "../io/folder.ts";
 import { isSafePath, requireInside } from "../io/inside.ts";
 import { fileFault } from "../io/regular-file.ts";
@@ -24,8 +31,8 @@ const PUBLISHED =
   /^(README\.md|LICEN[CS]E(\.\w+)?|NOTICE|.*\.(safetensors|gguf|jinja|model)|(adapter_config|labels|config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|.*\.safetensors\.index)\.json|merges\.txt)$/;
 
 /** Files of an adapter folder (of a run folder its adapter; of a combination those of its parts too) or of a model folder.
- *  @throws NotFoundError if there is no such folder; UnsupportedError if it is neither, or a file of it is a link that leads out
- *  of it; FormatError for a file of a strange name, or that is no regular file */
+ *  @throws NotFoundError if there is no such folder; UnsupportedError if it is neither; InputError naming each file that is a
+ *  link out of the folder, no regular file, or of a strange name */
 export async function publishedFiles(path: string): Promise<PublishedFile[]> {
   const given = resolve(path);
   const isModel = await exists(join(given, "config.json"));
@@ -35,28 +42,39 @@ export async function publishedFiles(path: string): Promise<PublishedFile[]> {
   if (!info.isDirectory()) throw notOne(path, "is a file");
   if (folder !== given) await requireInside(given, basename(folder));
   const parts = await requireAdapterOrModel(folder, path);
-  const lists = await Promise.all(["", ...parts].map((part) => filesIn(folder, part)));
+  const problems: Problem[] = [];
+  const lists = await Promise.all(["", ...parts].map((part) => filesIn(folder, part, problems)));
+  if (problems.length > 0) throw new InputError("the folder cannot be uploaded:", problems);
   return lists.flat();
 }
 
-async function filesIn(folder: string, part: string): Promise<PublishedFile[]> {
-  const inside = join(folder, part);
-  const names = (await readFolder(inside)).filter((name) => PUBLISHED.test(name)).sort();
-  const found = await Promise.all(
-    names.map(async (name): Promise<PublishedFile[]> => {
-      const file = join(inside, name);
-      if (!isSafePath(name))
-        throw new FormatError(JSON.stringify(file), "is a name that cannot be published");
-      await requireInside(folder, part === "" ? name : join(part, name));
-      const info = await stat(file);
-      const path = part === "" ? name : `${part}/${name}`;
-      if (info.isDirectory()) return [];
-      const fault = await fileFault(file);
-      if (fault !== null) throw new FormatError(file, fault);
-      return [{ path, file, folder: dirname(file), sizeBytes: info.size }];
-    }),
-  );
-  return found.flat();
+/** The files of a folder or part that are to be published; what is wrong with others goes to `problems`. */
+async function filesIn(folder: string, part: string, problems: Problem[]): Promise<PublishedFile[]> {
+  const names = (await readFolder(join(folder, part))).filter((name) => PUBLISHED.test(name)).sort();
+  const files: PublishedFile[] = [];
+  for (const name of names) {
+    const path = part === "" ? name : `${part}/${name}`;
+    try {
+      const file = await publishedFile(folder, path);
+      if (file !== null) files.push(file);
+    } catch (error) {
+      if (!(error instanceof LowrankError)) throw error;
+      problems.push({ where: JSON.stringify(path).slice(1, -1), message: error.message });
+    }
+  }
+  return files;
+}
+
+/** null for a folder. */
+async function publishedFile(folder: string, path: string): Promise<PublishedFile | null> {
+  const file = join(folder, path);
+  if (!isSafePath(path)) throw new FormatError(JSON.stringify(file), "is a name that cannot be published");
+  await requireInside(folder, path);
+  const info = await stat(file);
+  if (info.isDirectory()) return null;
+  const fault = await fileFault(file);
+  if (fault !== null) throw new FormatError(file, fault);
+  return { path, file, folder: dirname(file), sizeBytes: info.size };
 }
 
 function notOne(path: string, why: string): UnsupportedError {
