@@ -1,6 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { NotFoundError } from "../errors.ts";
 import { writeFileAtomic } from "../formats/disk.ts";
 import { isObject } from "../formats/json.ts";
@@ -60,9 +59,41 @@ export async function readMetrics(runFolder: string): Promise<readonly MetricsEv
   });
   // Line by line: a log may be larger than a string.
   if (file !== null)
-    for await (const text of createInterface({ input: file.createReadStream(), crlfDelay: Infinity }))
+    for await (const text of objectLines(file.createReadStream()))
       for (const event of parseLine(text)) byIdentity.set(identity(event), event);
   return [...byIdentity.values()];
+}
+
+const [NEWLINE, BRACE] = [0x0a, 0x7b];
+
+/** Bytes that a line of a log may have; a longer one is no event of ours. */
+const MAX_LINE_BYTES = 64 * 2 ** 20;
+
+/** The lines that begin like an object. Others are passed over as bytes: a damaged log may hold millions of them. */
+async function* objectLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  let parts: Buffer[] = []; // of a line whose end has not come yet
+  let length = 0;
+  const take = (end: Buffer): string | null => {
+    const isObjectLine =
+      (parts[0]?.length ? parts[0] : end)[0] === BRACE && length + end.length <= MAX_LINE_BYTES;
+    const text = isObjectLine ? Buffer.concat([...parts, end]).toString("utf8") : null;
+    [parts, length] = [[], 0];
+    return text;
+  };
+  for await (const chunk of chunks) {
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      const isPassedOver = length === 0 && chunk[start] !== BRACE;
+      const text = isPassedOver ? null : take(chunk.subarray(start, end));
+      if (text !== null) yield text;
+      start = end + 1;
+    }
+    if (start === chunk.length) continue;
+    if (length <= MAX_LINE_BYTES) parts.push(chunk.subarray(start));
+    length += chunk.length - start;
+  }
+  const text = take(Buffer.alloc(0));
+  if (text !== null) yield text;
 }
 
 function identity(event: MetricsEvent): string {

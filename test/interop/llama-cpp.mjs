@@ -220,7 +220,7 @@ function report({ machine, rows, changed }) {
   });
   return `# GGUF files of lowrank in llama.cpp
 
-SmolLM2-135M-Instruct and a LoRA adapter trained on shell-recipes, which changes ${changed} of the ten answers. Ten prompts (five chats,
+${options.model} and a LoRA adapter trained on shell-recipes, which changes ${changed} of the ten answers. Ten prompts (five chats,
 five texts), greedy answers of up to ${TOKENS} tokens; both programs compute on the CPU, llama.cpp with keys and values in F32.
 Prompts: those that both tokenize alike. Answers: those whose tokens are all equal in both. Originals: lowrank's answers of base and
 adapter before they became GGUF. Logits: largest difference from base and adapter apart, as merging found it.
