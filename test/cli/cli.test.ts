@@ -45,7 +45,7 @@ describe("lowrank", () => {
     const { exitCode, stdout, stderr } = await runCli(["train", ...args]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
     expect(stderr.split("\n").slice(1, -1)).toEqual([
-      "  --rank: expected a whole number ≥ 1, got 0",
+      "  --rank: expected a whole number ≥ 1 and ≤ 65536, got 0",
       '  --rank-pattern: expected module=rank pairs, ranks ≥ 1, got {"q_proj":"q_proj"}',
       '  --learning-rate: expected a number > 0, got "abc"',
       '  --schedule: expected one of constant, linear, cosine, got "x"',
@@ -62,7 +62,7 @@ describe("lowrank", () => {
     await writeFile(join(folder, "run.yaml"), "rank: 0\nlr: 1\n");
     const wrong = await runCli(["train", "--config", "run.yaml"], { cwd: folder });
     expect(wrong.exitCode).toBe(2);
-    expect(wrong.stderr).toContain("run.yaml:1: rank: expected a whole number ≥ 1, got 0");
+    expect(wrong.stderr).toContain("run.yaml:1: rank: expected a whole number ≥ 1 and ≤ 65536, got 0");
     expect(wrong.stderr).toContain("run.yaml:2: lr: there is no such option; did you mean learningRate?");
     const missing = await runCli(["train", "--config", "none.yaml"], { cwd: folder });
     expect(missing).toMatchObject({ exitCode: 1, stderr: "error: config file none.yaml: is not there\n" });
