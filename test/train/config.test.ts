@@ -56,7 +56,7 @@ describe("trainConfig", () => {
         }),
       ),
     ).toEqual([
-      "  rank: expected a whole number ≥ 1, got 0",
+      "  rank: expected a whole number ≥ 1 and ≤ 65536, got 0",
       "  dropout: expected a number ≥ 0 and < 1, got 1",
       '  layers: expected layers such as 0-5,28 or last:2, got "5-2"',
       '  rankPattern: expected module=rank pairs, ranks ≥ 1, got {"q":0}',
@@ -175,8 +175,8 @@ describe("loadTrainConfig", () => {
       "  run.yaml:3: lora_alpha: there is no such option; did you mean alpha?",
       "  run.yaml:4: learningrate: there is no such option; did you mean learningRate?",
       "  run.yaml:5: zzz: there is no such option",
-      "  run.yaml:1: rank: expected a whole number ≥ 1, got -1",
-      "  --epochs: expected a number > 0, got 0",
+      "  run.yaml:1: rank: expected a whole number ≥ 1 and ≤ 65536, got -1",
+      "  --epochs: expected a number > 0 and ≤ 1000000, got 0",
     ]);
   });
 
