@@ -67,7 +67,8 @@ export interface EncodedDataset extends StoredExamples {
 }
 
 type Piece = Sequence & Pick<Example, "branches">;
-type Counts = { -readonly [key in Exclude<keyof DatasetReport, "notes">]: number };
+/** The numbers of a report, in the making. */
+export type Counts = { -readonly [key in Exclude<keyof DatasetReport, "notes">]: number };
 
 /** Encodes rows and makes them fit.
  *  @throws InputError with every row that cannot be trained on (see encodeRow; too long under "error"), by file and
@@ -116,7 +117,8 @@ export async function encodeDataset(
   return { ...store.finish(), report: { ...counts, notes: noted.notes() } };
 }
 
-function zeroCounts(rows: number): Counts {
+/** A report of nothing yet. */
+export function zeroCounts(rows: number): Counts {
   const zero = { examples: 0, sequences: 0, truncated: 0, truncatedLabels: 0, dropped: 0, split: 0 };
   return { rows, ...zero, promptTokens: 0, labelTokens: 0, longest: 0 };
 }
@@ -130,9 +132,10 @@ function countTokens(piece: Piece, counts: Counts): void {
   }
 }
 
-function throwNothingLeft(
+/** @throws InputError saying why no example is left */
+export function throwNothingLeft(
   counts: Counts,
-  options: EncodeOptions,
+  options: Pick<EncodeOptions, "maxLength">,
   problems: ProblemList,
   notes: readonly DataNote[],
 ): void {

@@ -1,18 +1,13 @@
-import { contentText, type Message } from "../text/messages.ts";
+import { contentLength, contentText, type Message } from "../text/messages.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Conversation, Row } from "./formats/format.ts";
-
-/** Characters that surely are more than `maxLength` tokens. */
-function charLimit(tokenizer: Tokenizer, maxLength: number): number {
-  return maxLength * Math.max(1, tokenizer.longestToken);
-}
 
 /** A conversation far beyond the longest example loses what truncation would take from it anyway, before its tokens are counted: the
  *  left of its earlier messages. So a prompt of many megabytes costs no more than one that fits. Null where the last answer alone is
  *  that long. Other rows stay. */
 export function shortened(row: Row, tokenizer: Tokenizer, maxLength: number): Row | null {
   if (row.kind !== "conversation") return row;
-  const limit = charLimit(tokenizer, maxLength);
+  const limit = maxLength * tokenizer.longestToken; // so many characters surely are more tokens
   const lengths = row.messages.map((message) => contentText(message).length);
   let surplus = lengths.reduce((a, b) => a + b, 0) - 2 * limit;
   if (surplus <= 0) return row;
@@ -31,6 +26,5 @@ export function shortened(row: Row, tokenizer: Tokenizer, maxLength: number): Ro
 /** Tokens that a row has at least. */
 export function leastTokens(row: Row, tokenizer: Tokenizer): number {
   if (row.kind !== "conversation") return 0;
-  const length = row.messages.reduce((n, message) => n + contentText(message).length, 0);
-  return Math.ceil(length / Math.max(1, tokenizer.longestToken));
+  return Math.ceil(contentLength(row.messages) / tokenizer.longestToken);
 }

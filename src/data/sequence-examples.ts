@@ -1,11 +1,13 @@
-import { InputError } from "../errors.ts";
 import type { Classifier } from "../formats/model-source.ts";
 import type { SequenceEncoder } from "../text/sequence.ts";
+import { badRows, type OnBadRow } from "./bad-rows.ts";
 import type { Example } from "./batch.ts";
 import { exampleStore } from "./example-store.ts";
-import type { DatasetReport, DatasetRow, EncodedDataset, Rows } from "./examples.ts";
+import { type Counts, type EncodedDataset, type Rows, throwNothingLeft, zeroCounts } from "./examples.ts";
+import type { Report, Row } from "./formats/format.ts";
 import { targetOf } from "./labels.ts";
-import { type ProblemList, problemList } from "./problems.ts";
+import { noteList } from "./notes.ts";
+import { problemList } from "./problems.ts";
 import { formatWhere } from "./records.ts";
 import { type RowWork, visitRows } from "./visit-rows.ts";
 
@@ -20,9 +22,9 @@ export interface SequenceOptions extends RowWork {
   readonly maxLength: number;
   /** Texts that are longer are cut at the end (of a pair the longer one first), dropped, or an error. */
   readonly truncation: "left" | "drop" | "error";
+  /** What becomes of rows that cannot be learned from; see `badRows`. */
+  readonly onBadRow?: OnBadRow | null | undefined;
 }
-
-type Counts = { -readonly [key in Exclude<keyof DatasetReport, "notes">]: number };
 
 /** Labelled rows as whole sequences with a target each.
  *  @throws InputError with every row without a label, or with one that the model does not know, by file and line, or if no
@@ -33,45 +35,34 @@ export async function encodeSequences(
   options: SequenceOptions,
 ): Promise<EncodedDataset> {
   const problems = problemList();
-  const counts: Counts = { ...NOTHING, rows: rows.length };
+  const counts = zeroCounts(rows.length);
   const store = exampleStore(options.spill ?? null);
-  await visitRows(rows, "tokenizing", options, (row, index) => {
-    const example = encodeOne(row, codec, options, counts, problems);
+  const noted = noteList();
+  const faultsAt = badRows(options.onBadRow ?? null, problems, noted);
+  await visitRows(rows, "tokenizing", options, ({ row, where }, index) => {
+    const { report, settle } = faultsAt(where);
+    const tooLong = (message: string): void => problems.add(formatWhere(where), message);
+    const example = encodeOne(row, codec, options, counts, { report, tooLong });
     if (example !== null) store.add(example, index);
+    settle();
   });
   problems.throwIfAny("The data cannot be learned from");
-  if (store.length === 0)
-    throw new InputError("No examples are left", [
-      { where: "maxLength", message: `all ${rows.length} rows are longer than ${options.maxLength} tokens` },
-    ]);
+  if (store.length === 0) throwNothingLeft(counts, options, problems, noted.notes());
   counts.examples = store.length;
   counts.sequences = store.length;
   counts.labelTokens = store.length;
-  return { ...store.finish(), report: { ...counts, notes: [] } };
+  return { ...store.finish(), report: { ...counts, notes: noted.notes() } };
 }
 
-const NOTHING: Counts = {
-  rows: 0,
-  examples: 0,
-  sequences: 0,
-  truncated: 0,
-  truncatedLabels: 0,
-  dropped: 0,
-  split: 0,
-  promptTokens: 0,
-  labelTokens: 0,
-  longest: 0,
-};
-
 function encodeOne(
-  { row, where }: DatasetRow,
+  row: Row,
   { encode, classifier }: SequenceCodec,
   { maxLength, truncation }: SequenceOptions,
   counts: Counts,
-  problems: ProblemList,
+  { report, tooLong }: { readonly report: Report; readonly tooLong: (message: string) => void },
 ): Omit<Example, "index"> | null {
   const refuse = (message: string): null => {
-    problems.add(formatWhere(where), message);
+    report(message);
     return null;
   };
   if (row.kind !== "labelled") return refuse("has no label: an encoder learns from a text and its label");
@@ -80,8 +71,10 @@ function encodeOne(
   const { ids, types, cut } = encode(row.text, row.pair, maxLength);
   const length = ids.length + cut;
   counts.longest = Math.max(counts.longest, length);
-  if (cut > 0 && truncation === "error")
-    return refuse(`${length} tokens are more than maxLength ${maxLength}`);
+  if (cut > 0 && truncation === "error") {
+    tooLong(`${length} tokens are more than maxLength ${maxLength}`);
+    return null;
+  }
   if (cut > 0 && truncation === "drop") {
     counts.dropped++;
     return null;

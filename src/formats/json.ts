@@ -1,38 +1,11 @@
 import { FormatError } from "../errors.ts";
+import { isFollowedByColon, keyText, stringEnd } from "../io/json-text.ts";
 
 const QUOTE = 34;
-const BACKSLASH = 92;
-const COLON = 58;
 const OPEN_BRACE = 123;
 const CLOSE_BRACE = 125;
 const OPEN_BRACKET = 91;
 const CLOSE_BRACKET = 93;
-
-/** Index of the quote that closes the string opened at `start`, or the end of the text. */
-function stringEnd(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let slashes = 0;
-    while (text.charCodeAt(end - 1 - slashes) === BACKSLASH) slashes++;
-    if (slashes % 2 === 0) return end;
-  }
-  return text.length;
-}
-
-function isFollowedByColon(text: string, index: number): boolean {
-  let i = index;
-  while (i < text.length && text.charCodeAt(i) <= 32) i++;
-  return text.charCodeAt(i) === COLON;
-}
-
-/** A key as it reads once its escapes are resolved: `"\\u0061"` is the same key as `"a"`. */
-function keyText(literal: string): string {
-  if (!literal.includes("\\")) return literal.slice(1, -1);
-  try {
-    return String(JSON.parse(literal));
-  } catch {
-    return literal; // JSON.parse of the whole text reports it
-  }
-}
 
 /** What `JSON.parse` does not report: the first key given twice in one object, and nesting beyond a limit. */
 function structureFault(text: string, depthLimit: number): string | null {

@@ -2,7 +2,7 @@ import { InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
-import { contentText, type Message, type RenderOptions } from "../text/messages.ts";
+import { contentLength, type Message, type RenderOptions } from "../text/messages.ts";
 import { encodeRaw } from "../text/raw.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import { textOf } from "./continuation.ts";
@@ -93,7 +93,7 @@ function tooLongProblems(
   { prompt, messages = [] }: GenerateRequest,
   contextLength: number,
 ): Problem[] {
-  const length = (prompt?.length ?? 0) + messages.reduce((n, message) => n + contentText(message).length, 0);
+  const length = (prompt?.length ?? 0) + contentLength(messages);
   const limit = contextLength * tokenizer.longestToken;
   if (length <= limit) return [];
   const [characters, most] = [length, limit].map((n) => n.toLocaleString("en"));

@@ -168,6 +168,28 @@ export interface EncodedTurn {
   readonly whole: Rendering;
 }
 
+/** The last message of a conversation as it is asked for and as it is rendered. */
+interface RenderedTurn {
+  readonly prompt: Rendering;
+  readonly whole: Rendering;
+  /** Characters that both begin with. */
+  readonly common: number;
+  /** The rendering begins with all of the prompt. */
+  readonly continued: boolean;
+}
+
+function renderTurn(
+  template: ChatTemplate,
+  messages: readonly Message[],
+  options: RenderOptions,
+): RenderedTurn {
+  const prompt = template.rendering(messages.slice(0, -1), { ...options, addGenerationPrompt: true });
+  const whole = template.rendering(messages, options);
+  const continued = whole.text.startsWith(prompt.text);
+  const common = continued ? prompt.text.length : commonLength(prompt.text, whole.text);
+  return { prompt, whole, common, continued };
+}
+
 /** The last message, an assistant's, as a training sequence. Prompt: the template over the messages before it, with the generation
  *  prompt, token for token what generation sends. Completion: what the template over all messages adds, all of it learned, or what
  *  `{% generation %}` marks where the template has such blocks.
@@ -181,12 +203,10 @@ export function encodeTurn(
   options: RenderOptions = {},
   memory: SectionMemory = new Map(),
 ): EncodedTurn {
-  const prompt = template.rendering(messages.slice(0, -1), { ...options, addGenerationPrompt: true });
-  const whole = template.rendering(messages, options);
+  const { prompt, whole, common, continued } = renderTurn(template, messages, options);
   const given = encodeRendering(tokenizer, prompt, memory);
   const all = encodeRendering(tokenizer, whole, memory);
   const shared = commonLength(given.ids, all.ids);
-  const continued = whole.text.startsWith(prompt.text);
   // Merged across the border: generation sends the prompt's own tokens, so the rest is encoded by itself.
   const isSplit = continued && shared < given.ids.length;
   const rest = isSplit
@@ -200,7 +220,6 @@ export function encodeTurn(
     isLabel.set(rest.isGenerated, promptLength);
   }
   isLabel[0] = 0;
-  const common = continued ? prompt.text.length : commonLength(prompt.text, whole.text);
   return {
     ids: Int32Array.from([...given.ids, ...rest.ids]),
     isLabel,
@@ -250,8 +269,9 @@ export function answerLeadIn(
 ): string {
   if (template === null) return "";
   const answered: Message[] = [...messages, { role: "assistant", content: "x" }];
-  const turn = attempt(() => encodeTurn({ tokenizer, template }, answered, options));
-  return turn === null ? "" : tokenizer.decode(tokenizer.encode(turn.leadIn, { special: true }));
+  const turn = attempt(() => renderTurn(template, answered, options));
+  const lead = turn === null ? "" : leadIn(turn.whole, turn.common, messages.length);
+  return lead === "" ? "" : tokenizer.decode(tokenizer.encode(lead, { special: true }));
 }
 
 const markups = new WeakMap<ChatTemplate, ReadonlySet<number>>();

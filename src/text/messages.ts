@@ -30,6 +30,11 @@ export interface RenderOptions {
   readonly now?: Date;
 }
 
+/** UTF-16 units of the contents of messages. */
+export function contentLength(messages: readonly Pick<Message, "content">[]): number {
+  return messages.reduce((n, message) => n + contentText(message).length, 0);
+}
+
 /** The text of a message; "" where it has none. */
 export function contentText({ content }: Pick<Message, "content">): string {
   if (typeof content === "string") return content;

@@ -3,7 +3,9 @@ import { createWriteStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { textField } from "../../src/data/formats/fields.ts";
 import { problemList } from "../../src/data/problems.ts";
+import { converted, schemaTree } from "../../src/data/readers/parquet-values.ts";
 import { formatWhere, readRecords } from "../../src/data/records.ts";
 import { readContent, readPath, temporaryFolder, writeFiles } from "./files.ts";
 
@@ -302,6 +304,13 @@ describe("CSV and TSV", () => {
     });
   });
 
+  it("skips blank lines, but not a record of empty fields", async () => {
+    expect((await readContent("a.tsv", "a\tb\n\n \n\t\nx\ty\n")).records).toEqual([
+      [4, { a: "", b: "" }],
+      [5, { a: "x", b: "y" }],
+    ]);
+  });
+
   it("takes quotes in TSV as characters where they do not enclose a field", async () => {
     expect((await readContent("a.tsv", 'a\tb\nsay "hi"\t5" disk\n')).records).toEqual([
       [2, { a: 'say "hi"', b: '5" disk' }],
@@ -388,6 +397,27 @@ describe("Parquet", () => {
     expect(short.problems[0]).toMatch(
       /prompts\.parquet row 1: field "prompt" is 1\d characters long; the limit is 10$/,
     );
+  });
+
+  it("refuses row groups whose columns are not those of the schema", async () => {
+    const sound = readFileSync(fixture("prompts.parquet"));
+    const damaged = Buffer.from(sound);
+    damaged.write("Answer", damaged.lastIndexOf("answer"));
+    const { records, problems } = await readContent("a.parquet", damaged);
+    expect(records).toEqual([]);
+    expect(problems).toEqual([
+      'a.parquet: not readable as Parquet after 0 rows: row group 3: column "Answer" is not in the schema',
+    ]);
+  });
+
+  it("leaves bytes that are no text as bytes, and says so where text is wanted", () => {
+    const own = schemaTree([{ name: "image", type: "BYTE_ARRAY" }]);
+    const image = converted(new Uint8Array([0xff, 0xd8]), own);
+    expect(image).toEqual(new Uint8Array([0xff, 0xd8]));
+    expect(converted(new TextEncoder().encode("ä"), own)).toBe("ä");
+    const problems: string[] = [];
+    expect(textField({ image }, "image", (message) => problems.push(message))).toBeNull();
+    expect(problems).toEqual(['field "image": expected text, got bytes that are no UTF-8 text']);
   });
 
   it("gives lists of structs as objects", async () => {

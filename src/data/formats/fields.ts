@@ -9,6 +9,7 @@ export function field(record: DataRecord, name: string): unknown {
 /** "object", "array", "null", …: what a value is, in words for messages. */
 export function kindOf(value: unknown): string {
   if (value instanceof ExactNumber) return "a number";
+  if (value instanceof Uint8Array) return "bytes that are no UTF-8 text";
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;

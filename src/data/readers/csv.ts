@@ -97,7 +97,7 @@ async function* rawRecords(
   let isOpen = false;
   for await (const { text, line } of lines) {
     if (parts.length === 0) {
-      if (text.trim() === "") continue;
+      if (text.trim() === "" && !text.includes(delimiter)) continue;
       start = line;
     }
     parts.push(text);

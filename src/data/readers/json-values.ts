@@ -1,3 +1,4 @@
+import { isFollowedByColon, keyText, stringEnd } from "../../io/json-text.ts";
 import { isInexact, markedJson, revived } from "../../text/exact-number.ts";
 
 /** A JSON text, parsed. */
@@ -35,9 +36,6 @@ interface Scan {
   readonly hasHalves: boolean;
 }
 
-const QUOTE = 34;
-const BACKSLASH = 92;
-
 /** Goes over a text outside of its strings. What is no JSON is left to the parser. */
 function scan(text: string, keepsDigits: boolean): Scan {
   const twice: string[] = [];
@@ -68,7 +66,7 @@ function scan(text: string, keepsDigits: boolean): Scan {
     if (/\\u[dD][89a-fA-F]/.test(literal)) hasHalves = true;
     at = end + 1;
     const keys = open.at(-1);
-    if (!keys || !isKey(text, at)) continue;
+    if (!keys || !isFollowedByColon(text, at)) continue;
     const key = keyText(literal);
     if (keys.has(key)) twice.push(key);
     keys.add(key);
@@ -76,31 +74,6 @@ function scan(text: string, keepsDigits: boolean): Scan {
   outside(at, text.length);
   parts.push(text.slice(done));
   return { twice, parts, hasHalves };
-}
-
-/** Index of the quote that closes the string opened at `start`, or the end of the text. */
-function stringEnd(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let slashes = 0;
-    while (text.charCodeAt(end - 1 - slashes) === BACKSLASH) slashes++;
-    if (slashes % 2 === 0) return end;
-  }
-  return text.length;
-}
-
-function isKey(text: string, index: number): boolean {
-  let i = index;
-  while (i < text.length && text.charCodeAt(i) <= 32) i++;
-  return text.charCodeAt(i) === 58;
-}
-
-function keyText(literal: string): string {
-  if (literal.charCodeAt(0) !== QUOTE || !literal.includes("\\")) return literal.slice(1, -1);
-  try {
-    return String(JSON.parse(literal));
-  } catch {
-    return literal; // the parser reports it
-  }
 }
 
 const HALF = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;

@@ -19,6 +19,14 @@ export function schemaTree(schema: readonly SchemaElement[]): SchemaNode {
   return next();
 }
 
+/** Paths of the columns below a node, with dots. */
+export function leafPaths({ children }: SchemaNode, above = ""): string[] {
+  return children.flatMap((child) => {
+    const path = `${above}${child.element.name}`;
+    return child.children.length === 0 ? [path] : leafPaths(child, `${path}.`);
+  });
+}
+
 /** The schema as the library should read it: types that it would turn into doubles and dates are read raw, and converted here. */
 export function rawSchema(schema: readonly SchemaElement[]): SchemaElement[] {
   return schema.map((element) => {
@@ -116,14 +124,23 @@ function shortest(value: number): number {
   return value;
 }
 
-const utf8 = new TextDecoder("utf-8");
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Bytes as text, where they are that: a column of images stays bytes, and is an error only where text is wanted. */
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return bytes;
+  }
+}
 
 /** A value as the library gives it, with what its columns convert. */
 export function converted(value: unknown, node: SchemaNode): unknown {
   if (value === null || value === undefined) return null;
   if (node.convert !== null && !Array.isArray(value)) return node.convert(value);
   if (Array.isArray(value)) return value.map((item) => converted(item, itemNode(node)));
-  if (value instanceof Uint8Array) return utf8.decode(value);
+  if (value instanceof Uint8Array) return textOrBytes(value);
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (typeof value !== "object") return value;
   return Object.fromEntries(

@@ -1,11 +1,17 @@
 import { stat } from "node:fs/promises";
-import { asyncBufferFromFile, type Compressors, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
+import {
+  asyncBufferFromFile,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+} from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { DataRecord } from "../formats/format.ts";
 import { GivenUp } from "../problems.ts";
 import type { ReadContext, SourceRecord, Where } from "../records.ts";
 import { parseJson } from "./json-values.ts";
-import { converted, rawSchema, schemaTree } from "./parquet-values.ts";
+import { converted, leafPaths, rawSchema, type SchemaNode, schemaTree } from "./parquet-values.ts";
 
 /** Bytes that a page may have once it is decompressed: a small file must not fill the memory. */
 const MAX_PAGE_BYTES = 256 * 2 ** 20;
@@ -32,6 +38,7 @@ async function* rows(file: string): AsyncGenerator<DataRecord> {
   const buffer = await asyncBufferFromFile(file);
   const metadata = await parquetMetadataAsync(buffer);
   const tree = schemaTree(metadata.schema);
+  checkColumns(metadata, tree);
   const raw = { ...metadata, schema: rawSchema(metadata.schema) };
   let rowStart = 0;
   for (const group of metadata.row_groups) {
@@ -51,6 +58,21 @@ async function* rows(file: string): AsyncGenerator<DataRecord> {
     for (const object of objects) yield converted(object, tree) as DataRecord;
     rowStart = rowEnd;
   }
+}
+
+/** The library starts to read all columns of a row group at once. It must find each in the schema, or those begun before would be left
+ *  with nobody to take their errors. @throws Error naming a column that the schema lacks, or that is there twice */
+function checkColumns({ row_groups: groups }: FileMetaData, tree: SchemaNode): void {
+  const known = new Set(leafPaths(tree));
+  groups.forEach(({ columns }, i) => {
+    const seen = new Set<string>();
+    for (const { meta_data: column } of columns) {
+      const path = column?.path_in_schema.join(".") ?? "";
+      const fault = !known.has(path) ? "is not in the schema" : seen.has(path) ? "is there twice" : null;
+      if (fault !== null) throw new Error(`row group ${i + 1}: column ${JSON.stringify(path)} ${fault}`);
+      seen.add(path);
+    }
+  });
 }
 
 /** The library's decompressors, of pages that are not too large. Empty pages (columns without a value) hold nothing to decompress. */
