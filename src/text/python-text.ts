@@ -1,7 +1,8 @@
 /** What Python's `str.strip()` takes for white space: not U+FEFF, which JavaScript trims, but U+001C to U+001F and
  *  U+0085, which it does not. */
 const SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000";
-const isSpace = (char: string): boolean => SPACES.includes(char) || (char >= "\u2000" && char <= "\u200a");
+export const isSpace = (char: string): boolean =>
+  SPACES.includes(char) || (char >= "\u2000" && char <= "\u200a");
 
 /** Python's `strip`, `lstrip` or `rstrip`; `chars`: the set of characters to strip, white space without it. */
 export function pythonStrip(

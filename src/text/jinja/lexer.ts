@@ -1,227 +1,182 @@
-import { TemplateError } from "./errors.ts";
+import { TemplateFault } from "./limits.ts";
 
-/** A token of a template. `data` is text outside of tags, `open` and `close` are the ends of a tag. */
+/** A token of a template. Operators and marks have their own text as type. */
 export interface Token {
-  readonly kind: "data" | "open" | "close" | "name" | "string" | "integer" | "float" | "operator" | "end";
+  readonly type:
+    | "data"
+    | "name"
+    | "string"
+    | "int"
+    | "float"
+    | "begin"
+    | "end"
+    | "print"
+    | "print end"
+    | "eof"
+    | "op";
   readonly value: string;
   readonly line: number;
-  /** Of `open` and `close`: a statement, or an expression to print. */
-  readonly tag?: "statement" | "print";
 }
 
-/** Cuts a template into tokens, as jinja2's lexer does with trim_blocks and lstrip_blocks: line ends become \n, one line end at the end of
- *  the template is dropped, so is one behind a statement or comment, and white space in front of one that begins a line.
- *  @throws TemplateError for a tag that does not end, and characters that no token begins with */
+/** What Python's `\s` and `str.strip` take for white space, as a class of a regular expression. */
+export const SPACE =
+  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+
+const sticky = (pattern: string): RegExp => new RegExp(pattern, "uy");
+const RAW_BEGIN = sticky(`\\{%([-+]?)${SPACE}*raw${SPACE}*(?:-%\\}${SPACE}*|%\\})`);
+const RAW_END = new RegExp(`\\{%([-+]?)${SPACE}*endraw${SPACE}*(?:\\+%\\}|-%\\}${SPACE}*|%\\}\\n?)`, "gu");
+const COMMENT_END = new RegExp(`\\+#\\}|-#\\}${SPACE}*|#\\}\\n?`, "gu");
+const BLOCK_END = sticky(`\\+%\\}|-%\\}${SPACE}*|%\\}\\n?`);
+const PRINT_END = sticky(`-\\}\\}${SPACE}*|\\}\\}`);
+const SPACES = sticky(`${SPACE}+`);
+const FLOAT = sticky(
+  "(?<!\\.)(?:\\d+_)*\\d+(?:(?:\\.(?:\\d+_)*\\d+)?[eE][+-]?(?:\\d+_)*\\d+|\\.(?:\\d+_)*\\d+)",
+);
+const INT = sticky("0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[\\da-fA-F])+|[1-9](?:_?\\d)*|0(?:_?0)*");
+const NAME = sticky("[\\p{L}\\p{N}\\p{M}_]+");
+const IDENTIFIER = /^[\p{L}\p{Nl}_][\p{L}\p{N}\p{M}_]*$/u;
+const STRING = sticky("'[^'\\\\]*(?:\\\\[\\s\\S][^'\\\\]*)*'|\"[^\"\\\\]*(?:\\\\[\\s\\S][^\"\\\\]*)*\"");
+const OPERATOR = sticky("\\*\\*|//|==|!=|>=|<=|[-+/*%~[\\](){}><=.:|,;]");
+const TRAILING_SPACES = new RegExp(`${SPACE}+$`, "u");
+const ONLY_SPACES = new RegExp(`^${SPACE}+$`, "u");
+const CLOSING: Readonly<Record<string, string>> = { "(": ")", "[": "]", "{": "}" };
+
+/** Cuts a template into tokens as jinja2's lexer does with `trim_blocks` and `lstrip_blocks`. */
 export function tokenize(template: string): Token[] {
   const source = template.replace(/\r\n?/g, "\n").replace(/\n$/, "");
   const tokens: Token[] = [];
-  const lines = lineCounter(source);
   let at = 0;
-  /** What the tag before does to white space: all of it, one line end, or nothing. */
-  let trims: "all" | "line" | "none" = "none";
-  while (at < source.length) {
-    const open = nextTag(source, at);
-    const text = source.slice(at, open.start);
-    pushData(tokens, trimmed(text, trims, open, source, at), lines(at));
-    if (open.mark === null) break;
-    at = open.end;
-    if (open.mark === "{#") ({ at, trims } = skipComment(source, at, lines));
-    else if (open.isRaw) ({ at, trims } = pushRaw(tokens, source, open, lines));
-    else {
-      const tag = open.mark === "{%" ? "statement" : "print";
-      tokens.push({ kind: "open", value: open.mark, line: lines(open.start), tag });
-      ({ at, trims } = pushTag(tokens, source, at, tag, lines));
-    }
+  let line = 1;
+  let isLineStart = true; // whether the last match ended with a line break
+
+  function error(message: string): never {
+    throw new TemplateFault(message, line);
   }
-  tokens.push({ kind: "end", value: "", line: lines(source.length) });
+  const advance = (to: number): void => {
+    for (let i = source.indexOf("\n", at); i >= 0 && i < to; i = source.indexOf("\n", i + 1)) line++;
+    isLineStart = source[to - 1] === "\n";
+    at = to;
+  };
+  const match = (pattern: RegExp): RegExpExecArray | null => {
+    pattern.lastIndex = at;
+    return pattern.exec(source);
+  };
+  /** Text in front of a tag, without the white space that the tag's sign or `lstrip_blocks` takes. */
+  const data = (to: number, sign: string, isPrint: boolean): void => {
+    let text = source.slice(at, to);
+    if (sign === "-") text = text.replace(TRAILING_SPACES, "");
+    else if (sign !== "+" && !isPrint) {
+      const start = text.lastIndexOf("\n") + 1;
+      if ((start > 0 || isLineStart) && ONLY_SPACES.test(text.slice(start))) text = text.slice(0, start);
+    }
+    if (text !== "") tokens.push({ type: "data", value: text, line });
+    advance(to);
+  };
+
+  const comment = (): void => {
+    const end = match(COMMENT_END);
+    if (end === null) error("Missing end of comment tag");
+    advance(end.index + end[0].length);
+  };
+  const raw = (begin: RegExpExecArray): void => {
+    advance(begin.index + begin[0].length);
+    const end = match(RAW_END);
+    if (end === null) error("Missing end of raw directive");
+    data(end.index, end[1] ?? "", false);
+    advance(at + end[0].length);
+  };
+
+  const inside = (isPrint: boolean): void => {
+    const open: string[] = [];
+    const push = (type: Token["type"], value: string): void => {
+      tokens.push({ type, value, line });
+      advance(at + value.length);
+    };
+    while (at < source.length) {
+      const end = open.length === 0 ? match(isPrint ? PRINT_END : BLOCK_END) : null;
+      if (end !== null) {
+        tokens.push({ type: isPrint ? "print end" : "end", value: end[0], line });
+        advance(at + end[0].length);
+        return;
+      }
+      const space = match(SPACES);
+      if (space !== null) {
+        advance(at + space[0].length);
+        continue;
+      }
+      const found = (["float", "int", "name", "string", "op"] as const)
+        .map((type) => ({ type, text: match(PATTERNS[type])?.[0] }))
+        .find((f) => f.text !== undefined);
+      if (found?.text === undefined) error(`unexpected char '${source[at]}'`);
+      const { type, text } = found;
+      if (type === "name" && !IDENTIFIER.test(text)) error("Invalid character in identifier");
+      if (type === "op") {
+        const closing = CLOSING[text];
+        if (closing !== undefined) open.push(closing);
+        else if (text === ")" || text === "]" || text === "}") {
+          const expected = open.pop();
+          if (expected !== text) error(`unexpected '${text}'${expected ? `, expected '${expected}'` : ""}`);
+        }
+      }
+      push(type, text);
+    }
+  };
+
+  const tag = /\{[%#{]/g;
+  while (at < source.length) {
+    tag.lastIndex = at;
+    const start = tag.exec(source)?.index;
+    if (start === undefined) {
+      tokens.push({ type: "data", value: source.slice(at), line });
+      advance(source.length);
+      break;
+    }
+    const mark = source[start + 1];
+    const sign = /[-+]/.test(source[start + 2] ?? "") ? (source[start + 2] as string) : "";
+    data(start, sign, mark === "{");
+    const rawBegin = mark === "%" ? match(RAW_BEGIN) : null;
+    if (rawBegin !== null) {
+      raw(rawBegin);
+      continue;
+    }
+    if (mark !== "#") tokens.push({ type: mark === "%" ? "begin" : "print", value: "", line });
+    advance(at + 2 + sign.length);
+    if (mark === "#") comment();
+    else inside(mark === "{");
+  }
+  tokens.push({ type: "eof", value: "", line });
   return tokens;
 }
 
-type Lines = (offset: number) => number;
-
-function lineCounter(source: string): Lines {
-  let line = 1;
-  let from = 0;
-  return (offset) => {
-    if (offset < from) [line, from] = [1, 0];
-    for (let i = source.indexOf("\n", from); i >= 0 && i < offset; i = source.indexOf("\n", i + 1)) {
-      line++;
-      from = i + 1;
-    }
-    return line;
-  };
-}
-
-interface Opening {
-  readonly start: number;
-  /** Behind the mark and its sign. */
-  readonly end: number;
-  /** null at the end of the template. */
-  readonly mark: "{%" | "{{" | "{#" | null;
-  readonly sign: "-" | "+" | "";
-  readonly isRaw: boolean;
-}
-
-const OPENING = /\{[%{#]/g;
-const RAW = /\{%[-+]?\s*raw\s*(-?)%\}/y;
-
-function nextTag(source: string, from: number): Opening {
-  OPENING.lastIndex = from;
-  const match = OPENING.exec(source);
-  if (match === null) return { start: source.length, end: source.length, mark: null, sign: "", isRaw: false };
-  const start = match.index;
-  const next = source[start + 2];
-  const sign = next === "-" || next === "+" ? next : "";
-  RAW.lastIndex = start;
-  const isRaw = RAW.test(source);
-  return { start, end: start + 2 + sign.length, mark: match[0] as "{%", sign, isRaw };
-}
-
-/** Text between two tags, without the white space that they take with them. */
-function trimmed(
-  text: string,
-  trims: "all" | "line" | "none",
-  open: Opening,
-  source: string,
-  from: number,
-): string {
-  let result = text;
-  if (trims === "all") result = result.replace(/^\s+/u, "");
-  else if (trims === "line") result = result.replace(/^\n/, "");
-  if (open.mark === null) return result;
-  if (open.sign === "-") return result.replace(/\s+$/u, "");
-  if (open.mark === "{{" || open.sign === "+") return result;
-  // lstrip_blocks: a tag that only white space stands before in its line takes that with it.
-  const lineStart = source.lastIndexOf("\n", open.start - 1) + 1;
-  const isOwn = lineStart >= from || (from === 0 && lineStart === 0);
-  if (!isOwn || /[^ \t\v\f]/.test(source.slice(Math.max(lineStart, from), open.start))) return result;
-  return result.replace(/[ \t\v\f]+$/, "");
-}
-
-function pushData(tokens: Token[], value: string, line: number): void {
-  if (value !== "") tokens.push({ kind: "data", value, line });
-}
-
-interface After {
-  readonly at: number;
-  readonly trims: "all" | "line" | "none";
-}
-
-function skipComment(source: string, from: number, lines: Lines): After {
-  const end = source.indexOf("#}", from);
-  if (end < 0) throw new TemplateError("a comment does not end", lines(from));
-  const sign = end > from ? source[end - 1] : "";
-  return { at: end + 2, trims: sign === "-" ? "all" : sign === "+" ? "none" : "line" };
-}
-
-function pushRaw(tokens: Token[], source: string, open: Opening, lines: Lines): After {
-  RAW.lastIndex = open.start;
-  const [whole, minus] = RAW.exec(source) as RegExpExecArray;
-  const from = open.start + (whole as string).length;
-  const end = /\{%([-+]?)\s*endraw\s*([-+]?)%\}/g;
-  end.lastIndex = from;
-  const match = end.exec(source);
-  if (match === null) throw new TemplateError("a raw block does not end", lines(from));
-  let text = source.slice(from, match.index);
-  text = minus === "-" ? text.replace(/^\s+/u, "") : text.replace(/^\n/, "");
-  if (match[1] === "-") text = text.replace(/\s+$/u, "");
-  else if (match[1] === "") text = text.replace(/(^|\n)[ \t\v\f]+$/, "$1");
-  pushData(tokens, text, lines(from));
-  return {
-    at: match.index + match[0].length,
-    trims: match[2] === "-" ? "all" : match[2] === "+" ? "none" : "line",
-  };
-}
-
-const SPACE = /\s+/y;
-const NAME = /[\p{L}_][\p{L}\p{N}_]*/uy;
-const FLOAT = /(?:\d+_)*\d+(?:\.(?:\d+_)*\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)/y;
-const INTEGER = /0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[\da-fA-F])+|[1-9](?:_?\d)*|0(?:_?0)*/y;
-const STRING = /'((?:[^'\\]|\\[\s\S])*)'|"((?:[^"\\]|\\[\s\S])*)"/y;
-const OPERATOR = /\/\/|\*\*|[=!<>]=|[-+*/%~<>=()[\]{},.:|;]/y;
-
-function matchAt(pattern: RegExp, source: string, at: number): RegExpExecArray | null {
-  pattern.lastIndex = at;
-  return pattern.exec(source);
-}
-
-/** The tokens of a tag, up to its end. */
-function pushTag(
-  tokens: Token[],
-  source: string,
-  from: number,
-  tag: "statement" | "print",
-  lines: Lines,
-): After {
-  const close = tag === "statement" ? "%}" : "}}";
-  const brackets: string[] = [];
-  let at = from;
-  for (;;) {
-    at += matchAt(SPACE, source, at)?.[0].length ?? 0;
-    if (at >= source.length) throw new TemplateError("a tag does not end", lines(from));
-    const sign = /[-+]/.test(source[at] as string) ? (source[at] as string) : "";
-    if (
-      brackets.length === 0 &&
-      source.startsWith(close, at + sign.length) &&
-      !(sign === "+" && tag === "print")
-    ) {
-      tokens.push({ kind: "close", value: close, line: lines(at), tag });
-      const trims = sign === "-" ? "all" : tag === "print" || sign === "+" ? "none" : "line";
-      return { at: at + sign.length + close.length, trims };
-    }
-    const token = tokenAt(source, at, tokens.at(-1), lines);
-    tokens.push(token.token);
-    if ("([{".includes(token.token.value) && token.token.kind === "operator")
-      brackets.push(token.token.value);
-    if (")]}".includes(token.token.value) && token.token.kind === "operator") brackets.pop();
-    at = token.end;
-  }
-}
-
-function tokenAt(
-  source: string,
-  at: number,
-  before: Token | undefined,
-  lines: Lines,
-): { token: Token; end: number } {
-  const make = (kind: Token["kind"], value: string, length: number) => ({
-    token: { kind, value, line: lines(at) },
-    end: at + length,
-  });
-  // Behind a dot digits are an index: a.0.1
-  const float = before?.value === "." && before.kind === "operator" ? null : matchAt(FLOAT, source, at);
-  if (float) return make("float", float[0].replaceAll("_", ""), float[0].length);
-  const integer = matchAt(INTEGER, source, at);
-  if (integer) return make("integer", integer[0].replaceAll("_", ""), integer[0].length);
-  const name = matchAt(NAME, source, at);
-  if (name) return make("name", name[0], name[0].length);
-  const string = matchAt(STRING, source, at);
-  if (string) return make("string", unescaped(string[1] ?? string[2] ?? "", lines(at)), string[0].length);
-  const operator = matchAt(OPERATOR, source, at);
-  if (operator) return make("operator", operator[0], operator[0].length);
-  throw new TemplateError(
-    `unexpected character ${JSON.stringify(String.fromCodePoint(source.codePointAt(at) ?? 0))}`,
-    lines(at),
-  );
-}
+const PATTERNS = { float: FLOAT, int: INT, name: NAME, string: STRING, op: OPERATOR } as const;
 
 const ESCAPES: Readonly<Record<string, string>> = {
-  ...{ n: "\n", t: "\t", r: "\r", b: "\b", f: "\f", v: "\v", a: "\x07" },
-  ...{ "\\": "\\", "'": "'", '"': '"', "\n": "" },
+  n: "\n",
+  t: "\t",
+  r: "\r",
+  a: "\x07",
+  b: "\b",
+  f: "\f",
+  v: "\v",
+  "\\": "\\",
+  "'": "'",
+  '"': '"',
+  "\n": "",
 };
 
-/** A string literal's text, with Python's escapes; unknown ones stay as they are. */
-function unescaped(text: string, line: number): string {
-  return text.replace(
-    /\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-7]{1,3}|[\s\S])/g,
-    (whole, code: string) => {
-      if (/^[xuU]./.test(code)) {
-        const point = Number.parseInt(code.slice(1), 16);
-        if (point > 0x10ffff) throw new TemplateError(`no such character: ${whole}`, line);
-        return String.fromCodePoint(point);
-      }
-      if (/^[0-7]/.test(code)) return String.fromCodePoint(Number.parseInt(code, 8));
-      return ESCAPES[code] ?? whole;
-    },
-  );
+/** Value of a string literal: Python's `unicode-escape`.
+ *  @throws TemplateFault on an escape that Python refuses. */
+export function unescaped(token: Token): string {
+  const pattern = /\\(?:([0-7]{1,3})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([\s\S]))/g;
+  return token.value.slice(1, -1).replace(pattern, (whole, octal, x, u, long, char) => {
+    if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8));
+    const hex = x ?? u ?? long;
+    if (hex !== undefined) {
+      const code = Number.parseInt(hex, 16);
+      if (code > 0x10ffff) throw new TemplateFault("illegal Unicode character", token.line);
+      return String.fromCodePoint(code);
+    }
+    if ("xuUN".includes(char)) throw new TemplateFault(`cannot read the escape ${whole}`, token.line);
+    return ESCAPES[char] ?? whole;
+  });
 }

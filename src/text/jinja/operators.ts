@@ -1,74 +1,128 @@
-import type { Budget } from "./budget.ts";
-import { TemplateError } from "./errors.ts";
-import { characterCount, characters, concat, EMPTY, slice, Text, textOf, unitOffset } from "./text.ts";
+import { escaped } from "./escape.ts";
+import { checkLength, fail, tick } from "./limits.ts";
+import type { BinaryOperator, CompareOperator } from "./nodes.ts";
+import { formatPercent } from "./percent.ts";
+import { toText } from "./print.ts";
+import type { Runtime } from "./state.ts";
+import { concat, type Origin, repeat, type Text } from "./text.ts";
 import {
   compare,
-  Dict,
   equals,
-  isNumber,
-  itemsOf,
-  List,
+  float,
+  hashOf,
+  int,
+  iterate,
+  list,
   numberOf,
+  originOf,
+  tuple,
   typeName,
-  Undefined,
   type Value,
 } from "./values.ts";
-import { repr, str } from "./write.ts";
 
-function unsupported(operator: string, a: Value, b: Value): never {
-  for (const value of [a, b]) if (value instanceof Undefined) throw new TemplateError(value.reason);
-  throw new TemplateError(
-    `unsupported operand type(s) for ${operator}: '${typeName(a)}' and '${typeName(b)}'`,
+/** Integers beyond this magnitude are refused: Python could not print them either. */
+const MAX_INT = 1n << 20_000n;
+
+/** Origin of a result of two values: the caller's, if either is. */
+export const joined = (a: Value, b: Value): Origin => (originOf(a).path !== null ? originOf(a) : originOf(b));
+
+export function binary(rt: Runtime, operator: BinaryOperator, a: Value, b: Value): Value {
+  if (a.kind === "text" && b.kind === "text" && operator === "+") return plus(rt, a, b);
+  if (a.kind === "text" && operator === "%") return formatPercent(rt, a, b);
+  if (a.kind === "undefined") fail(a.message);
+  if (b.kind === "undefined") fail(b.message);
+  const [x, y] = [numberOf(a), numberOf(b)];
+  if (x !== null && y !== null) return number(arithmetic(operator, x, y), joined(a, b));
+  const both =
+    operator === "+"
+      ? sequencePlus(rt, a, b)
+      : operator === "*"
+        ? (times(rt, a, y) ?? times(rt, b, x))
+        : null;
+  return both ?? fail(`unsupported operand type(s) for ${operator}: '${typeName(a)}' and '${typeName(b)}'`);
+}
+
+export const number = (value: bigint | number, origin: Origin): Value =>
+  typeof value === "bigint" ? int(value, origin) : float(value, origin);
+
+/** Text + text; where one is Markup, the other is escaped. */
+function plus(rt: Runtime, a: Text, b: Text): Text {
+  checkLength(rt.limits, a.text.length + b.text.length);
+  if (a.runs !== null || b.runs !== null)
+    tick(rt.limits, ((a.runs?.length ?? 0) + (b.runs?.length ?? 0)) / 8);
+  if (a.markup === b.markup) return concat([a, b], a.markup);
+  return concat([escaped(rt, a), escaped(rt, b)], true);
+}
+
+function sequencePlus(rt: Runtime, a: Value, b: Value): Value | null {
+  if ((a.kind !== "list" && a.kind !== "tuple") || a.kind !== b.kind) return null;
+  tick(rt.limits, a.items.length + b.items.length);
+  return (a.kind === "list" ? list : tuple)(
+    [...a.items, ...b.items],
+    a.origin === b.origin ? a.origin : undefined,
   );
 }
 
-/** Python's arithmetic, `+` of texts and lists, `*` of a text or list with an int, `%` of a text.
- *  @throws TemplateError for operands that do not go together */
-export function arithmetic(operator: string, a: Value, b: Value, budget: Budget): Value {
-  if (isNumber(a) && isNumber(b)) return numeric(operator, numberOf(a), numberOf(b));
-  if (operator === "+" && a instanceof Text && b instanceof Text) return joinTexts([a, b], budget);
-  if (operator === "+" && a instanceof List && b instanceof List && a.isTuple === b.isTuple) {
-    budget.made(a.items.length + b.items.length);
-    return new List([...a.items, ...b.items], a.isTuple, a.path ?? b.path);
+function times(rt: Runtime, a: Value, count: bigint | number | null): Value | null {
+  if (typeof count !== "bigint") return null;
+  const n = count < 0n ? 0 : Number(count);
+  if (a.kind === "text") {
+    checkLength(rt.limits, a.text.length * n);
+    rt.limits.length += a.text.length * n;
+    checkLength(rt.limits, rt.limits.length);
+    tick(rt.limits, 1 + (a.runs === null ? 0 : a.runs.length * n));
+    return repeat(a, n);
   }
-  if (operator === "%" && a instanceof Text) return percentFormat(a, b, budget);
-  if (operator === "*") {
-    const [sequence, count] = isNumber(a) ? [b, a] : [a, b];
-    if (
-      isNumber(count) &&
-      typeof count !== "number" &&
-      (sequence instanceof Text || sequence instanceof List)
-    )
-      return repeated(sequence, Number(numberOf(count)), budget);
-  }
-  return unsupported(operator, a, b);
-}
-
-/** Texts one after the other. */
-export function joinTexts(parts: readonly Text[], budget: Budget): Text {
-  budget.made(parts.reduce((n, part) => n + part.length, 0));
-  return concat(parts);
-}
-
-function repeated(sequence: Text | List, count: number, budget: Budget): Value {
-  const times = Math.max(0, count);
-  const length = sequence instanceof Text ? sequence.length : sequence.items.length;
-  budget.made(length * times);
-  if (length === 0) return sequence;
-  if (sequence instanceof Text) return concat(Array.from({ length: times }, () => sequence));
-  return new List(
-    Array.from({ length: times }, () => sequence.items).flat(),
-    sequence.isTuple,
-    sequence.path,
+  if (a.kind !== "list" && a.kind !== "tuple") return null;
+  const { items } = a;
+  tick(rt.limits, items.length * n);
+  return (a.kind === "list" ? list : tuple)(
+    items.length === 0 ? items : new Array<readonly Value[]>(n).fill(items).flat(),
+    a.origin,
   );
 }
 
-function numeric(operator: string, a: bigint | number, b: bigint | number): Value {
-  const isInteger = typeof a === "bigint" && typeof b === "bigint";
-  if (["/", "//", "%"].includes(operator) && Number(b) === 0) throw new TemplateError("division by zero");
-  if (operator === "/") return Number(a) / Number(b);
-  if (isInteger) return integers(operator, a, b);
-  const [x, y] = [Number(a), Number(b)];
+function arithmetic(operator: BinaryOperator, x: bigint | number, y: bigint | number): bigint | number {
+  if (typeof x === "bigint" && typeof y === "bigint") {
+    const result = integers(operator, x, y);
+    if (typeof result === "bigint" && (result > MAX_INT || result < -MAX_INT))
+      fail("an integer is too large");
+    return result;
+  }
+  const [p, q] = [toFloat(x), toFloat(y)];
+  if (q === 0 && (operator === "/" || operator === "//" || operator === "%")) fail("float division by zero");
+  switch (operator) {
+    case "+":
+      return p + q;
+    case "-":
+      return p - q;
+    case "*":
+      return p * q;
+    case "/":
+      return p / q;
+    case "//":
+      return Math.floor(p / q);
+    case "%": {
+      const rest = p % q;
+      return rest !== 0 && rest < 0 !== q < 0 ? rest + q : rest === 0 ? (q < 0 ? -0 : 0) : rest;
+    }
+    case "**":
+      if (p === 0 && q < 0) fail("0.0 cannot be raised to a negative power");
+      if (p < 0 && !Number.isInteger(q)) fail("complex numbers are not supported");
+      return p ** q;
+  }
+}
+
+/** @throws TemplateFault if an integer is too large for a float. */
+export function toFloat(value: bigint | number): number {
+  const result = Number(value);
+  if (typeof value === "bigint" && !Number.isFinite(result)) fail("int too large to convert to float");
+  return result;
+}
+
+function integers(operator: BinaryOperator, x: bigint, y: bigint): bigint | number {
+  if (y === 0n && (operator === "/" || operator === "//" || operator === "%"))
+    fail(operator === "/" ? "division by zero" : "integer division or modulo by zero");
   switch (operator) {
     case "+":
       return x + y;
@@ -76,157 +130,83 @@ function numeric(operator: string, a: bigint | number, b: bigint | number): Valu
       return x - y;
     case "*":
       return x * y;
+    case "/":
+      return toFloat(x) / toFloat(y);
     case "//":
-      return Math.floor(x / y);
+      return floorDivide(x, y);
     case "%":
-      return x - y * Math.floor(x / y);
-    default:
-      return x ** y;
+      return x - floorDivide(x, y) * y;
+    case "**":
+      return power(x, y);
   }
 }
 
-/** Bits that an int may have: no template counts further. */
-const MAX_BITS = 4096;
+function floorDivide(x: bigint, y: bigint): bigint {
+  const quotient = x / y;
+  return x % y !== 0n && x < 0n !== y < 0n ? quotient - 1n : quotient;
+}
 
-function integers(operator: string, a: bigint, b: bigint): Value {
-  const floor = (): bigint => a / b - (a % b !== 0n && a < 0n !== b < 0n ? 1n : 0n);
-  const bits = (n: bigint): number => n.toString(16).length * 4;
-  switch (operator) {
-    case "+":
-      return a + b;
-    case "-":
-      return a - b;
-    case "*":
-      if (bits(a) + bits(b) > MAX_BITS) throw new TemplateError("an integer grows too large");
-      return a * b;
-    case "//":
-      return floor();
-    case "%":
-      return a - b * floor();
-    default:
-      if (b < 0n) return Number(a) ** Number(b);
-      if (BigInt(bits(a)) * b > BigInt(MAX_BITS)) throw new TemplateError("an integer grows too large");
-      return a ** b;
+function power(x: bigint, y: bigint): bigint | number {
+  if (y < 0n) {
+    if (x === 0n) fail("0.0 cannot be raised to a negative power");
+    return toFloat(x) ** Number(y);
   }
+  const magnitude = x < 0n ? -x : x;
+  if (magnitude > 1n && y * BigInt(magnitude.toString(2).length - 1) > 20_000n)
+    fail("an integer is too large");
+  return x ** y;
 }
 
-/** `%s`, `%d`, `%r`, `%f` and their widths, with the values of a tuple, or one value. */
-function percentFormat(format: Text, value: Value, budget: Budget): Text {
-  const values = value instanceof List && value.isTuple ? [...value.items] : [value];
-  const parts: Text[] = [];
-  let at = 0;
-  for (const match of format.value.matchAll(/%(?:\((\w+)\))?([-0 +]*)(\d*)(?:\.(\d+))?([sdrifx%])/g)) {
-    const [whole, name, flags = "", width = "", precision, kind = "s"] = match;
-    parts.push(slice(format, at, match.index));
-    at = match.index + whole.length;
-    if (kind === "%") parts.push(slice(format, at - 1, at));
-    else {
-      const item =
-        name === undefined ? values.shift() : value instanceof Dict ? value.get(textOf(name)) : undefined;
-      if (item === undefined) throw new TemplateError("not enough arguments for format string");
-      parts.push(padded(formatItem(item, kind, precision), flags, Number(width), budget));
-    }
-  }
-  return joinTexts([...parts, slice(format, at)], budget);
-}
-
-function formatItem(item: Value, kind: string, precision: string | undefined): Text {
-  if (kind === "s") return str(item);
-  if (kind === "r") return repr(item);
-  if (!isNumber(item))
-    throw new TemplateError(`%${kind} format: a number is required, not ${typeName(item)}`);
-  const number = numberOf(item);
-  if (kind === "f") return textOf(Number(number).toFixed(Number(precision ?? 6)));
-  const whole = typeof number === "bigint" ? number : BigInt(Math.trunc(number));
-  return textOf(kind === "x" ? whole.toString(16) : String(whole));
-}
-
-function padded(text: Text, flags: string, width: number, budget: Budget): Text {
-  const missing = width - characterCount(text.value);
-  if (missing <= 0) return text;
-  budget.made(width);
-  const fill = textOf((flags.includes("0") ? "0" : " ").repeat(missing));
-  return concat(flags.includes("-") ? [text, fill] : [fill, text]);
-}
-
-/** One comparison of Python's. */
-export function compares(operator: string, a: Value, b: Value): boolean {
+export function compareBy(rt: Runtime, operator: CompareOperator, a: Value, b: Value): boolean {
   switch (operator) {
     case "==":
-      return equals(a, b);
+      return equals(rt.limits, a, b);
     case "!=":
-      return !equals(a, b);
-    case "in":
-      return contains(b, a);
-    case "not in":
-      return !contains(b, a);
+      return !equals(rt.limits, a, b);
     case "<":
-      return compare(a, b, operator) < 0;
+      return compare(rt.limits, a, b) < 0;
     case "<=":
-      return compare(a, b, operator) <= 0;
+      return compare(rt.limits, a, b) <= 0;
     case ">":
-      return compare(a, b, operator) > 0;
-    default:
-      return compare(a, b, operator) >= 0;
+      return compare(rt.limits, a, b) > 0;
+    case ">=":
+      return compare(rt.limits, a, b) >= 0;
+    case "in":
+      return contains(rt, b, a);
+    case "not in":
+      return !contains(rt, b, a);
   }
 }
 
 /** Python's `item in container`. */
-export function contains(container: Value, item: Value): boolean {
-  if (container instanceof Text) {
-    if (item instanceof Text) return container.value.includes(item.value);
-    if (item instanceof Undefined) throw new TemplateError(item.reason);
-    throw new TemplateError(`'in <string>' requires string as left operand, not ${typeName(item)}`);
+export function contains(rt: Runtime, container: Value, item: Value): boolean {
+  if (container.kind === "text") {
+    if (item.kind !== "text") fail(`'in <string>' requires string as left operand, not ${typeName(item)}`);
+    tick(rt.limits, 1 + container.text.length / 64);
+    return container.text.includes(item.text);
   }
-  if (container instanceof Dict) return container.get(item) !== undefined;
-  if (!(container instanceof List || container instanceof Undefined))
-    throw new TemplateError(`argument of type '${typeName(container)}' is not iterable`);
-  return itemsOf(container, characters).some((one) => equals(one, item));
+  if (container.kind === "dict") return container.entries.has(hashOf(item));
+  if (["none", "bool", "int", "float", "func"].includes(container.kind))
+    fail(`argument of type '${typeName(container)}' is not iterable`);
+  const iterator = iterate(container);
+  for (let next = iterator.next(); !next.done; next = iterator.next())
+    if (equals(rt.limits, next.value, item)) return true;
+  return false;
 }
 
-/** `value[start:stop:step]`. */
-export function sliced(value: Value, bounds: readonly (Value | null)[]): Value {
-  const isText = value instanceof Text;
-  if (value instanceof Undefined) throw new TemplateError(value.reason);
-  if (!(isText || value instanceof List))
-    throw new TemplateError(`'${typeName(value)}' object cannot be sliced`);
-  const count = isText ? characterCount(value.value) : value.items.length;
-  const [start, stop, step] = bounds.map((bound) => boundOf(bound ?? null)) as (number | null)[];
-  const indices = sliceIndices(count, start ?? null, stop ?? null, step ?? 1);
-  if (!isText) return new List(indices.at(value.items), value.isTuple, value.path);
-  if ((step ?? 1) === 1) {
-    const { from, to } = indices;
-    return from >= to ? EMPTY : slice(value, unitOffset(value.value, from), unitOffset(value.value, to));
-  }
-  return concat(indices.at(characters(value)));
+export function negate(value: Value, sign: 1 | -1): Value {
+  if (value.kind === "undefined") fail(value.message);
+  const n = numberOf(value);
+  if (n === null) return fail(`bad operand type for unary ${sign < 0 ? "-" : "+"}: '${typeName(value)}'`);
+  return number(sign < 0 ? -n : n, originOf(value));
 }
 
-function boundOf(value: Value): number | null {
-  if (value === null) return null;
-  if (isNumber(value) && typeof value !== "number") return Number(numberOf(value));
-  if (value instanceof Undefined) throw new TemplateError(value.reason);
-  throw new TemplateError("slice indices must be integers or None");
-}
-
-/** Python's rules for slices. */
-function sliceIndices(
-  count: number,
-  start: number | null,
-  stop: number | null,
-  step: number,
-): { readonly from: number; readonly to: number; at<T>(items: readonly T[]): T[] } {
-  if (step === 0) throw new TemplateError("slice step cannot be zero");
-  const [least, most] = step > 0 ? [0, count] : [-1, count - 1];
-  const clamp = (index: number): number => Math.min(most, Math.max(least, index < 0 ? index + count : index));
-  const from = start === null ? (step > 0 ? 0 : count - 1) : clamp(start);
-  const to = stop === null ? (step > 0 ? count : -1) : clamp(stop);
-  return {
-    from,
-    to,
-    at: <T>(items: readonly T[]): T[] => {
-      const taken: T[] = [];
-      for (let i = from; step > 0 ? i < to : i > to; i += step) taken.push(items[i] as T);
-      return taken;
-    },
-  };
+/** The `~` operator: all parts as text, nothing escaped. */
+export function tilde(rt: Runtime, parts: readonly Value[]): Text {
+  const texts = parts.map((part) => toText(rt.limits, part));
+  checkLength(
+    rt.limits,
+    texts.reduce((sum, t) => sum + t.text.length, 0),
+  );
+  return concat(texts);
 }

@@ -1,263 +1,423 @@
-import { TemplateError } from "./errors.ts";
-import { type Token, tokenize } from "./lexer.ts";
-import { createExpressionParser, type ExpressionParser } from "./parse-expression.ts";
-import type { Body, Filters, Parameter, Statement, Target } from "./syntax.ts";
+import { type Token, tokenize, unescaped } from "./lexer.ts";
+import { MAX_DEPTH, TemplateFault } from "./limits.ts";
+import type { ArgsNode, BinaryOperator, CompareOperator, Expr } from "./nodes.ts";
+import { textOf } from "./text.ts";
+import { bool, float, int, NONE, type Value } from "./values.ts";
 
-/** A position in the tokens. */
-export interface Cursor {
-  readonly token: Token;
-  next(): Token;
-  peek(offset: number): Token;
-  /** Takes the token if it is this operator or name. */
-  take(value: string): boolean;
-  is(value: string): boolean;
-  expect(value: string): Token;
-  expectName(): string;
-  fail(message: string): never;
-  /** Runs a parser one level deeper. @throws TemplateError beyond the limit */
-  nested<T>(parse: () => T): T;
+/** An expression without its place. */
+type Bare<T> = T extends unknown ? Omit<T, "line" | "depth"> : never;
+/** Longest chain (`a + b + …`, `a.b.c…`) and deepest nesting of expressions. */
+const MAX_NODES = 2 * MAX_DEPTH;
+const COMPARISONS = ["==", "!=", "<", "<=", ">", ">="];
+
+/** A filter or test that jinja2 does not know: an error at once, or where it stands under a condition, when it is
+ *  reached. */
+interface Unknown {
+  readonly message: string;
+  readonly line: number;
+  isSoft: boolean;
 }
 
-/** Levels of nesting that are parsed: more than any template needs, few enough for the stack. */
-const MAX_DEPTH = 200;
+/** Parser of expressions: jinja2's grammar, rule by rule. */
+export class ExpressionParser {
+  readonly #tokens: readonly Token[];
+  #at = 0;
+  #nesting = 0;
+  /** Names read since the start, per macro in progress. */
+  protected readonly namesRead: Set<string>[] = [];
+  protected readonly unknown: Unknown[] = [];
+  /** Whether what is parsed stands directly under an `if`. */
+  protected isSoft = false;
+  readonly #filters: ReadonlySet<string>;
+  readonly #tests: ReadonlySet<string>;
 
-function createCursor(tokens: readonly Token[]): Cursor {
-  let at = 0;
-  let depth = 0;
-  const peek = (offset: number): Token => tokens[Math.min(at + offset, tokens.length - 1)] as Token;
-  const fail = (message: string): never => {
-    throw new TemplateError(message, peek(0).line);
-  };
-  const is = (value: string): boolean => {
-    const { kind, value: found } = peek(0);
-    return (kind === "operator" || kind === "name" || kind === "close") && found === value;
-  };
-  const cursor: Cursor = {
-    get token() {
-      return peek(0);
-    },
-    peek,
-    next: () => {
-      const token = peek(0);
-      at++;
-      return token;
-    },
-    is,
-    take: (value) => {
-      if (!is(value)) return false;
-      at++;
-      return true;
-    },
-    expect: (value) => (is(value) ? cursor.next() : fail(`expected ${value}, got ${shown(peek(0))}`)),
-    expectName: () =>
-      peek(0).kind === "name" ? cursor.next().value : fail(`expected a name, got ${shown(peek(0))}`),
-    fail,
-    nested: (parse) => {
-      if (++depth > MAX_DEPTH) fail(`nested more than ${MAX_DEPTH} levels deep`);
-      const result = parse();
-      depth--;
-      return result;
-    },
-  };
-  return cursor;
-}
+  constructor(source: string, filters: ReadonlySet<string>, tests: ReadonlySet<string>) {
+    this.#tokens = tokenize(source);
+    this.#filters = filters;
+    this.#tests = tests;
+  }
 
-/** A token, for messages. */
-export function shown({ kind, value }: Token): string {
-  if (kind === "end") return "the end of the template";
-  return kind === "data" ? "text" : JSON.stringify(value);
-}
+  protected get token(): Token {
+    return this.#tokens[this.#at] as Token;
+  }
+  protected next(): Token {
+    const { token } = this;
+    if (token.type !== "eof") this.#at++;
+    return token;
+  }
+  protected fail(message: string, line: number = this.token.line): never {
+    throw new TemplateFault(message, line);
+  }
+  protected is(type: Token["type"], value?: string, ahead = 0): boolean {
+    const token = this.#tokens[this.#at + ahead];
+    return token !== undefined && token.type === type && (value === undefined || token.value === value);
+  }
+  protected skip(type: Token["type"], value?: string): boolean {
+    if (!this.is(type, value)) return false;
+    this.next();
+    return true;
+  }
+  protected expect(type: Token["type"], value?: string): Token {
+    if (!this.is(type, value)) this.fail(`expected ${value ?? NAMES[type]}, got ${this.describe()}`);
+    return this.next();
+  }
+  protected describe({ type, value }: Token = this.token): string {
+    return NAMES[type] ?? `'${value}'`;
+  }
 
-/** Statements of a template (jinja2's grammar with loop controls and transformers' generation blocks).
- *  @throws TemplateError with the line */
-export function parse(template: string): Body {
-  const cursor = createCursor(tokenize(template));
-  const body = parseBody(cursor, createExpressionParser(cursor), []);
-  if (cursor.token.kind !== "end") cursor.fail(`unexpected ${shown(cursor.token)}`);
-  return body;
-}
+  /** Runs a rule one level deeper.
+   *  @throws TemplateFault if that is too deep. */
+  protected nested<T>(rule: () => T): T {
+    if (++this.#nesting > MAX_DEPTH) this.fail(`nested deeper than ${MAX_DEPTH} levels`);
+    const result = rule();
+    this.#nesting--;
+    return result;
+  }
 
-/** Statements up to a tag that begins with one of the names, which stays unread behind its opening. */
-function parseBody(cursor: Cursor, expressions: ExpressionParser, ends: readonly string[]): Statement[] {
-  const body: Statement[] = [];
-  for (;;) {
-    const { kind, value, line, tag } = cursor.token;
-    if (kind === "end") {
-      if (ends.length > 0) cursor.fail(`expected ${ends.join(" or ")} before the end of the template`);
-      return body;
+  protected node(bare: Bare<Expr>, line: number, ...children: (Expr | null)[]): Expr {
+    const depth = 1 + children.reduce((most, c) => Math.max(most, c?.depth ?? 0), 0);
+    if (depth > MAX_NODES) this.fail(`an expression of more than ${MAX_NODES} levels`, line);
+    return { ...bare, line, depth } as Expr;
+  }
+
+  protected expression(withCondition = true): Expr {
+    return this.nested(() => (withCondition ? this.#condition() : this.#or()));
+  }
+
+  #condition(): Expr {
+    const firstUnknown = this.unknown.length;
+    let then = this.#or();
+    while (this.is("name", "if")) {
+      const { line } = this.next();
+      const test = this.#or();
+      const otherwise = this.skip("name", "else") ? this.nested(() => this.#condition()) : null;
+      then = this.node({ type: "condition", test, then, otherwise }, line, test, then, otherwise);
+      for (const unknown of this.unknown.slice(firstUnknown)) unknown.isSoft = true;
     }
-    if (kind === "data") {
-      cursor.next();
-      body.push({ kind: "text", text: value, line });
-    } else if (tag === "print") {
-      cursor.next();
-      body.push({ kind: "print", value: expressions.tuple(), line });
-      cursor.expect("}}");
-    } else {
-      if (ends.includes(cursor.peek(1).value)) {
-        cursor.next();
-        return body;
+    return then;
+  }
+
+  #or(): Expr {
+    return this.#logical("or", () => this.#logical("and", () => this.#not()));
+  }
+
+  #logical(type: "or" | "and", rule: () => Expr): Expr {
+    let left = rule();
+    while (this.is("name", type)) {
+      const { line } = this.next();
+      const right = rule();
+      left = this.node({ type, left, right }, line, left, right);
+    }
+    return left;
+  }
+
+  #not(): Expr {
+    if (!this.is("name", "not")) return this.#compare();
+    const { line } = this.next();
+    const operand = this.nested(() => this.#not());
+    return this.node({ type: "not", operand }, line, operand);
+  }
+
+  #compare(): Expr {
+    const { line } = this.token;
+    const first = this.#sum();
+    const rest: [CompareOperator, Expr][] = [];
+    for (let operator = this.#comparison(); operator !== null; operator = this.#comparison())
+      rest.push([operator, this.#sum()]);
+    return rest.length === 0
+      ? first
+      : this.node({ type: "compare", first, rest }, line, first, ...rest.map(([, e]) => e));
+  }
+
+  #comparison(): CompareOperator | null {
+    if (this.token.type === "op" && COMPARISONS.includes(this.token.value))
+      return this.next().value as CompareOperator;
+    if (this.skip("name", "in")) return "in";
+    if (!this.is("name", "not") || !this.is("name", "in", 1)) return null;
+    this.next();
+    this.next();
+    return "not in";
+  }
+
+  #binary(operators: readonly string[], rule: () => Expr): Expr {
+    let left = rule();
+    while (this.token.type === "op" && operators.includes(this.token.value)) {
+      const { line, value } = this.next();
+      const right = rule();
+      left = this.node({ type: "binary", operator: value as BinaryOperator, left, right }, line, left, right);
+    }
+    return left;
+  }
+
+  #sum(): Expr {
+    return this.#binary(["+", "-"], () => this.#concat());
+  }
+
+  #concat(): Expr {
+    const { line } = this.token;
+    const parts = [this.#product()];
+    while (this.skip("op", "~")) parts.push(this.#product());
+    return parts.length === 1 ? (parts[0] as Expr) : this.node({ type: "concat", parts }, line, ...parts);
+  }
+
+  #product(): Expr {
+    return this.#binary(["*", "/", "//", "%"], () => this.#binary(["**"], () => this.#unary()));
+  }
+
+  #unary(withFilter = true): Expr {
+    const { line } = this.token;
+    const type = this.is("op", "-") ? "negative" : this.is("op", "+") ? "positive" : null;
+    let node: Expr;
+    if (type === null) node = this.primary();
+    else {
+      this.next();
+      const operand = this.nested(() => this.#unary(false));
+      node = this.node({ type, operand }, line, operand);
+    }
+    node = this.#postfix(node);
+    return withFilter ? this.#filters_(node) : node;
+  }
+
+  protected primary(): Expr {
+    const token = this.next();
+    const { line } = token;
+    const constant = (value: Value): Expr => this.node({ type: "const", value }, line);
+    switch (token.type) {
+      case "name":
+        return this.#named(token);
+      case "string": {
+        let text = unescaped(token);
+        while (this.token.type === "string") text += unescaped(this.next());
+        return constant(textOf(text));
       }
-      body.push(cursor.nested(() => parseStatement(cursor, expressions)));
+      case "int":
+        return constant(int(BigInt(token.value.replaceAll("_", ""))));
+      case "float":
+        return constant(float(Number(token.value.replaceAll("_", ""))));
+      case "op":
+        if (token.value === "(") {
+          const inner = this.tuple({ isParenthesized: true });
+          this.expect("op", ")");
+          return inner;
+        }
+        if (token.value === "[") return this.#list(line);
+        if (token.value === "{") return this.#dict(line);
+    }
+    return this.fail(`unexpected ${this.describe(token)}`, line);
+  }
+
+  #named({ value: name, line }: Token): Expr {
+    const lower = name[0]?.toLowerCase() + name.slice(1);
+    const constant = { true: bool(true), false: bool(false), none: NONE }[lower];
+    if (constant !== undefined && Object.hasOwn(CONSTANTS, name))
+      return this.node({ type: "const", value: constant }, line);
+    for (const names of this.namesRead) names.add(name);
+    return this.node({ type: "name", name }, line);
+  }
+
+  /** One expression, or several with commas between them, which are a tuple. */
+  protected tuple({
+    isParenthesized = false,
+    withCondition = true,
+    end = "",
+  }: {
+    isParenthesized?: boolean;
+    withCondition?: boolean;
+    end?: string;
+  } = {}): Expr {
+    const { line } = this.token;
+    const items: Expr[] = [];
+    let isTuple = false;
+    while (true) {
+      if (items.length > 0) this.expect("op", ",");
+      if (["print end", "end", "eof"].includes(this.token.type) || this.is("op", ")")) break;
+      if (end !== "" && this.is("name", end)) break;
+      items.push(this.expression(withCondition));
+      if (!this.is("op", ",")) break;
+      isTuple = true;
+    }
+    if (!isTuple && items[0] !== undefined) return items[0];
+    if (!isTuple && !isParenthesized) this.fail(`Expected an expression, got ${this.describe()}`);
+    return this.node({ type: "tuple", items }, line, ...items);
+  }
+
+  #list(line: number): Expr {
+    const items: Expr[] = [];
+    while (!this.is("op", "]")) {
+      if (items.length > 0) this.expect("op", ",");
+      if (this.is("op", "]")) break;
+      items.push(this.expression());
+    }
+    this.expect("op", "]");
+    return this.node({ type: "list", items }, line, ...items);
+  }
+
+  #dict(line: number): Expr {
+    const pairs: [Expr, Expr][] = [];
+    while (!this.is("op", "}")) {
+      if (pairs.length > 0) this.expect("op", ",");
+      if (this.is("op", "}")) break;
+      const key = this.expression();
+      this.expect("op", ":");
+      pairs.push([key, this.expression()]);
+    }
+    this.expect("op", "}");
+    return this.node({ type: "dict", pairs }, line, ...pairs.flat());
+  }
+
+  #postfix(start: Expr): Expr {
+    let node = start;
+    while (this.token.type === "op") {
+      if (this.token.value === ".") node = this.#attribute(node);
+      else if (this.token.value === "[") node = this.#item(node);
+      else if (this.token.value === "(") node = this.call(node);
+      else break;
+    }
+    return node;
+  }
+
+  #filters_(start: Expr): Expr {
+    let node = start;
+    while (true) {
+      if (this.is("op", "|")) node = this.filter(node) as Expr;
+      else if (this.is("name", "is")) node = this.#test(node);
+      else if (this.is("op", "(")) node = this.call(node);
+      else return node;
     }
   }
-}
 
-function parseStatement(cursor: Cursor, expressions: ExpressionParser): Statement {
-  const { line } = cursor.next();
-  const name = cursor.expectName();
-  const parser = Object.hasOwn(STATEMENTS, name) ? STATEMENTS[name] : undefined;
-  if (parser === undefined) return cursor.fail(`unknown statement ${JSON.stringify(name)}`);
-  return { ...parser(cursor, expressions), line } as Statement;
-}
-
-type Shape<S> = S extends unknown ? Omit<S, "line"> : never;
-type StatementParser = (cursor: Cursor, expressions: ExpressionParser) => Shape<Statement>;
-
-/** Statements up to an end tag, which is read whole. */
-function block(cursor: Cursor, expressions: ExpressionParser, end: string): Body {
-  cursor.expect("%}");
-  const body = parseBody(cursor, expressions, [end]);
-  cursor.expect(end);
-  if (end !== "endblock" && end !== "endmacro") cursor.expect("%}");
-  else {
-    if (cursor.token.kind === "name") cursor.next();
-    cursor.expect("%}");
+  #attribute(object: Expr): Expr {
+    const { line } = this.next();
+    const token = this.next();
+    if (token.type === "name")
+      return this.node({ type: "attribute", object, name: token.value }, line, object);
+    if (token.type !== "int") this.fail("expected name or number", token.line);
+    const index = this.node({ type: "const", value: int(BigInt(token.value.replaceAll("_", ""))) }, line);
+    return this.node({ type: "item", object, index }, line, object);
   }
-  return body;
-}
 
-function parseIf(cursor: Cursor, expressions: ExpressionParser): Shape<Statement> {
-  const test = expressions.tuple(false);
-  cursor.expect("%}");
-  const body = parseBody(cursor, expressions, ["elif", "else", "endif"]);
-  const { line } = cursor.token;
-  const end = cursor.expectName();
-  if (end === "elif") {
-    const otherwise = cursor.nested(() => parseIf(cursor, expressions));
-    return { kind: "if", test, body, otherwise: [{ ...otherwise, line } as Statement] };
+  #item(object: Expr): Expr {
+    const { line } = this.next();
+    const args: Expr[] = [];
+    while (!this.is("op", "]")) {
+      if (args.length > 0) this.expect("op", ",");
+      args.push(this.#subscript());
+    }
+    this.expect("op", "]");
+    const index =
+      args.length === 1 ? (args[0] as Expr) : this.node({ type: "tuple", items: args }, line, ...args);
+    return this.node({ type: "item", object, index }, line, object, index);
   }
-  const otherwise = end === "else" ? block(cursor, expressions, "endif") : [];
-  if (end === "endif") cursor.expect("%}");
-  return { kind: "if", test, body, otherwise };
-}
 
-function parseFor(cursor: Cursor, expressions: ExpressionParser): Shape<Statement> {
-  const target = parseTarget(cursor, false);
-  cursor.expect("in");
-  const iterable = expressions.tuple(false);
-  const test = cursor.take("if") ? expressions.expression() : null;
-  const isRecursive = cursor.take("recursive");
-  cursor.expect("%}");
-  const body = parseBody(cursor, expressions, ["endfor", "else"]);
-  const otherwise = cursor.expectName() === "else" ? block(cursor, expressions, "endfor") : [];
-  if (otherwise.length === 0 && cursor.is("%}")) cursor.next();
-  return { kind: "for", target, iterable, test, isRecursive, body, otherwise };
-}
-
-function parseSet(cursor: Cursor, expressions: ExpressionParser): Shape<Statement> {
-  const target = parseTarget(cursor, true);
-  if (cursor.take("=")) {
-    const value = expressions.tuple();
-    cursor.expect("%}");
-    return { kind: "set", target, value };
+  #subscript(): Expr {
+    const { line } = this.token;
+    const isEnd = (): boolean => this.is("op", ":") || this.is("op", "]") || this.is("op", ",");
+    const start = this.is("op", ":") ? null : this.expression();
+    if (!this.skip("op", ":")) return start as Expr;
+    const stop = isEnd() ? null : this.expression();
+    const step = this.skip("op", ":") && !isEnd() ? this.expression() : null;
+    return this.node({ type: "slice", bounds: [start, stop, step] }, line, start, stop, step);
   }
-  const filters = cursor.is("|") ? expressions.filters() : [];
-  return { kind: "set block", target, filters, body: block(cursor, expressions, "endset") };
-}
 
-/** A name, names between commas, or (in `set`) an attribute of a namespace. */
-function parseTarget(cursor: Cursor, mayBeAttribute: boolean): Target {
-  const items: Target[] = [];
-  let isTuple = false;
-  do {
-    if (items.length > 0 && !(cursor.token.kind === "name" || cursor.is("("))) break;
-    items.push(parseTargetItem(cursor, mayBeAttribute));
-    if (cursor.is(",")) isTuple = true;
-  } while (cursor.take(","));
-  return isTuple ? { kind: "tuple", items } : (items[0] as Target);
-}
-
-const RESERVED_NAMES: readonly string[] = ["true", "false", "none", "True", "False", "None"];
-
-function parseTargetItem(cursor: Cursor, mayBeAttribute: boolean): Target {
-  if (cursor.take("(")) {
-    const target = cursor.nested(() => parseTarget(cursor, mayBeAttribute));
-    cursor.expect(")");
-    return target;
+  protected call(callee: Expr): Expr {
+    const { line } = this.token;
+    const { args, nodes } = this.#args();
+    return this.node({ type: "call", callee, args }, line, callee, ...nodes);
   }
-  const name = cursor.expectName();
-  if (RESERVED_NAMES.includes(name)) cursor.fail(`cannot assign to ${name}`);
-  if (mayBeAttribute && cursor.take("."))
-    return { kind: "attribute", object: name, name: cursor.expectName() };
-  return { kind: "name", name };
-}
 
-function parseParameters(cursor: Cursor, expressions: ExpressionParser): Parameter[] {
-  const parameters: Parameter[] = [];
-  cursor.expect("(");
-  while (!cursor.take(")")) {
-    if (parameters.length > 0) cursor.expect(",");
-    if (cursor.take(")")) break;
-    const name = cursor.expectName();
-    parameters.push([name, cursor.take("=") ? expressions.expression() : null]);
+  #args(): { readonly args: ArgsNode; readonly nodes: Expr[] } {
+    const { line } = this.expect("op", "(");
+    const values: Expr[] = [];
+    const named: [string, Expr][] = [];
+    let rest: Expr | null = null;
+    let restNamed: Expr | null = null;
+    const ensure = (isRight: boolean): void => {
+      if (!isRight) this.fail("invalid syntax for function call expression", line);
+    };
+    for (let isFirst = true; !this.is("op", ")"); isFirst = false) {
+      if (!isFirst) this.expect("op", ",");
+      if (this.is("op", ")")) break;
+      if (this.skip("op", "*")) {
+        ensure(rest === null && restNamed === null);
+        rest = this.expression();
+      } else if (this.skip("op", "**")) {
+        ensure(restNamed === null);
+        restNamed = this.expression();
+      } else if (this.token.type === "name" && this.is("op", "=", 1)) {
+        ensure(restNamed === null);
+        const name = this.next().value;
+        this.next();
+        if (named.some(([n]) => n === name)) this.fail(`keyword argument repeated: ${name}`, line);
+        named.push([name, this.expression()]);
+      } else {
+        ensure(rest === null && restNamed === null && named.length === 0);
+        values.push(this.expression());
+      }
+    }
+    this.expect("op", ")");
+    const nodes = [...values, ...named.map(([, e]) => e), rest, restNamed].filter((e) => e !== null);
+    return { args: { values, named, rest, restNamed }, nodes };
   }
-  return parameters;
-}
 
-function parseWith(cursor: Cursor, expressions: ExpressionParser): Shape<Statement> {
-  const targets: [Target, ReturnType<ExpressionParser["expression"]>][] = [];
-  while (!cursor.is("%}")) {
-    if (targets.length > 0) cursor.expect(",");
-    const target = parseTargetItem(cursor, false);
-    cursor.expect("=");
-    targets.push([target, expressions.expression()]);
+  /** `| name(args) | …`; a block's filter begins without the bar. */
+  protected filter(start: Expr | null, isBlock = false): Expr | null {
+    let input = start;
+    for (let isInline = isBlock; isInline || this.is("op", "|"); isInline = false) {
+      if (!isInline) this.next();
+      const { line } = this.token;
+      const name = this.#dotted();
+      this.#check(this.#filters, name, `No filter named '${name}'.`, line);
+      const { args, nodes } = this.is("op", "(") ? this.#args() : NO_ARGS;
+      input = this.node({ type: "filter", input, name, args }, line, input, ...nodes);
+    }
+    return input;
   }
-  return { kind: "with", targets, body: block(cursor, expressions, "endwith") };
+
+  #dotted(): string {
+    let { value } = this.expect("name");
+    while (this.skip("op", ".")) value += `.${this.expect("name").value}`;
+    return value;
+  }
+
+  #check(known: ReadonlySet<string>, name: string, message: string, line: number): void {
+    if (!known.has(name)) this.unknown.push({ message, line, isSoft: this.isSoft });
+  }
+
+  #test(input: Expr): Expr {
+    const { line } = this.next();
+    const isNegated = this.skip("name", "not");
+    const name = this.#dotted();
+    this.#check(this.#tests, name, `No test named '${name}'.`, line);
+    let { args, nodes } = NO_ARGS;
+    if (this.is("op", "(")) ({ args, nodes } = this.#args());
+    else if (this.#startsArgument()) {
+      if (this.is("name", "is")) this.fail("You cannot chain multiple tests with is");
+      nodes = [this.#postfix(this.primary())];
+      args = { ...args, values: nodes };
+    }
+    const test = this.node({ type: "test", input, name, args }, line, input, ...nodes);
+    return isNegated ? this.node({ type: "not", operand: test }, line, test) : test;
+  }
+
+  #startsArgument(): boolean {
+    const { type, value } = this.token;
+    if (type === "name") return !["else", "or", "and"].includes(value);
+    return ["string", "int", "float"].includes(type) || (type === "op" && (value === "[" || value === "{"));
+  }
 }
 
-function parseFilterBlock(cursor: Cursor, expressions: ExpressionParser): Shape<Statement> {
-  const filters: Filters = expressions.filters(true);
-  return { kind: "filter block", filters, body: block(cursor, expressions, "endfilter") };
-}
+const NO_ARGS: { readonly args: ArgsNode; readonly nodes: Expr[] } = {
+  args: { values: [], named: [], rest: null, restNamed: null },
+  nodes: [],
+};
 
-function simple(kind: "break" | "continue"): StatementParser {
-  return (cursor) => {
-    cursor.expect("%}");
-    return { kind };
-  };
-}
+const CONSTANTS = { true: 0, True: 0, false: 0, False: 0, none: 0, None: 0 };
 
-const STATEMENTS: Readonly<Record<string, StatementParser>> = {
-  if: parseIf,
-  for: parseFor,
-  set: parseSet,
-  with: parseWith,
-  filter: parseFilterBlock,
-  macro: (cursor, expressions) => {
-    const name = cursor.expectName();
-    const parameters = parseParameters(cursor, expressions);
-    return { kind: "macro", name, parameters, body: block(cursor, expressions, "endmacro") };
-  },
-  call: (cursor, expressions) => {
-    const parameters = cursor.is("(") ? parseParameters(cursor, expressions) : [];
-    const call = expressions.expression();
-    if (call.kind !== "call") cursor.fail("expected a call");
-    return { kind: "call block", call, parameters, body: block(cursor, expressions, "endcall") };
-  },
-  generation: (cursor, expressions) => ({
-    kind: "generation",
-    body: block(cursor, expressions, "endgeneration"),
-  }),
-  block: (cursor, expressions) => {
-    cursor.expectName();
-    return { kind: "block", body: block(cursor, expressions, "endblock") };
-  },
-  do: (cursor, expressions) => {
-    const value = expressions.tuple();
-    cursor.expect("%}");
-    return { kind: "do", value };
-  },
-  break: simple("break"),
-  continue: simple("continue"),
+const NAMES: Readonly<Record<string, string>> = {
+  data: "text",
+  begin: "a block",
+  end: "the end of the block",
+  print: "{{",
+  "print end": "}}",
+  eof: "the end of the template",
 };

@@ -1,206 +1,184 @@
-import { pythonStrip } from "../python-text.ts";
-
-/** Where a stretch of a text comes from. */
-export interface Source {
-  /** The item of the data, e.g. `messages[2].content`; null for text of the template. */
-  readonly origin: string | null;
-  /** It was written inside a `{% generation %}` block. */
-  readonly isGenerated: boolean;
+/** Where characters come from. One object per path and generation, so that origins are compared by identity. */
+export interface Origin {
+  /** Data they came from, e.g. `messages[2].content`; null: the template. */
+  readonly path: string | null;
+  /** Number of the `{% generation %}` block that wrote them, from 1; 0: none did. */
+  readonly generation: number;
 }
 
-/** A stretch of a text, up to `end` (UTF-16 units). */
-interface Run extends Source {
+export const TEMPLATE: Origin = { path: null, generation: 0 };
+
+/** Characters up to `end` (in UTF-16 units, from the end of the run before) have one origin. */
+export interface Run {
   readonly end: number;
+  readonly origin: Origin;
 }
 
-const TEMPLATE: Source = { origin: null, isGenerated: false };
-
-/** A text that knows of each character where it comes from. What operations make of texts keeps that; comparisons do not see it. */
-export class Text {
-  readonly value: string;
-  /** Ascending, the last one ends with the text; empty for an empty text. */
-  readonly runs: readonly Run[];
-
-  constructor(value: string, runs: readonly Run[]) {
-    this.value = value;
-    this.runs = runs;
-  }
-
-  get length(): number {
-    return this.value.length;
-  }
+/** A string that knows where each of its characters comes from. */
+export interface Text {
+  readonly kind: "text";
+  readonly text: string;
+  /** Origin of all characters where `runs` is null; else that of values read from the text (a number, say). */
+  readonly origin: Origin;
+  readonly runs: readonly Run[] | null;
+  /** jinja2's Markup: text joined to it with `+` is escaped. */
+  readonly markup: boolean;
 }
 
-/** A text that comes from one place, by default the template. */
-export function textOf(value: string, { origin, isGenerated }: Source = TEMPLATE): Text {
-  return value === "" ? EMPTY : new Text(value, [{ origin, isGenerated, end: value.length }]);
+export function textOf(text: string, origin: Origin = TEMPLATE, markup = false): Text {
+  return { kind: "text", text, origin, runs: null, markup };
 }
 
-export const EMPTY: Text = new Text("", []);
+export const EMPTY: Text = textOf("");
 
-/** Where the first character comes from. */
-export function sourceOf(text: Text): Source {
-  return text.runs[0] ?? TEMPLATE;
+/** Text of runs that cover it, the last ending where it ends. */
+export function textOfRuns(text: string, runs: readonly Run[], markup = false): Text {
+  const first = runs[0];
+  if (first === undefined) return textOf(text, TEMPLATE, markup);
+  if (runs.length === 1) return textOf(text, first.origin, markup);
+  const data = runs.find((r) => r.origin.path !== null);
+  return { kind: "text", text, origin: (data ?? first).origin, runs, markup };
 }
 
-/** [start, end) of a text. */
-export function slice(text: Text, start: number, end: number = text.length): Text {
-  if (start >= end) return EMPTY;
-  if (start <= 0 && end >= text.length) return text;
-  const runs: Run[] = [];
-  let from = 0;
-  for (const run of text.runs) {
-    if (run.end > start && from < end) runs.push({ ...run, end: Math.min(run.end, end) - start });
-    from = run.end;
-  }
-  return new Text(text.value.slice(start, end), runs);
+export function runsOf(text: Text): readonly Run[] {
+  if (text.runs !== null) return text.runs;
+  return text.text === "" ? [] : [{ end: text.text.length, origin: text.origin }];
 }
 
-/** Texts one after the other. */
-export function concat(parts: readonly Text[]): Text {
-  const filled = parts.filter((part) => part.length > 0);
-  if (filled.length <= 1) return filled[0] ?? EMPTY;
-  const runs: Run[] = [];
-  let length = 0;
-  for (const part of filled) {
-    for (const run of part.runs) pushRun(runs, run, length + run.end);
-    length += part.length;
-  }
-  return new Text(filled.map((part) => part.value).join(""), runs);
-}
-
-function pushRun(runs: Run[], { origin, isGenerated }: Source, end: number): void {
+/** Adds a run to those of a text under construction; joins it to the last where origins agree. */
+function addRun(runs: Run[], end: number, origin: Origin): void {
   const last = runs.at(-1);
-  if (last && last.origin === origin && last.isGenerated === isGenerated)
-    runs[runs.length - 1] = { ...last, end };
-  else runs.push({ origin, isGenerated, end });
+  if (last !== undefined && last.origin === origin) runs[runs.length - 1] = { end, origin };
+  else runs.push({ end, origin });
 }
 
-/** The text inside a generation block. */
-export function generated(text: Text): Text {
-  return new Text(
-    text.value,
-    text.runs.map((run) => ({ ...run, isGenerated: true })),
+export function concat(parts: readonly Text[], markup = false): Text {
+  const filled = parts.filter((p) => p.text !== "");
+  const first = filled[0];
+  if (first === undefined) return markup ? textOf("", TEMPLATE, true) : EMPTY;
+  const text = filled.length === 2 ? first.text + filled[1]?.text : filled.map((p) => p.text).join("");
+  if (filled.every((p) => p.runs === null && p.origin === first.origin))
+    return textOf(text, first.origin, markup);
+  const runs: Run[] = [];
+  let at = 0;
+  for (const part of filled) {
+    if (part.runs === null) addRun(runs, at + part.text.length, part.origin);
+    else for (const run of part.runs) addRun(runs, at + run.end, run.origin);
+    at += part.text.length;
+  }
+  return textOfRuns(text, runs, markup);
+}
+
+/** Index of the run that holds the character at `at`. */
+function runAt(runs: readonly Run[], at: number): number {
+  let low = 0;
+  let high = runs.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((runs[middle] as Run).end > at) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Characters [start, end), in UTF-16 units. */
+export function slice(text: Text, start: number, end: number = text.text.length): Text {
+  if (start <= 0 && end >= text.text.length) return text;
+  const cut = text.text.slice(start, end);
+  if (text.runs === null || cut === "") return textOf(cut, text.origin, text.markup);
+  const runs: Run[] = [];
+  for (let i = runAt(text.runs, start); i < text.runs.length; i++) {
+    const run = text.runs[i] as Run;
+    addRun(runs, Math.min(run.end, end) - start, run.origin);
+    if (run.end >= end) break;
+  }
+  return textOfRuns(cut, runs, text.markup);
+}
+
+/** Origin of the character at `at`. */
+export function originAt(text: Text, at: number): Origin {
+  return text.runs === null ? text.origin : (text.runs[runAt(text.runs, at)] as Run).origin;
+}
+
+/** The text with each run rewritten by itself. Where `change` looks beyond a run (a final sigma), the whole text's
+ *  result counts, as long as it is equally long. */
+export function mapText(text: Text, change: (part: string) => string): Text {
+  if (text.runs === null) return textOf(change(text.text), text.origin, text.markup);
+  let start = 0;
+  const parts = text.runs.map(({ end, origin }) => {
+    const part = change(text.text.slice(start, end));
+    start = end;
+    return textOf(part, origin);
+  });
+  const joined = concat(parts, text.markup);
+  const whole = change(text.text);
+  return whole.length === joined.text.length ? { ...joined, text: whole } : joined;
+}
+
+/** The text with every character's origin replaced. */
+export function mapOrigins(text: Text, change: (origin: Origin) => Origin): Text {
+  if (text.runs === null) return { ...text, origin: change(text.origin) };
+  return textOfRuns(
+    text.text,
+    text.runs.map(({ end, origin }) => ({ end, origin: change(origin) })),
+    text.markup,
   );
 }
 
-/** A text whose stretches are changed one by one. */
-export function mapRuns(text: Text, change: (value: string, start: number) => string): Text {
-  let from = 0;
-  return concat(
-    text.runs.map((run) => {
-      const start = from;
-      from = run.end;
-      return textOf(change(text.value.slice(start, run.end), start), run);
-    }),
-  );
+export function repeat(text: Text, times: number): Text {
+  if (times <= 0 || text.text === "") return textOf("", text.origin, text.markup);
+  if (text.runs === null) return textOf(text.text.repeat(times), text.origin, text.markup);
+  return concat(new Array<Text>(times).fill(text), text.markup);
 }
 
-/** Texts between a separator, as Python's `split(separator, limit)` (from the right: `rsplit`); -1: no limit. */
-export function split(text: Text, separator: string, limit = -1, isFromRight = false): Text[] {
-  const cuts: number[] = [];
-  if (isFromRight)
-    for (let at = text.length; (limit < 0 || cuts.length < limit) && at >= separator.length; ) {
-      const found = text.value.lastIndexOf(separator, at - separator.length);
-      if (found < 0) break;
-      cuts.unshift(found);
-      at = found;
-    }
-  else
-    for (let at = 0; limit < 0 || cuts.length < limit; ) {
-      const found = text.value.indexOf(separator, at);
-      if (found < 0) break;
-      cuts.push(found);
-      at = found + separator.length;
-    }
-  const starts = [0, ...cuts.map((cut) => cut + separator.length)];
-  return starts.map((start, i) => slice(text, start, cuts[i] ?? text.length));
+export function join(parts: readonly Text[], separator: Text): Text {
+  if (separator.text === "") return concat(parts);
+  return concat(parts.flatMap((part, i) => (i === 0 ? [part] : [separator, part])));
 }
 
-const SPACES =
-  "\\t\\n\\v\\f\\r\\x1c-\\x1f \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const SURROGATE = /[\ud800-\udfff]/;
 
-/** Words between white space, as Python's `split()`. */
-export function words(text: Text, limit = -1, isFromRight = false): Text[] {
-  const found = [...text.value.matchAll(new RegExp(`[^${SPACES}]+`, "gu"))];
-  const cut = (from: number, to: number): Text => slice(text, from, to);
-  const all = found.map((match) => cut(match.index, match.index + match[0].length));
-  if (limit < 0 || all.length <= limit + 1)
-    return limit === 0 ? [strip(text)].filter((t) => t.length > 0) : all;
-  if (isFromRight) {
-    const first = all.length - limit - 1;
-    const end = (found[first] as RegExpExecArray).index + (all[first] as Text).length;
-    return [strip(cut(0, end), "lstrip"), ...all.slice(first + 1)];
-  }
-  return [...all.slice(0, limit), strip(cut((found[limit] as RegExpExecArray).index, text.length), "lstrip")];
+/** Whether characters and UTF-16 units are the same. */
+export const isPlain = (text: string): boolean => !SURROGATE.test(text);
+
+/** Length in characters. */
+export function lengthOf(text: string): number {
+  if (isPlain(text)) return text.length;
+  let n = 0;
+  for (const _ of text) n++;
+  return n;
 }
 
-const ENDS = "\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029";
-const LINE_ENDS = new RegExp(`\\r\\n|[${ENDS}]`, "gu");
-
-/** Lines, as Python's `splitlines`. */
-export function lines(text: Text, keepsEnds = false): Text[] {
-  const parts: Text[] = [];
-  let from = 0;
-  for (const { index, 0: end } of text.value.matchAll(LINE_ENDS)) {
-    parts.push(slice(text, from, keepsEnds ? index + end.length : index));
-    from = index + end.length;
-  }
-  return from < text.length ? [...parts, slice(text, from)] : parts;
-}
-
-/** Python's `strip`, `lstrip` or `rstrip`; `chars`: the characters to strip, white space without them. */
-export function strip(
-  text: Text,
-  method: "strip" | "lstrip" | "rstrip" = "strip",
-  chars: string | null = null,
-): Text {
-  const end = method === "lstrip" ? text.length : pythonStrip(text.value, "rstrip", chars).length;
-  if (method === "rstrip") return slice(text, 0, end);
-  const start = text.length - pythonStrip(text.value, "lstrip", chars).length;
-  return slice(text, start, Math.max(start, end));
-}
-
-/** Every `search` replaced, at most `limit` of them (-1: all); the text between keeps its places. */
-export function replace(text: Text, search: string, replacement: Text, limit = -1): Text {
-  if (search === "") {
-    const chars = characters(text);
-    const count = limit < 0 ? chars.length + 1 : limit;
-    return concat([
-      ...chars.flatMap((char, i) => (i < count ? [replacement, char] : [char])),
-      ...(count > chars.length ? [replacement] : []),
-    ]);
-  }
-  const parts = split(text, search, limit);
-  return concat(parts.flatMap((part, i) => (i === 0 ? [part] : [replacement, part])));
-}
-
-/** Characters (code points) of a text. */
-export function characters(text: Text): Text[] {
-  const found: Text[] = [];
+/** Offset in UTF-16 units of every character of a text, and its end; null where they are the same. */
+export function offsetsOf(text: string): number[] | null {
+  if (isPlain(text)) return null;
+  const offsets: number[] = [];
   let at = 0;
-  for (const char of text.value) {
-    found.push(slice(text, at, at + char.length));
+  for (const char of text) {
+    offsets.push(at);
     at += char.length;
   }
-  return found;
+  offsets.push(at);
+  return offsets;
 }
 
-/** Characters that a text has, as Python counts them. */
-export function characterCount(value: string): number {
-  return isPlain(value) ? value.length : Array.from(value).length;
-}
-
-const isPlain = (value: string): boolean => !/[\ud800-\udfff]/.test(value);
-
-/** Offset in UTF-16 units of a character. */
-export function unitOffset(value: string, characterIndex: number): number {
-  if (isPlain(value)) return characterIndex;
+/** The characters of a text. */
+export function* charactersOf(text: Text): Generator<Text> {
   let at = 0;
-  let count = 0;
-  for (const char of value) {
-    if (count++ >= characterIndex) break;
+  for (const char of text.text) {
+    yield textOf(char, text.runs === null ? text.origin : originAt(text, at), text.markup);
     at += char.length;
   }
-  return at;
+}
+
+/** Order of strings by characters (Python's), not by UTF-16 units. */
+export function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  if (isPlain(a) && isPlain(b)) return a < b ? -1 : 1;
+  const [left, right] = [Array.from(a), Array.from(b)];
+  for (let i = 0; i < left.length && i < right.length; i++) {
+    const difference = (left[i]?.codePointAt(0) ?? 0) - (right[i]?.codePointAt(0) ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
 }

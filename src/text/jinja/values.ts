@@ -1,245 +1,372 @@
-import { ExactNumber } from "../exact-number.ts";
-import { TemplateError } from "./errors.ts";
-import { EMPTY, Text, textOf } from "./text.ts";
+import type { Limits } from "./limits.ts";
+import { fail, MAX_DEPTH, tick, tickText } from "./limits.ts";
+import { charactersOf, compareText, lengthOf, type Origin, TEMPLATE, type Text } from "./text.ts";
 
-/** A value of a template: Python's str, int (bigint), float (number), bool, None (null), and the classes below. */
-export type Value = Text | bigint | number | boolean | null | Undefined | List | Dict | Namespace | Callable;
+/** A value of a template: never an object of JavaScript's own, so that nothing of JavaScript can be reached. */
+export type Value =
+  | Undefined
+  | None
+  | Bool
+  | Int
+  | Float
+  | Text
+  | Sequence
+  | Dict
+  | Range
+  | Stream
+  | Func
+  | Obj;
 
-/** Jinja's undefined: prints as nothing, holds nothing; using it otherwise is an error. */
-export class Undefined {
-  /** What is missing, as jinja2 says it. */
-  readonly reason: string;
-
-  constructor(reason: string) {
-    this.reason = reason;
-  }
+/** jinja2's Undefined: prints nothing, is false and empty; anything else done with it fails with `message`. */
+export interface Undefined {
+  readonly kind: "undefined";
+  readonly message: string;
 }
-
-/** A list or a tuple. */
-export class List {
+export interface None {
+  readonly kind: "none";
+  readonly origin: Origin;
+}
+export interface Bool {
+  readonly kind: "bool";
+  readonly value: boolean;
+  readonly origin: Origin;
+}
+export interface Int {
+  readonly kind: "int";
+  readonly value: bigint;
+  readonly origin: Origin;
+}
+export interface Float {
+  readonly kind: "float";
+  readonly value: number;
+  readonly origin: Origin;
+}
+/** A list or tuple. Neither can be changed: the sandbox refuses methods that would. */
+export interface Sequence {
+  readonly kind: "list" | "tuple";
   readonly items: readonly Value[];
-  readonly isTuple: boolean;
-  /** Where it stands in the data. */
+  readonly origin: Origin;
+  /** Names of a tuple's items (`groupby` gives such). */
+  readonly names?: readonly string[];
+}
+export interface Entry {
+  readonly key: Value;
+  readonly value: Value;
+  /** Path to note when the value is read; null where it is not the caller's, or is noted already. */
   readonly path: string | null;
-
-  constructor(items: readonly Value[], isTuple = false, path: string | null = null) {
-    this.items = items;
-    this.isTuple = isTuple;
-    this.path = path;
-  }
 }
-
-/** A dictionary with Python's keys. */
-export class Dict {
-  readonly entries: Map<string, readonly [key: Value, value: Value]>;
-  /** Where it stands in the data. */
-  readonly path: string | null;
-
-  constructor(entries: Iterable<readonly [Value, Value]> = [], path: string | null = null) {
-    this.entries = new Map();
-    this.path = path;
-    for (const [key, value] of entries) this.entries.set(keyOf(key), [key, value]);
-  }
-
-  get(key: Value): Value | undefined {
-    return this.entries.get(keyOf(key))?.[1];
-  }
+export interface Dict {
+  readonly kind: "dict";
+  /** By hash. */
+  readonly entries: ReadonlyMap<string, Entry>;
+  readonly origin: Origin;
+  /** Where paths are noted. */
+  readonly reads: Set<string> | null;
 }
-
-/** `namespace(…)`: the one thing whose attributes a template may set. */
-export class Namespace {
-  readonly attributes: Map<string, Value>;
-
-  constructor(attributes: Iterable<readonly [string, Value]> = []) {
-    this.attributes = new Map(attributes);
-  }
+export interface Range {
+  readonly kind: "range";
+  readonly start: bigint;
+  readonly stop: bigint;
+  readonly step: bigint;
+  readonly length: number;
 }
-
-/** Arguments of a call, evaluated. */
-export interface CallArguments {
-  readonly positional: readonly Value[];
+/** What can be iterated, as a generator once, as a dict's view again and again. */
+export interface Stream {
+  readonly kind: "stream";
+  /** Python's name for the type. */
+  readonly name: string;
+  readonly iterator: Iterator<Value> | null;
+  readonly view: Sequence | null;
+}
+/** Arguments of a call. */
+export interface Args {
+  readonly values: readonly Value[];
   readonly named: ReadonlyMap<string, Value>;
 }
-
-/** A function, method or macro. */
-export class Callable {
+export interface Func {
+  readonly kind: "func";
   readonly name: string;
-  readonly call: (args: CallArguments) => Value;
-  /** Values under names beside it (`caller`, loops). */
-  readonly attributes: ReadonlyMap<string, Value>;
+  readonly call: (args: Args) => Value;
+}
+/** A thing with attributes: a namespace, `loop`, a macro, `cycler`, `joiner`. */
+export interface Obj {
+  readonly kind: "object";
+  readonly name: string;
+  readonly get: (name: string) => Value | undefined;
+  readonly set?: (name: string, value: Value) => void;
+  readonly call?: (args: Args) => Value;
+  readonly iterate?: () => Iterator<Value>;
+  readonly length?: () => number;
+  /** What `repr` shows behind the name. */
+  readonly details?: () => Text;
+}
 
-  constructor(
-    name: string,
-    call: (args: CallArguments) => Value,
-    attributes: Iterable<readonly [string, Value]> = [],
-  ) {
-    this.name = name;
-    this.call = call;
-    this.attributes = new Map(attributes);
+export const NONE: None = { kind: "none", origin: TEMPLATE };
+const TRUE: Bool = { kind: "bool", value: true, origin: TEMPLATE };
+const FALSE: Bool = { kind: "bool", value: false, origin: TEMPLATE };
+export const bool = (value: boolean): Bool => (value ? TRUE : FALSE);
+export const int = (value: bigint | number, origin: Origin = TEMPLATE): Int => ({
+  kind: "int",
+  value: typeof value === "bigint" ? value : BigInt(value),
+  origin,
+});
+export const float = (value: number, origin: Origin = TEMPLATE): Float => ({ kind: "float", value, origin });
+export const list = (items: readonly Value[], origin: Origin = TEMPLATE): Sequence => ({
+  kind: "list",
+  items,
+  origin,
+});
+export const tuple = (items: readonly Value[], origin: Origin = TEMPLATE): Sequence => ({
+  kind: "tuple",
+  items,
+  origin,
+});
+export const undef = (message: string): Undefined => ({ kind: "undefined", message });
+export const stream = (iterator: Iterator<Value>, name = "generator"): Stream => ({
+  kind: "stream",
+  name,
+  iterator,
+  view: null,
+});
+export const func = (name: string, call: (args: Args) => Value): Func => ({ kind: "func", name, call });
+
+/** A dict of keys and values that are not the caller's fields. */
+export function dict(pairs: Iterable<readonly [Value, Value]>, origin: Origin = TEMPLATE): Dict {
+  const entries = new Map<string, Entry>();
+  for (const [key, value] of pairs) {
+    const hash = hashOf(key);
+    entries.set(hash, { key: entries.get(hash)?.key ?? key, value, path: null });
   }
+  return { kind: "dict", entries, origin, reads: null };
 }
 
-/** Key of a value in a dictionary: equal values have equal keys. @throws TemplateError for values that cannot be one */
-export function keyOf(value: Value): string {
-  if (value instanceof Text) return `s${value.value}`;
-  if (value === null) return "none";
-  if (typeof value === "boolean") return `n${value ? 1 : 0}`;
-  if (typeof value === "bigint") return `n${value}`;
-  if (typeof value === "number") return Number.isInteger(value) ? `n${BigInt(value)}` : `n${value}`;
-  if (value instanceof List && value.isTuple) return `t${JSON.stringify(value.items.map(keyOf))}`;
-  if (value instanceof Undefined) throw new TemplateError(value.reason);
-  throw new TemplateError(`unhashable type: '${typeName(value)}'`);
-}
-
-/** A value, or another where there is none (None is a value). */
-export function orElse(value: Value | undefined, other: Value): Value {
-  return value === undefined ? other : value;
+/** Value of an entry; notes that it was read. */
+export function readEntry(from: Dict, entry: Entry): Value {
+  if (entry.path !== null) from.reads?.add(entry.path);
+  return entry.value;
 }
 
 /** Python's name of a value's type. */
 export function typeName(value: Value): string {
-  if (value instanceof Text) return "str";
-  if (value === null) return "NoneType";
-  if (typeof value === "boolean") return "bool";
-  if (typeof value === "bigint") return "int";
-  if (typeof value === "number") return "float";
-  if (value instanceof List) return value.isTuple ? "tuple" : "list";
-  if (value instanceof Dict) return "dict";
-  if (value instanceof Undefined) return "Undefined";
-  return value instanceof Namespace ? "Namespace" : "function";
-}
-
-export const isNumber = (value: Value): value is bigint | number | boolean =>
-  typeof value === "bigint" || typeof value === "number" || typeof value === "boolean";
-
-/** A number of Python's kind: an int as bigint, a float as number; True is 1. */
-export function numberOf(value: bigint | number | boolean): bigint | number {
-  return typeof value === "boolean" ? BigInt(value) : value;
-}
-
-/** Python's truth of a value. */
-export function truthy(value: Value): boolean {
-  if (value instanceof Text) return value.length > 0;
-  if (value instanceof List) return value.items.length > 0;
-  if (value instanceof Dict) return value.entries.size > 0;
-  if (value instanceof Undefined || value === null) return false;
-  if (isNumber(value)) return Boolean(value);
-  return true;
-}
-
-/** Python's `==`. */
-export function equals(a: Value, b: Value): boolean {
-  if (a instanceof Text || b instanceof Text)
-    return a instanceof Text && b instanceof Text && a.value === b.value;
-  if (isNumber(a) && isNumber(b)) return compare(a, b) === 0;
-  if (a instanceof List && b instanceof List)
-    return (
-      a.isTuple === b.isTuple &&
-      a.items.length === b.items.length &&
-      a.items.every((item, i) => equals(item, b.items[i] as Value))
-    );
-  if (a instanceof Dict && b instanceof Dict)
-    return (
-      a.entries.size === b.entries.size &&
-      [...a.entries].every(([key, [, value]]) => {
-        const other = b.entries.get(key);
-        return other !== undefined && equals(value, other[1]);
-      })
-    );
-  if (a instanceof Undefined) return b instanceof Undefined;
-  return a === b;
-}
-
-/** Negative, 0 or positive, as Python orders two values. @throws TemplateError for values without an order */
-export function compare(a: Value, b: Value, operator = "<"): number {
-  if (isNumber(a) && isNumber(b)) {
-    const [x, y] = [numberOf(a), numberOf(b)];
-    return x < y ? -1 : x > y ? 1 : 0;
+  switch (value.kind) {
+    case "undefined":
+      return "Undefined";
+    case "none":
+      return "NoneType";
+    case "text":
+      return value.markup ? "Markup" : "str";
+    case "func":
+      return "function";
+    case "stream":
+    case "object":
+      return value.name;
+    default:
+      return value.kind;
   }
-  if (a instanceof Text && b instanceof Text) return compareTexts(a.value, b.value);
-  if (a instanceof List && b instanceof List && a.isTuple === b.isTuple) {
-    for (const [i, item] of a.items.entries()) {
-      const other = b.items[i];
-      if (other === undefined) return 1;
-      if (!equals(item, other)) return compare(item, other, operator);
+}
+
+export function isTrue(value: Value): boolean {
+  switch (value.kind) {
+    case "undefined":
+    case "none":
+      return false;
+    case "bool":
+      return value.value;
+    case "int":
+      return value.value !== 0n;
+    case "float":
+      return value.value !== 0;
+    case "text":
+      return value.text !== "";
+    case "list":
+    case "tuple":
+      return value.items.length > 0;
+    case "dict":
+      return value.entries.size > 0;
+    case "range":
+      return value.length > 0;
+    case "stream":
+      return value.view === null || value.view.items.length > 0;
+    case "func":
+      return true;
+    case "object":
+      return value.length === undefined || value.length() > 0;
+  }
+}
+
+/** Value of a number or bool; null for anything else. */
+export function numberOf(value: Value): bigint | number | null {
+  if (value.kind === "int" || value.kind === "float") return value.value;
+  return value.kind === "bool" ? BigInt(value.value) : null;
+}
+
+/** Where a value comes from, as far as it is one thing. */
+export function originOf(value: Value): Origin {
+  return "origin" in value ? value.origin : TEMPLATE;
+}
+
+/** Key under which a dict or set holds a value: equal for values that Python finds equal. */
+export function hashOf(value: Value, depth = 0): string {
+  if (depth > MAX_DEPTH) fail("values are nested too deeply");
+  if (value.kind === "text") return `t${value.text}`;
+  const number = numberOf(value);
+  if (number !== null) return `n${number}`; // 1, 1.0 and True are one key
+  if (value.kind === "none" || value.kind === "undefined") return value.kind;
+  if (value.kind === "tuple")
+    return `(${value.items
+      .map((v) => hashOf(v, depth + 1))
+      .map((h) => `${h.length}:${h}`)
+      .join("")})`;
+  if (value.kind === "func" || value.kind === "object" || value.kind === "stream" || value.kind === "range")
+    return `o${identityOf(value)}`;
+  return fail(`unhashable type: '${typeName(value)}'`);
+}
+
+const identities = new WeakMap<object, number>();
+let lastIdentity = 0;
+function identityOf(value: object): number {
+  const known = identities.get(value);
+  if (known !== undefined) return known;
+  identities.set(value, ++lastIdentity);
+  return lastIdentity;
+}
+
+export function equals(limits: Limits, a: Value, b: Value, depth = 0): boolean {
+  if (a === b) return true;
+  if (depth > MAX_DEPTH) fail("values are nested too deeply");
+  tick(limits, 1);
+  if (a.kind === "text") {
+    if (b.kind !== "text" || a.text.length !== b.text.length) return false;
+    tickText(limits, a.text.length);
+    return a.text === b.text;
+  }
+  const [x, y] = [numberOf(a), numberOf(b)];
+  // biome-ignore lint/suspicious/noDoubleEquals: a bigint and a number of the same value are equal.
+  if (x !== null || y !== null) return x !== null && y !== null && x == y;
+  if (a.kind !== b.kind) return false;
+  if (a.kind === "list" || a.kind === "tuple") {
+    const other = (b as Sequence).items;
+    return (
+      a.items.length === other.length &&
+      a.items.every((v, i) => equals(limits, v, other[i] as Value, depth + 1))
+    );
+  }
+  if (a.kind === "dict") {
+    const other = (b as Dict).entries;
+    if (a.entries.size !== other.size) return false;
+    for (const [hash, entry] of a.entries) {
+      const match = other.get(hash);
+      if (match === undefined || !equals(limits, entry.value, match.value, depth + 1)) return false;
+    }
+    return true;
+  }
+  if (a.kind === "range") {
+    const other = b as Range;
+    return (
+      a.length === other.length &&
+      (a.length === 0 || (a.start === other.start && (a.length === 1 || a.step === other.step)))
+    );
+  }
+  return a.kind === "none" || a.kind === "undefined";
+}
+
+/** Order of two values, as `<` sees it: negative, zero, positive, NaN where none holds.
+ *  @throws TemplateFault if Python cannot order them. */
+export function compare(limits: Limits, a: Value, b: Value, depth = 0): number {
+  if (depth > MAX_DEPTH) fail("values are nested too deeply");
+  tick(limits, 1);
+  if (a.kind === "undefined") fail(a.message);
+  if (b.kind === "undefined") fail(b.message);
+  if (a.kind === "text" && b.kind === "text") {
+    tickText(limits, Math.min(a.text.length, b.text.length));
+    return compareText(a.text, b.text);
+  }
+  const [x, y] = [numberOf(a), numberOf(b)];
+  // biome-ignore lint/suspicious/noDoubleEquals: a bigint and a number of the same value are equal.
+  if (x !== null && y !== null) return x < y ? -1 : x > y ? 1 : x == y ? 0 : Number.NaN;
+  if ((a.kind === "list" || a.kind === "tuple") && a.kind === b.kind) {
+    for (let i = 0; i < a.items.length && i < b.items.length; i++) {
+      const [p, q] = [a.items[i] as Value, b.items[i] as Value];
+      if (!equals(limits, p, q, depth + 1)) return compare(limits, p, q, depth + 1);
     }
     return a.items.length - b.items.length;
   }
-  for (const value of [a, b]) if (value instanceof Undefined) throw new TemplateError(value.reason);
-  throw new TemplateError(
-    `'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`,
-  );
+  return fail(`'<' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`);
 }
 
-/** By code points, not UTF-16 units. */
-function compareTexts(a: string, b: string): number {
-  if (a === b) return 0;
-  const [left, right] = [Array.from(a), Array.from(b)];
-  const at = left.findIndex((char, i) => char !== right[i]);
-  if (at < 0) return -1;
-  if (at >= right.length) return 1;
-  return ((left[at] as string).codePointAt(0) as number) - ((right[at] as string).codePointAt(0) as number);
-}
-
-/** What a loop goes through: items, keys, characters. @throws TemplateError for values that hold nothing */
-export function itemsOf(value: Value, characters: (text: Text) => Text[]): readonly Value[] {
-  if (value instanceof List) return value.items;
-  if (value instanceof Dict) return [...value.entries.values()].map(([key]) => key);
-  if (value instanceof Text) return characters(value);
-  if (value instanceof Undefined) return [];
-  throw new TemplateError(`'${typeName(value)}' object is not iterable`);
-}
-
-/** JSON data as values. Texts know the top-level item and its field that they come from: `messages[2].content`. */
-export function dataValue(data: unknown, path: string, depth = 0): Value {
-  if (data === null || data === undefined) return null;
-  switch (typeof data) {
-    case "string":
-      return data === "" ? EMPTY : textOf(data, { origin: path, isGenerated: false });
-    case "number":
-      return Number.isInteger(data) && Math.abs(data) < 1e21 ? BigInt(data) : data;
-    case "bigint":
-    case "boolean":
-      return data;
-    case "object":
-      if (data instanceof ExactNumber) return exactValue(data);
-      return Array.isArray(data)
-        ? new List(
-            data.map((item, i) => dataValue(item, depth === 0 ? `${path}[${i}]` : path, depth + 1)),
-            false,
-            path,
-          )
-        : dictOf(data, path, depth);
-    default:
-      throw new TemplateError(`${path}: a ${typeof data} cannot be given to a template`);
-  }
-}
-
-/** As Python's json has it: an int of any size, or a float. */
-function exactValue({ digits }: ExactNumber): Value {
-  return /^-?\d+$/.test(digits) ? BigInt(digits) : Number(digits);
-}
-
-function dictOf(data: object, path: string, depth: number): Dict {
-  // A message's own field is named, what lies deeper counts to it.
-  const below = (name: string): string => (depth === 1 ? `${path}.${name}` : path);
-  const entries = Object.entries(data).map(([name, value]): [Value, Value] => [
-    textOf(name, { origin: below(name), isGenerated: false }),
-    dataValue(value, below(name), depth + 1),
-  ]);
-  return new Dict(entries, path);
-}
-
-/** A variable that belongs to the template: its texts are the template's own. */
-export function templateValue(value: unknown): Value {
-  if (typeof value === "string") return textOf(value);
-  return dataValue(value, "");
-}
-
-/** Characters that a value of the data holds. */
+/** Python's `len`. */
 export function sizeOf(value: Value): number {
-  if (value instanceof Text) return value.length;
-  if (value instanceof List) return value.items.reduce<number>((n, item) => n + 1 + sizeOf(item), 0);
-  if (!(value instanceof Dict)) return 1;
-  return [...value.entries.values()].reduce((n, [key, item]) => n + sizeOf(key) + sizeOf(item), 0);
+  switch (value.kind) {
+    case "undefined":
+      return 0;
+    case "text":
+      return lengthOf(value.text);
+    case "list":
+    case "tuple":
+      return value.items.length;
+    case "dict":
+      return value.entries.size;
+    case "range":
+      return value.length;
+    case "stream":
+      if (value.view !== null) return value.view.items.length;
+      break;
+    case "object":
+      if (value.length !== undefined) return value.length();
+  }
+  return fail(`object of type '${typeName(value)}' has no len()`);
+}
+
+/** Python's `iter`. */
+export function iterate(value: Value): Iterator<Value> {
+  switch (value.kind) {
+    case "undefined":
+      return [][Symbol.iterator]();
+    case "text":
+      return charactersOf(value);
+    case "list":
+    case "tuple":
+      return value.items[Symbol.iterator]();
+    case "dict":
+      return keysOf(value);
+    case "range":
+      return rangeItems(value);
+    case "stream":
+      return value.view !== null ? value.view.items[Symbol.iterator]() : (value.iterator as Iterator<Value>);
+    case "object":
+      if (value.iterate !== undefined) return value.iterate();
+  }
+  return fail(`'${typeName(value)}' object is not iterable`);
+}
+
+export const canIterate = (value: Value): boolean =>
+  !["none", "bool", "int", "float", "func"].includes(value.kind) &&
+  (value.kind !== "object" || value.iterate !== undefined);
+
+function* keysOf(value: Dict): Generator<Value> {
+  for (const entry of value.entries.values()) yield entry.key;
+}
+
+function* rangeItems(range: Range): Generator<Value> {
+  for (let i = 0; i < range.length; i++) yield int(range.start + BigInt(i) * range.step);
+}
+
+/** All items, each a step. */
+export function itemsOf(limits: Limits, value: Value): readonly Value[] {
+  if (value.kind === "list" || value.kind === "tuple") {
+    tick(limits, value.items.length);
+    return value.items;
+  }
+  const items: Value[] = [];
+  const iterator = iterate(value);
+  for (let next = iterator.next(); !next.done; next = iterator.next()) {
+    tick(limits, 1);
+    items.push(next.value);
+  }
+  return items;
+}
+
+/** Items of a list or tuple made anew, with the origin of what they were taken from. */
+export function listFrom(limits: Limits, value: Value): Sequence {
+  return list(itemsOf(limits, value), originOf(value));
 }
