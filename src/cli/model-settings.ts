@@ -122,7 +122,7 @@ export async function loadChosen(
     });
     close();
     warn(cli, [
-      ...model.base.weights.warnings,
+      ...model.base.warnings,
       ...Object.values(model.adapters).flatMap((adapter) => adapter.warnings),
     ]);
     return model;

@@ -1,5 +1,7 @@
 import { join } from "node:path";
+import { requireInside } from "../io/inside.ts";
 import { readBytesIfThere, writeFileAtomic } from "./disk.ts";
+import { exists } from "./download.ts";
 import { readChatTemplate, readHfTokenizer } from "./hf-tokenizer.ts";
 import { parseJsonObject } from "./json.ts";
 import type { TokenizerSource } from "./model-source.ts";
@@ -27,6 +29,27 @@ export async function readAdapterText(folder: string): Promise<AdapterText> {
     chatTemplate: tokenizer?.chatTemplate ?? (await readChatTemplate(folder)),
     templateArgs: args === null ? {} : parseJsonObject(args, path),
   };
+}
+
+/** Files of an adapter's folder that `readAdapterText` reads. */
+export const TEXT_FILES: readonly string[] = [
+  ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"],
+  TEMPLATE_ARGS_FILE,
+];
+
+/** Checks that what goes from an adapter's folder into another one lies in it: a foreign folder may hold links to anything.
+ *  @throws UnsupportedError naming a file that leads out of the folder */
+export async function requireOwnText(folder: string): Promise<void> {
+  for (const name of TEXT_FILES) if (await exists(join(folder, name))) await requireInside(folder, name);
+}
+
+/** Carries over what an adapter's folder brings beside its weights to another folder. @throws as `requireOwnText` */
+export async function copyAdapterText(from: string, to: string): Promise<void> {
+  await requireOwnText(from);
+  for (const name of TEXT_FILES) {
+    const bytes = await readBytesIfThere(join(from, name));
+    if (bytes !== null) await writeFileAtomic(join(to, name), bytes);
+  }
 }
 
 /** Keeps the variables of the chat template with an adapter, if there are any. */

@@ -37,12 +37,6 @@ function plainName(name: string): string {
 /** An account whose models are copies of others under their own names, also quantized ones. */
 const isCopy = (name: string): boolean => /^unsloth\//i.test(parseHubId(name)?.name ?? "");
 
-/** The copy in full precision of a model that Unsloth keeps in 4 bits of bitsandbytes, which only PyTorch reads; null for others. */
-export function unquantizedCopy(name: string): string | null {
-  const match = /^(unsloth\/.+?)(-unsloth)?-bnb-4bit$/i.exec(name);
-  return match?.[1] ?? null;
-}
-
 /** What conversions add to a name: SmolLM2-135M-Instruct.Q4_1.gguf, Llama-3.2-1B-4bit. */
 const CONVERSION = /^([-._](i?q\d\w*|bf16|fp?16|fp?32|hf|gguf|mlx|[48]-?bit|bnb|unsloth))+$/;
 

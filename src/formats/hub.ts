@@ -9,6 +9,7 @@ import {
   LABELS_FILE,
   readAdapterConfig,
 } from "./adapter-folder.ts";
+import { TEXT_FILES } from "./adapter-text.ts";
 import { INDEX_FILE, shardsOf } from "./checkpoint.ts";
 import { exists } from "./download.ts";
 import { hubUrlOf } from "./hub-http.ts";
@@ -87,8 +88,9 @@ export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise
   if (isOffline(options)) throw offlineError(repo, missing.join(", "), options);
   const remote = await openRemote(repo, options);
   await remote.fetch([ADAPTER_CONFIG], SMALL_FILE_BYTES);
-  const labels = remote.files.has(LABELS_FILE) ? [LABELS_FILE] : [];
-  await remote.fetch([...(await filesOfAdapter(remote.folder)), ...labels]);
+  const beside = [LABELS_FILE, ...TEXT_FILES].filter((name) => remote.files.has(name));
+  await remote.fetch(beside, TOKENIZER_FILE_BYTES);
+  await remote.fetch(await filesOfAdapter(remote.folder));
   await remote.finish();
   return remote.folder;
 }

@@ -28,7 +28,7 @@ export interface PublishedFile {
 
 /** What belongs to a model or an adapter; other files (logs, checkpoints, half-written ones) stay here. */
 const PUBLISHED =
-  /^(README\.md|LICEN[CS]E(\.\w+)?|NOTICE|.*\.(safetensors|gguf|jinja|model)|(adapter_config|labels|config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|.*\.safetensors\.index)\.json|merges\.txt)$/;
+  /^(README\.md|LICEN[CS]E(\.\w+)?|NOTICE|.*\.(safetensors|gguf|jinja|model)|(adapter_config|labels|config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|chat_template_args|.*\.safetensors\.index)\.json|merges\.txt)$/;
 
 /** Files of an adapter folder (of a run folder its adapter; of a combination those of its parts too) or of a model folder.
  *  @throws NotFoundError if there is no such folder; UnsupportedError if it is neither; InputError naming each file that is a

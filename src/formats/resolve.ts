@@ -27,9 +27,22 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const hub = withHubCache(options);
   const known = knownModel(name);
   if (known !== undefined) return resolveKnown(known, hub);
-  const id = isPathLike(name) ? null : parseHubId(name);
+  const id = isPathLike(name) ? null : parseHubId(unquantizedCopy(name) ?? name);
   if (id === null) throw unknownName(name);
   return fetchModel(id, hub);
+}
+
+/** The copy in full precision of a model that Unsloth keeps in 4 bits of bitsandbytes, which only PyTorch reads; null for others. */
+export function unquantizedCopy(name: string): string | null {
+  const match = /^(unsloth\/.+?)(-unsloth)?-bnb-4bit(@.+)?$/i.exec(name);
+  return match?.[1] ?? null;
+}
+
+/** What is taken in the place of a model that was asked for, in words; null mostly. */
+export async function substitution(name: string): Promise<string | null> {
+  const copy = unquantizedCopy(name);
+  if (copy === null || (await localModel(name)) !== null) return null;
+  return `${name} is in 4 bits of bitsandbytes, which only PyTorch reads: ${copy} is used, the same model in full precision`;
 }
 
 /** A known model by its alias or its Hub id, so that either name works where the Hub cannot be reached. */

@@ -7,6 +7,7 @@ import type { FloatTensor } from "../tensor/tensor.ts";
 import { readBytesIfThere, storing, syncFolder, systemErrorCode } from "./disk.ts";
 import { exists } from "./download.ts";
 import { requireFinite } from "./finite.ts";
+import { readOptionalJson } from "./hf-tokenizer.ts";
 import type { ModelSource, OnProgress, TokenizerSource, WeightEntry } from "./model-source.ts";
 import { hfTensorName, isTransposed } from "./names.ts";
 import { type FloatDType, type SafetensorsInput, writeSafetensors } from "./safetensors-write.ts";
@@ -19,6 +20,9 @@ export interface WriteModelFolderOptions {
   readonly override?: (path: string) => FloatTensor | null | Promise<FloatTensor | null>;
   /** Default "F32". */
   readonly dtype?: FloatDType;
+  /** The source's tokenizer is not its folder's own (an adapter brought another): what the folder says of special tokens does not
+   *  count. Default false. */
+  readonly replacesText?: boolean;
   readonly onProgress?: OnProgress;
 }
 
@@ -113,7 +117,12 @@ async function writeJson(folder: string, name: string, value: unknown): Promise<
   await writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
 }
 
-async function writeSmallFiles(source: ModelSource, folder: string, config: unknown): Promise<void> {
+async function writeSmallFiles(
+  source: ModelSource,
+  folder: string,
+  config: unknown,
+  replacesText: boolean,
+): Promise<void> {
   const { tokenizer } = source;
   await writeJson(folder, "config.json", config);
   await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizer.tokenizerJson));
@@ -122,7 +131,15 @@ async function writeSmallFiles(source: ModelSource, folder: string, config: unkn
     await writeFile(join(folder, "chat_template.jinja"), tokenizer.chatTemplate);
   // An encoder generates nothing, and names its special tokens in tokenizer_config.json.
   const isEncoder = source.config.encoder !== undefined;
-  const fallbacks = isEncoder ? [null, null] : [generationConfigOf(source), specialTokensOf(tokenizer)];
+  const written = [generationConfigOf(source), specialTokensOf(tokenizer)];
+  if (replacesText) {
+    const [generation, specials] = written;
+    const known = isEncoder ? {} : await readOptionalJson(join(source.path, "generation_config.json"));
+    if (!isEncoder) await writeJson(folder, "generation_config.json", { ...known, ...generation });
+    await writeJson(folder, "special_tokens_map.json", specials);
+    return;
+  }
+  const fallbacks = isEncoder ? [null, null] : written;
   for (const [i, name] of CARRIED_FILES.entries()) await carry(source, folder, name, fallbacks[i]);
 }
 
@@ -163,14 +180,17 @@ export async function writeModelFolder(
   options: WriteModelFolderOptions = {},
 ): Promise<void> {
   const folder = resolve(dir);
-  const { dtype = "F32", override = () => null, onProgress } = options;
+  const { dtype = "F32", override = () => null, replacesText = false, onProgress } = options;
   await requireFreeFolder(folder);
   await requireOwnFiles(source);
   const temporary = temporaryPath(folder);
   await removeAbandoned(folder);
   await storing(folder, async () => {
     try {
-      await writeFiles(temporary, source, { dtype, override, ...(onProgress ? { onProgress } : {}) });
+      await writeFiles(temporary, source, {
+        ...{ dtype, override, replacesText },
+        ...(onProgress ? { onProgress } : {}),
+      });
       await publish(temporary, folder);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true });
@@ -182,14 +202,19 @@ export async function writeModelFolder(
 async function writeFiles(
   folder: string,
   source: ModelSource,
-  { dtype, override, ...rest }: WriteModelFolderOptions & { dtype: FloatDType; override: Override },
+  {
+    dtype,
+    override,
+    replacesText = false,
+    ...rest
+  }: WriteModelFolderOptions & { dtype: FloatDType; override: Override },
 ): Promise<void> {
   await makeFolder(folder);
   const head = await untiedHead(source, override);
   const inputs = source.weights.map((weight) => weightInput(source, weight, override));
   if (head)
     inputs.push({ name: hfTensorName(source.config.family, HEAD), shape: head.shape, data: head.data });
-  await writeSmallFiles(source, folder, configOf(source, dtype, head !== null));
+  await writeSmallFiles(source, folder, configOf(source, dtype, head !== null), replacesText);
   const path = join(folder, "model.safetensors");
   await writeSafetensors(path, inputs, { metadata: { format: "pt" }, dtype, ...rest });
 }

@@ -2,7 +2,7 @@ import { InputError } from "../errors.ts";
 import { cacheFolder } from "../formats/cache.ts";
 import type { ModelConfig, ModelSource, OnProgress } from "../formats/model-source.ts";
 import { openModel } from "../formats/open-model.ts";
-import { type ResolveOptions, resolveModel } from "../formats/resolve.ts";
+import { type ResolveOptions, resolveModel, substitution } from "../formats/resolve.ts";
 import { type WeightLookup, weightLookups } from "./base-context.ts";
 import { familyOf } from "./families.ts";
 import { type Family, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
@@ -34,6 +34,8 @@ export interface BaseModel extends ModelText {
   readonly family: Family;
   readonly modules: readonly ModuleSpec[];
   readonly weights: WeightFile;
+  /** What its user should know: another model taken in its place, a conversion put right. */
+  readonly warnings: readonly string[];
   /** Bits that the matrices of linear layers are kept in. */
   readonly bits: BaseBits;
   /** The weights for training and scoring: activations are floats throughout. */
@@ -76,12 +78,14 @@ export async function openBase(name: string, options: OpenBaseOptions = {}): Pro
     const specs = storedWeights(source, modules);
     const storages = storagesOf(source, modules, specs, options.baseBits ?? 32);
     const weights = await openWeightFile(source, specs, folder, { ...options, storages });
+    const replaced = await substitution(name);
     return withNewWeights({
       source,
       config: source.config,
       family,
       modules,
       weights,
+      warnings: [...(replaced === null ? [] : [replaced]), ...weights.warnings],
       bits: options.baseBits ?? 32,
       ...weightLookups(modules, weights),
       ...modelText(source.tokenizer, source.eosIds, {

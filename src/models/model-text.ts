@@ -75,13 +75,24 @@ export function withAdapterText<M extends ModelText & TextOwner>(model: M, text:
         message: `has ${tokenizer.vocabSize} tokens, and the model has ${model.config.vocabSize}`,
       },
     ]);
-  const dressed = { ...source, chatTemplate };
+  const dressed = withTemplate(source, chatTemplate);
   const eosIds = [...new Set([...model.eosIds, ...stopIds([], dressed)])].sort((a, b) => a - b);
-  return { ...model, ...modelText(dressed, eosIds, variables, tokenizer) };
+  return {
+    ...model,
+    ...modelText(dressed, eosIds, variables, tokenizer),
+    source:
+      dressed === model.source.tokenizer ? model.source : { ...model.source, tokenizer: dressed, eosIds },
+  };
+}
+
+function withTemplate(source: TokenizerSource, chatTemplate: string | null): TokenizerSource {
+  if (source.chatTemplate === chatTemplate) return source;
+  const { chat_template: _, ...tokenizerConfig } = source.tokenizerConfig; // where older files have it
+  return { ...source, chatTemplate, tokenizerConfig };
 }
 
 interface TextOwner {
-  readonly source: { readonly tokenizer: TokenizerSource };
+  readonly source: { readonly tokenizer: TokenizerSource; readonly eosIds: readonly number[] };
   readonly config: { readonly vocabSize: number };
 }
 

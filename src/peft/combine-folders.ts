@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts";
+import { copyAdapterText } from "../formats/adapter-text.ts";
 import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../formats/foreign-adapter.ts";
 import { cardTable } from "../formats/model-card.ts";
 import { type AdapterContent, adapterOfFiles, readAdapter, writeAdapter } from "../formats/peft-adapter.ts";
@@ -33,18 +34,21 @@ export async function combineFolders(
   access: CombineAccess = {},
 ): Promise<CombinedFolder> {
   await requireFreeFolder(output);
+  const { offline = false, cacheFolder: cacheDir } = access;
   const parts = await Promise.all(
-    Object.entries(adapters).map(async ([name, weight]) => ({
-      adapter: await readAny(name, access),
-      weight,
-      name,
-    })),
+    Object.entries(adapters).map(async ([name, weight]) => {
+      const path = await resolveAdapter(name, { offline, cacheDir });
+      return { adapter: await readAny(path, name, access), weight, name, path };
+    }),
   );
   if (access.model === undefined) checkBases(parts);
   const combined = combineAdapters(parts, options);
   const { rank } = combined.config;
   const baseModel = access.model === undefined ? combined.config.baseModel : publicModelName(access.model);
   await writeAdapter(output, { ...combined, config: { ...combined.config, baseModel } });
+  // As in use: the text of the first counts.
+  const [first] = parts;
+  if (first !== undefined && !first.path.endsWith(".gguf")) await copyAdapterText(first.path, output);
   const names = await Promise.all(parts.map((p) => shownName(p.name)));
   await writeAdapterCard(output, {
     title: names.join(" + "),
@@ -59,9 +63,7 @@ export async function combineFolders(
 }
 
 /** An adapter in any format, as PEFT would have written it. */
-async function readAny(name: string, access: CombineAccess): Promise<AdapterContent> {
-  const { offline = false, cacheFolder: cacheDir } = access;
-  const path = await resolveAdapter(name, { offline, cacheDir });
+async function readAny(path: string, name: string, access: CombineAccess): Promise<AdapterContent> {
   if (!(await isForeignAdapter(path))) return readAdapter(path);
   const base = access.model ?? (await baseModelOfAdapter(path));
   if (base === null)

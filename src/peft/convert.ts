@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { InputError, UnsupportedError } from "../errors.ts";
 import { writeLabels } from "../formats/adapter-labels.ts";
+import { type AdapterText, copyAdapterText } from "../formats/adapter-text.ts";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
 import { writeGgufAdapter } from "../formats/gguf-adapter.ts";
 import { requireNewGguf } from "../formats/gguf-save.ts";
@@ -112,6 +113,17 @@ function factorsOf(lora: Lora, theta: Float32Array, program: string): LoraFactor
   });
 }
 
+/** What a file has no place for. */
+function lostText(text: AdapterText | null): string[] {
+  if (text === null) return [];
+  const lost = [
+    ...(text.tokenizer ? ["tokenizer"] : []),
+    ...(text.chatTemplate ? ["chat template"] : []),
+    ...(Object.keys(text.templateArgs).length > 0 ? ["variables of the chat template"] : []),
+  ];
+  return lost.length === 0 ? [] : [`a GGUF file has no place for the adapter's ${lost.join(", ")}`];
+}
+
 async function baseOf(options: ConvertOptions, path: string): Promise<string> {
   if (options.model !== undefined) return options.model;
   const named = await baseModelOfAdapter(path);
@@ -156,7 +168,10 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
   await target.write(output, lora, opened, { shape, baseModel });
   const modules = lora.plan.modules.length;
   const rank = Math.max(0, ...lora.plan.modules.map((m) => m.rank));
-  if (target.library !== null) {
+  const warnings = [...opened.warnings];
+  if (target.library === null) warnings.push(...lostText(opened.text));
+  else {
+    if (opened.text !== null) await copyAdapterText(path, output);
     const name = await shownName(options.adapter);
     const summary = `LoRA of ${modules} modules, rank ${rank}, converted from ${name} by lowrank.`;
     const { library } = target;
@@ -170,5 +185,5 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
       classifier,
     });
   }
-  return { output: options.output, modules, rank, warnings: opened.warnings };
+  return { output: options.output, modules, rank, warnings };
 }

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FormatError, LowrankError, UnsupportedError } from "../errors.ts";
+import { requireOwnText } from "../formats/adapter-text.ts";
 import { withAllBiases } from "../formats/added-biases.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { cacheFolder } from "../formats/cache.ts";
@@ -51,7 +52,10 @@ interface FormatFacts {
   readonly describe: (output: string, card: MergedCard) => Promise<void>;
 }
 
-type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal">;
+type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal"> & {
+  /** As in `WriteModelFolderOptions`. */
+  readonly replacesText: boolean;
+};
 
 const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
   folder: {
@@ -129,7 +133,11 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
   const runtime = openRuntime();
   const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
   try {
-    await writeMerged(options, base, merged, (source, how) => format.write(output, source, facts, how));
+    for (const { path, text } of opened.values()) if (text !== null) await requireOwnText(path);
+    const replacesText = base.source.tokenizer !== bare.source.tokenizer;
+    await writeMerged(options, base, merged, replacesText, (source, how) =>
+      format.write(output, source, facts, how),
+    );
     const original = { base, adapter, merged, runtime };
     const maxLogitDifference = await checkWritten(original, output, facts, options);
     await format.describe(output, {
@@ -140,12 +148,23 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> 
       dtype: options.dtype ?? "float32",
       classifier: base.config.encoder?.classifier ?? null,
     });
-    const warnings = [...base.weights.warnings, ...[...opened.values()].flatMap((a) => a.warnings)];
+    const warnings = [
+      ...base.warnings,
+      ...[...opened.values()].flatMap((a) => a.warnings),
+      ...lostArguments(base),
+    ];
     return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
   } finally {
     await merged.close();
     await runtime.close();
   }
+}
+
+/** A model has no place for the variables of its chat template. */
+function lostArguments({ templateVariables: { args } }: BaseModel): string[] {
+  if (Object.keys(args).length === 0) return [];
+  const option = `--template-args '${JSON.stringify(args)}'`;
+  return [`the merged model has no place for the variables of its chat template: give ${option} with it`];
 }
 
 /** The source of an encoder as it is to be written: with its labels, and with the weights of a new head, which are all merged
@@ -175,6 +194,7 @@ async function writeMerged(
   options: MergeOptions,
   base: BaseModel,
   merged: MergedWeights,
+  replacesText: boolean,
   write: (source: ModelSource, how: WriteHow) => Promise<void>,
 ): Promise<void> {
   const { onProgress, signal } = options;
@@ -182,9 +202,11 @@ async function writeMerged(
   const opened = sourceWithHead(await openSource(options.model, options), base);
   const there = new Set(opened.weights.map((w) => w.path));
   const addsBiases = merged.paths.some((path) => path.endsWith(".bias") && !there.has(path));
-  const source = addsBiases ? withAllBiases(opened, weightsOf) : opened;
+  const { tokenizer, eosIds } = base.source;
+  const source = { ...(addsBiases ? withAllBiases(opened, weightsOf) : opened), tokenizer, eosIds };
   try {
     await write(source, {
+      replacesText,
       override: (path) => (changed.has(path) ? merged.read(path) : null),
       ...(onProgress ? { onProgress: (p) => onProgress({ ...p, what: "writing the merged model" }) } : {}),
       ...(signal ? { signal } : {}),

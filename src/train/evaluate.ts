@@ -182,7 +182,7 @@ async function* evaluation(
     throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
   for (const note of encoded.report.notes) yield { type: "warning", message: noteText(note) };
-  for (const message of base.weights.warnings) yield { type: "warning", message };
+  for (const message of base.warnings) yield { type: "warning", message };
   for (const { warnings } of opened.values())
     for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);

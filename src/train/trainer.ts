@@ -130,7 +130,7 @@ async function* planning(
     planRun(config, base, dataset, { spill, onProgress, signal }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [...base.weights.warnings, ...dataWarnings(plan), ...notices])
+  for (const message of [...base.warnings, ...dataWarnings(plan), ...notices])
     yield { type: "warning", message };
   return plan;
 }

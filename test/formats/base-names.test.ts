@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type BaseComparison, compareBase, unquantizedCopy } from "../../src/formats/base-names.ts";
+import { type BaseComparison, compareBase } from "../../src/formats/base-names.ts";
+import { substitution, unquantizedCopy } from "../../src/formats/resolve.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -59,4 +60,12 @@ test("Unsloth's copies in 4 bits of bitsandbytes have one in full precision", ()
   expect(unquantizedCopy("unsloth/gemma-3-4b-it-unsloth-bnb-4bit")).toBe("unsloth/gemma-3-4b-it");
   expect(unquantizedCopy("unsloth/Llama-3.2-1B-Instruct")).toBeNull();
   expect(unquantizedCopy("other/Llama-3.2-1B-Instruct-bnb-4bit")).toBeNull();
+  expect(unquantizedCopy("unsloth/tiny-bnb-4bit@main")).toBe("unsloth/tiny");
+});
+
+test("whoever asks for a copy in 4 bits is told what is used", async () => {
+  expect(await substitution("unsloth/tiny-bnb-4bit")).toBe(
+    "unsloth/tiny-bnb-4bit is in 4 bits of bitsandbytes, which only PyTorch reads: unsloth/tiny is used, the same model in full precision",
+  );
+  expect(await substitution("unsloth/tiny")).toBeNull();
 });

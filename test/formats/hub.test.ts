@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, InputError, NetworkError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
+import { readAdapterText } from "../../src/formats/adapter-text.ts";
 import { guessSplit } from "../../src/formats/dataset-files.ts";
 import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from "../../src/formats/hub.ts";
 import { type DatasetOptions, fetchDataset } from "../../src/formats/hub-dataset.ts";
@@ -283,6 +284,23 @@ describe("fetchModel", () => {
     const folder = await fetchAdapter(id, adapter);
     expect((await readdir(folder)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
     expect(await fetchAdapter(id, { ...adapter, offline: true })).toBe(folder);
+  });
+
+  it("fetches what an adapter says of its text, which is used instead of the model's", async () => {
+    const files = {
+      "adapter_config.json": text("{}"),
+      "adapter_model.safetensors": weights,
+      "chat_template.jinja": text("{{ messages }}"),
+      "chat_template_args.json": text('{"enable_thinking": false}'),
+    };
+    hub.repos.set("model:org/tiny", { ...files, "training_args.bin": weights });
+    const folder = await fetchAdapter(id, options);
+    expect((await readdir(folder)).sort()).toEqual(Object.keys(files).sort());
+    expect(await readAdapterText(folder)).toEqual({
+      tokenizer: null,
+      chatTemplate: "{{ messages }}",
+      templateArgs: { enable_thinking: false },
+    });
   });
 
   it("fetches adapters of mlx-lm, combinations and .gguf files", async () => {

@@ -1,8 +1,9 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { InputError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
+import { readAdapterText } from "../../src/formats/adapter-text.ts";
 import { readAdapter } from "../../src/formats/peft-adapter.ts";
 import type { LoraConfig } from "../../src/formats/peft-config.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
@@ -10,6 +11,8 @@ import { writeSafetensors } from "../../src/formats/safetensors-write.ts";
 import { loadModel } from "../../src/generate/model.ts";
 import { openBase } from "../../src/models/base-model.ts";
 import { openAdapter } from "../../src/peft/adapter.ts";
+import { combineFolders } from "../../src/peft/combine-folders.ts";
+import { convertAdapter } from "../../src/peft/convert.ts";
 import { type MergeDType, type MergeOptions, mergeAdapter } from "../../src/peft/merge.ts";
 import { compareLogits } from "../../src/peft/merge-check.ts";
 import { openRuntime } from "../../src/runtime/runtime.ts";
@@ -361,4 +364,52 @@ test("the base and the adapter on disk are left as they were", async () => {
   await merge(copy, join(copy, "adapter"));
   expect((await readAdapter(join(copy, "adapter"))).sha256).toBe(before.sha256);
   expect((await readFile(join(copy, "model.safetensors"))).equals(weights)).toBe(true);
+});
+
+describe("an adapter with a chat template of its own", () => {
+  const TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  let adapter: string;
+  beforeEach(async () => {
+    adapter = join(folder, "adapter");
+    await cp(adapterPath("llama"), adapter, { recursive: true });
+    await writeFile(join(adapter, "chat_template.jinja"), TEMPLATE);
+    await writeFile(join(adapter, "chat_template_args.json"), '{"role": "x"}');
+  });
+
+  test("the merged folder has it; what it has no place for is told", async () => {
+    const { warnings } = await merge(modelPath("llama"), adapter);
+    expect(await readFile(join(output, "chat_template.jinja"), "utf8")).toBe(TEMPLATE);
+    expect(warnings).toContain(
+      'the merged model has no place for the variables of its chat template: give --template-args \'{"role":"x"}\' with it',
+    );
+    expect((await openBase(output, { cacheFolder })).source.tokenizer.chatTemplate).toBe(TEMPLATE);
+  });
+
+  test("a template that is a link out of the adapter's folder is refused, and nothing written", async () => {
+    await writeFile(join(folder, "secret"), TEMPLATE);
+    await rm(join(adapter, "chat_template.jinja"));
+    await symlink(join(folder, "secret"), join(adapter, "chat_template.jinja"));
+    await expect(merge(modelPath("llama"), adapter)).rejects.toThrow(
+      "is a link that leads out of its folder",
+    );
+    expect(await readdir(folder)).not.toContain("merged");
+  });
+
+  test("converting and combining keep it; of a GGUF file it is told that it has no place", async () => {
+    const access = { model: modelPath("llama"), cacheFolder, offline: true };
+    const peft = join(folder, "peft");
+    await convertAdapter({ ...access, adapter, to: "peft", output: peft });
+    const both = join(folder, "both");
+    await combineFolders({ [adapter]: 0.5, [adapterPath("llama")]: 0.5 }, both, { kind: "linear" }, access);
+    for (const path of [peft, both])
+      expect(await readAdapterText(path)).toEqual({
+        tokenizer: null,
+        chatTemplate: TEMPLATE,
+        templateArgs: { role: "x" },
+      });
+    const file = await convertAdapter({ ...access, adapter, to: "gguf", output: join(folder, "a.gguf") });
+    expect(file.warnings.at(-1)).toBe(
+      "a GGUF file has no place for the adapter's chat template, variables of the chat template",
+    );
+  });
 });
