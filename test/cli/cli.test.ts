@@ -52,6 +52,12 @@ describe("lowrank", () => {
     ]);
   });
 
+  test("a command line that the execution engine would die of is refused", async () => {
+    const { exitCode, stderr } = await runCli(["generate", "x".repeat(40_000)]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^error: the command line is 40,010 bytes long, and the limit is 8,192: /);
+  });
+
   test("a name that is given twice is told, not taken once", async () => {
     const { exitCode, stderr } = await runCli(["combine", "--adapters", "a=0.5,b=1", "--adapters", "a=0.7"]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: "error: --adapters: a is given twice\n" });
