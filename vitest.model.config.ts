@@ -1,6 +1,6 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-/** Tests on the real model, which the first of them fetches (98 MB). They take the whole machine one after the other. */
+/** Tests on real models, which the first of them fetch (98, 238 and 84 MB). They take the whole machine one after the other. */
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/model/**/*.model.test.ts"],

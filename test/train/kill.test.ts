@@ -69,18 +69,21 @@ test("killed (-9) after steps, between them and while checkpoints are written: t
 test.each([
   ["SIGTERM", "terminated", 143],
   ["SIGHUP", "hung-up", 129],
-] as const)("%s is Ctrl-C with another exit status: checkpoint, hint (run %s, status %d)", async (signal, name, status) => {
-  let isSent = false;
-  const stopped = await cliRun({ ...everyStep(name), maxSteps: 4000 }, (output, kill) => {
-    if (isSent || !output.includes('"type":"step"')) return;
-    isSent = true;
-    kill(signal);
-  });
-  expect(stopped.exitCode).toBe(status);
-  const [checkpoint, end] = stopped.stdout.trim().split("\n").slice(-2);
-  expect(checkpoint).toContain('"type":"checkpoint"');
-  expect(end).toContain(`"resumeHint":"lowrank train --resume ${lab.path(name)}"`);
-});
+] as const)(
+  "%s is Ctrl-C with another exit status: checkpoint, hint (run %s, status %d)",
+  async (signal, name, status) => {
+    let isSent = false;
+    const stopped = await cliRun({ ...everyStep(name), maxSteps: 4000 }, (output, kill) => {
+      if (isSent || !output.includes('"type":"step"')) return;
+      isSent = true;
+      kill(signal);
+    });
+    expect(stopped.exitCode).toBe(status);
+    const [checkpoint, end] = stopped.stdout.trim().split("\n").slice(-2);
+    expect(checkpoint).toContain('"type":"checkpoint"');
+    expect(end).toContain(`"resumeHint":"lowrank train --resume ${lab.path(name)}"`);
+  },
+);
 
 test("a folder in use is refused; a second Ctrl-C ends the process in the middle of a step, and the folder is free", async () => {
   const folder = lab.path("held");
