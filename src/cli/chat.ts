@@ -6,12 +6,13 @@ import type { LoadedModel } from "../generate/model.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
 import type { Message } from "../text/messages.ts";
 import { type Setting, setting } from "../train/settings.ts";
+import { templateSettings } from "../train/template-settings.ts";
 import { splitFactor } from "./adapter-names.ts";
 import { type Cli, examples } from "./command.ts";
 import { stream } from "./generate.ts";
 import { samplingOf, samplingSettings } from "./generate-settings.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { loadChosen, modelSettings, templateSettings } from "./model-settings.ts";
+import { loadChosen, modelSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const schema = z.strictObject({

@@ -5,6 +5,7 @@ import { names } from "../train/config-values.ts";
 import type { EvaluateEvent, EvaluationSummary } from "../train/evaluate.ts";
 import { measureTexts } from "../train/measures.ts";
 import { type Setting, setting } from "../train/settings.ts";
+import { templateSettings } from "../train/template-settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";
@@ -12,7 +13,7 @@ import { progressDisplay } from "./display/progress.ts";
 import { labelled, printable } from "./display/text.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { importEvaluate } from "./library.ts";
-import { modelSettings, resolveModel, templateSettings } from "./model-settings.ts";
+import { modelSettings, resolveModel } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const { format, promptField, completionField, systemField, promptTemplate } = trainSettings;

@@ -3,12 +3,13 @@ import { z } from "zod";
 import type { LoadedModel } from "../generate/model.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
 import { type Setting, setting } from "../train/settings.ts";
+import { templateSettings } from "../train/template-settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { printable } from "./display/text.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { type SamplingChoice, samplingOf, samplingSettings } from "./generate-settings.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { loadChosen, modelSettings, templateSettings } from "./model-settings.ts";
+import { loadChosen, modelSettings } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const PROMPT = "Prompt";

@@ -6,6 +6,7 @@ import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
 import { trainSettings } from "../train/config.ts";
 import { type Setting, setting } from "../train/settings.ts";
+import type { templateSettings } from "../train/template-settings.ts";
 import { namedAdapters } from "./adapter-names.ts";
 import type { Cli } from "./command.ts";
 import { type ProgressDisplay, progressDisplay } from "./display/progress.ts";
@@ -38,12 +39,6 @@ export const modelSettings = {
   device: trainSettings.device as typeof trainSettings.device,
   threads: trainSettings.threads as typeof trainSettings.threads,
   offline: trainSettings.offline as typeof trainSettings.offline,
-};
-
-/** Options of every command that writes prompts with the chat template. */
-export const templateSettings = {
-  templateArgs: trainSettings.templateArgs as typeof trainSettings.templateArgs,
-  templateDate: trainSettings.templateDate as typeof trainSettings.templateDate,
 };
 
 /** What the user said about the chat template, checked. */
