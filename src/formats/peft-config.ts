@@ -24,6 +24,8 @@ export interface LoraConfig {
   readonly rsLora: boolean;
   /** Magnitude and direction of each weight apart (DoRA, arXiv 2402.09353). */
   readonly dora: boolean;
+  /** B has a bias of its own: s·(B·A·x + b) (PEFT's `lora_bias`). */
+  readonly loraBias: boolean;
   /** Modules trained whole and saved beside the factors. */
   readonly modulesToSave: readonly string[];
   readonly init: "gaussian" | "kaiming-uniform";
@@ -48,6 +50,7 @@ export const DEFAULT_LORA_CONFIG: LoraConfig = {
   alphaPattern: {},
   rsLora: false,
   dora: false,
+  loraBias: false,
   modulesToSave: [],
   init: "gaussian",
   fanInFanOut: false,
@@ -85,6 +88,7 @@ const FILE = z.object({
   alpha_pattern: z.record(z.string(), z.number()).nullish(),
   use_rslora: z.boolean().default(false),
   use_dora: z.boolean().default(false),
+  lora_bias: z.boolean().default(false),
   modules_to_save: names.nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
   fan_in_fan_out: z.boolean().default(false),
@@ -102,7 +106,7 @@ const INERT_KEYS = [
 
 /** Keys that change what the adapter computes in ways that are not implemented. */
 const UNSUPPORTED_KEYS = [
-  ...["use_qalora", "lora_bias", "target_parameters", "trainable_token_indices"],
+  ...["use_qalora", "target_parameters", "trainable_token_indices"],
   ...["layer_replication", "use_bdlora", "alora_invocation_tokens", "arrow_config", "kasa_config"],
   ...["monteclora_config", "ensure_weight_tying", "megatron_config"],
 ];
@@ -194,6 +198,7 @@ function fromFile(file: FileConfig): LoraConfig {
     alphaPattern: file.alpha_pattern ?? {},
     rsLora: file.use_rslora,
     dora: file.use_dora,
+    loraBias: file.lora_bias,
     modulesToSave: file.modules_to_save ?? [],
     init: file.init_lora_weights === "gaussian" ? "gaussian" : "kaiming-uniform",
     fanInFanOut: file.fan_in_fan_out,
@@ -204,7 +209,7 @@ function fromFile(file: FileConfig): LoraConfig {
 }
 
 /** The content of adapter_config.json for a configuration: keys sorted, two spaces, as PEFT writes it. Only keys that
- *  every PEFT release since 0.8 knows, and `use_dora` (0.9) and `exclude_modules` (0.14) where they are set; `peft_version`
+ *  every PEFT release since 0.8 knows, and `use_dora` (0.9), `exclude_modules` and `lora_bias` (0.14) where they are set; `peft_version`
  *  is left to PEFT.
  *  @throws InputError if the configuration is not one that `readPeftConfig` would take. */
 export function peftConfigText(config: LoraConfig): string {
@@ -233,8 +238,10 @@ function toFile(config: LoraConfig): Record<string, unknown> {
     alpha_pattern: config.alphaPattern,
     use_rslora: config.rsLora,
     ...(config.dora ? { use_dora: true } : {}),
+    ...(config.loraBias ? { lora_bias: true } : {}),
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
-    init_lora_weights: config.init === "gaussian" ? "gaussian" : true,
+    // PEFT opens an adapter with lora_bias only under its own initialisation, which a trained one no longer needs.
+    init_lora_weights: config.init === "gaussian" && !config.loraBias ? "gaussian" : true,
     fan_in_fan_out: config.fanInFanOut,
   };
 }

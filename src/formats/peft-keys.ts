@@ -10,6 +10,8 @@ export interface ModuleTensors {
   readonly loraA?: FloatTensor;
   /** [out, rank] */
   readonly loraB?: FloatTensor;
+  /** [out]: B's own bias (PEFT's `lora_bias`). */
+  readonly loraBias?: FloatTensor;
   /** [rank, vocab]: LoRA on an embedding. */
   readonly loraEmbeddingA?: FloatTensor;
   /** [dim, rank] */
@@ -41,6 +43,7 @@ const PREFIX = "base_model.model.";
 const SUFFIXES: readonly (readonly [string, Slot])[] = [
   [".lora_A.weight", "loraA"],
   [".lora_B.weight", "loraB"],
+  [".lora_B.bias", "loraBias"],
   [".lora_embedding_A", "loraEmbeddingA"],
   [".lora_embedding_B", "loraEmbeddingB"],
   [".lora_magnitude_vector", "magnitude"],
@@ -50,7 +53,6 @@ const SUFFIXES: readonly (readonly [string, Slot])[] = [
 
 /** Tensors of variants that are not implemented. */
 const UNSUPPORTED: readonly (readonly [RegExp, string])[] = [
-  [/\.lora_[AB]\.bias$/, "lora_bias"],
   [/\.(trainable_tokens_delta|token_adapter\.)/, "trainable tokens"],
 ];
 
@@ -142,6 +144,7 @@ export function tensorProblems(tensors: ReadonlyMap<string, ModuleTensors>, conf
       config,
     ),
     ...magnitudeProblems(module, slots, config),
+    ...loraBiasProblems(module, slots, config),
     ...Object.entries(slots).flatMap(([slot, tensor]) => valueProblems(module, slot, tensor)),
   ]);
   if (![...tensors.values()].some((slots) => isAdapted(slots) || slots.savedWeight !== undefined))
@@ -188,6 +191,17 @@ function magnitudeProblems(module: string, slots: ModuleTensors, config: LoraCon
   const size = (slots.loraB ?? slots.loraEmbeddingB)?.shape[0];
   if (magnitude.shape.length === 1 && magnitude.shape[0] === size) return [];
   return [{ where, message: `expected [${size ?? "out"}], got [${magnitude.shape}]` }];
+}
+
+function loraBiasProblems(module: string, slots: ModuleTensors, config: LoraConfig): Problem[] {
+  const { loraB, loraBias } = slots;
+  const where = `${module}.lora_B.bias`;
+  if (loraBias === undefined)
+    return config.loraBias && loraB ? [{ where, message: "is missing, and the adapter has lora_bias" }] : [];
+  if (!config.loraBias) return [{ where, message: "is there, but the configuration does not say lora_bias" }];
+  const size = loraB?.shape[0];
+  if (loraBias.shape.length === 1 && loraBias.shape[0] === size) return [];
+  return [{ where, message: `expected [${size ?? "out"}], got [${loraBias.shape}]` }];
 }
 
 function valueProblems(module: string, slot: string, tensor: FloatTensor | undefined): Problem[] {

@@ -95,7 +95,7 @@ function composedMethods(parts: readonly Part[], shape: ModelShape): readonly Me
 
 /** Values that add up over adapters: LoRA's factors. */
 function addsUp(method: Method, value: string): boolean {
-  return isPlainLora(method) && /\.lora[AB]$/.test(value);
+  return isPlainLora(method) && /\.lora([AB]|Bias)$/.test(value);
 }
 
 /** @throws InputError */

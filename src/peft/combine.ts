@@ -131,6 +131,11 @@ function check(parts: readonly WeightedAdapter[], options: CombineOptions): void
     const extra = [...adapter.tensors].filter(([, t]) => t.bias || t.savedWeight || t.savedBias);
     for (const [name] of extra)
       wrong(`adapter ${i + 1}`, `${name} is trained whole: only low-rank factors can be combined`);
+    if (adapter.config.loraBias)
+      wrong(
+        `adapter ${i + 1}`,
+        "has lora_bias, for which a combination has no place; merge it into a base instead",
+      );
   });
   const ranks = parts.map(({ adapter }) => largestRank(adapter.config));
   if (NEEDS_EQUAL_RANKS.has(kind) && new Set(ranks).size > 1)

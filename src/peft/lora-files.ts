@@ -37,6 +37,7 @@ function placesOf(plan: LoraPlan, trainables: readonly Trainable[], family: stri
     const slots: Readonly<Record<string, Slot>> = {
       loraA: embedding ? "loraEmbeddingA" : "loraA",
       loraB: embedding ? "loraEmbeddingB" : "loraB",
+      loraBias: "loraBias",
       magnitude: "magnitude",
       weight: "savedWeight",
       bias: saved.has(path) ? "savedBias" : "bias",

@@ -18,7 +18,8 @@ export function summedLora(loras: readonly Lora[], { config, modules }: ModelSha
   const summed = new Map<string, LoraModule>();
   for (const m of loras.flatMap((l) => l.plan.modules)) {
     const rank = (summed.get(m.path)?.rank ?? 0) + m.rank;
-    summed.set(m.path, { ...m, rank, alpha: rank, scaling: 1 });
+    const hasBias = m.hasBias || summed.get(m.path)?.hasBias === true;
+    summed.set(m.path, { ...m, rank, alpha: rank, scaling: 1, hasBias });
   }
   const all = [...summed.values()];
   const ranks = Object.fromEntries(all.map((m) => [m.name, m.rank]));
@@ -31,6 +32,7 @@ export function summedLora(loras: readonly Lora[], { config, modules }: ModelSha
   const sum = {
     ...first.config,
     rsLora: false,
+    loraBias: loras.some((l) => l.config.loraBias),
     targetModules: all.map((m) => m.name),
     excludeModules: null,
     layersToTransform: null,
@@ -50,6 +52,7 @@ export function summedValues(sum: Lora, terms: readonly LoraTerm[]): Map<string,
     const own = terms.flatMap((term, i) => termOf(term, m.path, scalings[i]?.get(m.path)));
     values.set(`${m.path}.loraA`, stackedRows(own, m));
     values.set(`${m.path}.loraB`, scaledColumns(own, m));
+    if (m.hasBias) values.set(`${m.path}.loraBias`, scaledBias(own, m));
   }
   return values;
 }
@@ -57,12 +60,14 @@ export function summedValues(sum: Lora, terms: readonly LoraTerm[]): Map<string,
 interface ModuleTerm {
   readonly a: FloatTensor;
   readonly b: FloatTensor;
+  readonly bias: FloatTensor | undefined;
   readonly strength: number;
 }
 
 function termOf({ values, factor }: LoraTerm, path: string, scaling: number | undefined): ModuleTerm[] {
   const [a, b] = [values.get(`${path}.loraA`), values.get(`${path}.loraB`)];
-  return a && b && scaling !== undefined ? [{ a, b, strength: factor * scaling }] : [];
+  const bias = values.get(`${path}.loraBias`);
+  return a && b && scaling !== undefined ? [{ a, b, bias, strength: factor * scaling }] : [];
 }
 
 /** A's below each other, [Σ rank, in]. */
@@ -88,4 +93,12 @@ function scaledColumns(terms: readonly ModuleTerm[], m: LoraModule): FloatTensor
     column += rank;
   }
   return floats(data, [m.outSize, m.rank]);
+}
+
+/** Σ of the biases [out], each times its strength. */
+function scaledBias(terms: readonly ModuleTerm[], m: LoraModule): FloatTensor {
+  const data = new Float32Array(m.outSize);
+  for (const { bias, strength } of terms)
+    for (let i = 0; i < m.outSize; i++) data[i] = (data[i] as number) + strength * (bias?.data[i] ?? 0);
+  return floats(data, [m.outSize]);
 }

@@ -37,6 +37,8 @@ export interface LoraModule {
   readonly alpha: number;
   /** alpha/rank, or alpha/√rank with rsLoRA. */
   readonly scaling: number;
+  /** B has a bias of its own. */
+  readonly hasBias: boolean;
 }
 
 /** What a configuration adapts in a model. */
@@ -73,7 +75,8 @@ function adapt(family: string, config: LoraConfig, m: ModuleSpec): LoraModule[] 
   const [rank, alpha] = [rankOf(config, name), alphaOf(config, name)];
   const weight = `${(m.kind === "linear" && m.tiedTo) || m.path}.weight`;
   const scaling = scalingOf(config, name);
-  return [{ path: m.path, name, kind: m.kind, ...sizes, weight, rank, alpha, scaling }];
+  const hasBias = config.loraBias;
+  return [{ path: m.path, name, kind: m.kind, ...sizes, weight, rank, alpha, scaling, hasBias }];
 }
 
 /** Resolves a configuration against a model's modules.
@@ -85,9 +88,15 @@ export function planLora(config: LoraConfig, family: string, modules: readonly M
     .filter((s) => !isAddedByPeft(config, s))
     .filter((s) => !infos.some((m) => isSavedModule({ ...config, modulesToSave: [s] }, m.name)))
     .map((s) => ({ where: "modules_to_save", message: `"${s}" matches no module` }));
-  if (problems.length + unknownSaved.length > 0)
-    throw new InputError("the LoRA configuration does not fit this model", [...problems, ...unknownSaved]);
   const targets = new Set(matched);
+  const biasless = config.loraBias ? infos.filter((m) => m.isEmbedding && targets.has(m.name)) : [];
+  const all = [
+    ...problems,
+    ...unknownSaved,
+    ...biasless.map((m) => ({ where: m.name, message: "is an embedding, which has no lora_bias" })),
+    ...(config.loraBias && config.dora ? [{ where: "lora_bias", message: "cannot be used with DoRA" }] : []),
+  ];
+  if (all.length > 0) throw new InputError("the LoRA configuration does not fit this model", all);
   const adapted = modules.filter((_, i) => targets.has((infos[i] as ModuleInfo).name));
   const biasOwners = config.bias === "all" ? modules : config.bias === "lora_only" ? adapted : [];
   return {
@@ -127,6 +136,7 @@ function factorTrainables(config: LoraConfig, m: LoraModule): Trainable[] {
           ? Float32Array.from({ length: m.outSize * m.rank }, () => g.normal())
           : zero(m.outSize * m.rank),
     },
+    ...(m.hasBias ? [{ name: `${m.path}.loraBias`, shape: [m.outSize], init: () => zero(m.outSize) }] : []),
     ...(config.dora ? [magnitudeTrainable(m)] : []),
   ];
 }
@@ -173,18 +183,20 @@ function wrapContext(
   const magnitude = (path: string): Value => inputs.trainable(`${path}.magnitude`);
   return {
     ...ctx,
-    // h = W0·x + s·B·A·x (LoRA §4.1), dropout on the branch's input while training
+    // h = W0·x + s·(B·A·x + b) (LoRA §4.1; b is PEFT's lora_bias), dropout on the branch's input while training
     linear: (path, x) => {
       const m = adapted.get(path);
       if (!m) return ctx.linear(path, x);
       const [a, b] = factors(path);
       const branch = inputs.noise ? dropout(x, config.dropout, inputs.noise, path) : x;
       if (plan.dora) return doraLinear(ctx, m, x, branch, { a, b, magnitude: magnitude(path) });
-      return add(ctx.linear(path, x), linear(linear(branch, a), b, m.scaling));
+      const update = linear(linear(branch, a), b, m.scaling);
+      const bias = m.hasBias ? scale(inputs.trainable(`${path}.loraBias`), m.scaling) : null;
+      return add(ctx.linear(path, x), bias ? add(update, bias) : update);
     },
     joined: (paths, x) => {
       if (!paths.some((path) => adapted.has(path))) return ctx.joined(paths, x);
-      if (plan.dora || inputs.noise) return null;
+      if (plan.dora || inputs.noise || paths.some((path) => adapted.get(path)?.hasBias)) return null;
       const y = ctx.joined(paths, x);
       const update = y && joinedBranches(paths.map(branchOf), x);
       return update && add(y, update);
@@ -230,7 +242,7 @@ export function loraOfPlan(
     ),
     replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
     wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),
-    merging: loraMerging(plan, trainables),
+    merging: loraMerging(plan, trainables, new Set(modules.flatMap(moduleWeights).map((w) => w.path))),
     files: loraFiles(config, plan, trainables, family, modules),
     structure: JSON.stringify(["lora", plan]),
   });

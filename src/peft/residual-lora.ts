@@ -30,6 +30,13 @@ export function residualLora(
   factorize: Factorize,
 ): Method {
   const start = lora(config, family, modules);
+  if (config.loraBias)
+    throw new InputError(`${name} does not fit these options`, [
+      {
+        where: "lora_bias",
+        message: `expected none: ${name} starts as a part of the weights, which has no bias`,
+      },
+    ]);
   checkModules(name, start.plan.modules);
   const saved = lora(twice(config), family, modules);
   const trainables = withStarts(start, factorize);

@@ -47,7 +47,6 @@ export const adapterSettings = {
   bias: setting(z.enum(["none", "all", "lora_only"]), "none", {
     group: LORA,
     description: "biases to train as well",
-    knownAs: ["loraBias"],
   }) as Setting<"none" | "all" | "lora_only">,
   targetModules: setting(modules.nullable(), null, {
     group: LORA,
@@ -95,6 +94,10 @@ export const adapterSettings = {
     group: LORA,
     description: "scale by alpha / √rank",
     knownAs: ["useRslora"],
+  }) as Setting<boolean>,
+  loraBias: setting(z.boolean(), false, {
+    group: LORA,
+    description: "give B a bias of its own",
   }) as Setting<boolean>,
   modulesToSave: setting(names, [], {
     group: LORA,

@@ -63,11 +63,11 @@ export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number)
 
 /** The training options' part that the methods read. */
 export function methodOptionsOf(config: TrainConfig): MethodOptions {
-  const { rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init, layers } =
-    config;
+  const { rank, alpha, dropout, bias, rsLora, loraBias, rankPattern, alphaPattern } = config;
+  const { modulesToSave, init, layers } = config;
   const lora = {
     ...DEFAULT_LORA_CONFIG,
-    ...{ rank, alpha, dropout, bias, rsLora, rankPattern, alphaPattern, modulesToSave, init },
+    ...{ rank, alpha, dropout, bias, rsLora, loraBias, rankPattern, alphaPattern, modulesToSave, init },
     targetModules: peftModules(config.targetModules ?? "all-linear"),
     excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
     layersToTransform: typeof layers === "string" ? null : layers,

@@ -76,6 +76,7 @@ export const CASES = [
   ),
   ...lora("all biases", ["llama-sharded", "qwen2", "gpt2"], "lora", { bias: "all" }, { bias: "all" }),
   ...lora("its biases", ["qwen2", "gpt2"], "lora", { bias: "lora_only" }, { bias: "lora_only" }),
+  ...lora("lora bias", ["llama", "llama-sharded", "gpt2"], "lora", { loraBias: true }, { lora_bias: true }),
   ...["pissa", "olora"].flatMap((init) =>
     lora(init, ["llama", "qwen3", "gpt2"], init, {}, { init_lora_weights: init }, { residual: init }),
   ),

@@ -40,6 +40,8 @@ const CASES = [
   ["dora-biases", "llama-sharded", "dora"],
   ["dora-gpt2", "gpt2", "dora"],
   ["dora-embedding", "llama", "dora"],
+  ["lora-bias", "llama-sharded", "lora"],
+  ["lora-bias-gpt2", "gpt2", "lora"],
   ["pissa", "llama", "lora"],
   ["pissa-patterns", "gpt2", "lora"],
   ["pissa-rslora", "qwen2", "lora"],

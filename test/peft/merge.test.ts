@@ -171,6 +171,13 @@ describe("what an adapter may change", () => {
       { targetModules: ["c_attn"], modulesToSave: ["c_fc", "ln_f"] },
       { changed: 8 },
     ],
+    ["B's own biases", "llama-sharded", { targetModules: ["q_proj"], loraBias: true }, { changed: 6 }],
+    [
+      "B's own biases on trained ones, Conv1D",
+      "gpt2",
+      { targetModules: ["c_attn"], loraBias: true, bias: "all" },
+      { changed: 15 },
+    ],
     [
       "patterns and rsLoRA",
       "llama",
@@ -190,6 +197,64 @@ describe("what an adapter may change", () => {
     const isTied = (await configOf(output)).tie_word_embeddings ?? true;
     expect(isTied).toBe(wasTied && !untied);
     expect((await dtypesOf(output)).has("lm_head.weight")).toBe(!isTied);
+  });
+});
+
+describe("a bias of B", () => {
+  test("adds up over adapters, with their factors", async () => {
+    const base = await openBase(modelPath("llama"), { cacheFolder, offline: true });
+    const config = { targetModules: ["q_proj", "v_proj"], loraBias: true };
+    const one = await makeAdapter(base, join(folder, "one"), config);
+    const other = await makeAdapter(base, join(folder, "other"), { targetModules: ["v_proj", "o_proj"] }, 2);
+    const double = await makeAdapter(base, join(folder, "double"), { ...config, alpha: 12 });
+    const model = await loadModel({
+      ...{ model: modelPath("llama"), cacheFolder, offline: true, threads: 1 },
+      adapters: { one, again: one, double, other },
+    });
+    const logitsWith = async (weights: Record<string, number>): Promise<Float32Array[]> => {
+      await model.weights(weights);
+      return model.logits(IDS);
+    };
+    const wanted = await logitsWith({ double: 1, other: 1 });
+    expect(maxDifference(await logitsWith({ one: 1.5, again: 0.5, other: 1 }), wanted)).toBeLessThan(LOGITS);
+    expect(maxDifference(await logitsWith({ one: 1, other: 1 }), wanted)).toBeGreaterThan(0.05);
+    await model.close();
+  });
+
+  test("needs a bias of the module to merge into; other formats and combinations have no place for it", async () => {
+    const base = await openBase(modelPath("llama"), { cacheFolder, offline: true });
+    const adapter = await makeAdapter(base, join(folder, "adapter"), {
+      ...{ targetModules: ["q_proj", "v_proj"], loraBias: true },
+    });
+    const said = (e: Error): string => `${e.name}: ${e.message}`;
+    expect(said(await errorOf(merge(modelPath("llama"), adapter)))).toContain(
+      "UnsupportedError: lora cannot be merged: it has lora_bias, and 4 of its modules have no bias to add it to " +
+        "(model.layers.0.self_attn.q_proj)",
+    );
+    const options = { adapter, model: modelPath("llama"), cacheFolder, offline: true };
+    for (const [to, name] of [
+      ["mlx", "mlx"],
+      ["gguf", "adapter.gguf"],
+    ] as const) {
+      const refused = errorOf(convertAdapter({ ...options, to, output: join(folder, name) }));
+      expect(said(await refused)).toContain(
+        "UnsupportedError: this adapter also trains layers.0.attention.q.loraBias",
+      );
+    }
+    const combined = combineFolders({ [adapter]: 1 }, output, { kind: "linear" }, options);
+    expect((await errorOf(combined)).message).toContain(
+      "has lora_bias, for which a combination has no place",
+    );
+  });
+
+  test("is not for embeddings, and not beside DoRA or PiSSA", async () => {
+    const base = await openBase(modelPath("llama"), { cacheFolder, offline: true });
+    const problem = (config: Partial<LoraConfig>): Promise<Error> =>
+      errorOf(makeAdapter(base, join(folder, "none"), { loraBias: true, ...config }));
+    expect((await problem({ targetModules: ["embed_tokens"] })).message).toContain(
+      "model.embed_tokens: is an embedding, which has no lora_bias",
+    );
+    expect((await problem({ dora: true })).message).toContain("lora_bias: cannot be used with DoRA");
   });
 });
 
