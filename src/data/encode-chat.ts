@@ -2,7 +2,7 @@ import { LowrankError } from "../errors.ts";
 import { commonLength } from "../tensor/common-length.ts";
 import { attempt, type EncodedTurn, encodeTurn, isSaidIn, type SectionMemory } from "../text/chat-encode.ts";
 import type { ChatTemplate } from "../text/chat-template.ts";
-import { contentText, type Message, type RenderOptions } from "../text/messages.ts";
+import { contentText, type Message, namesInTemplate, type RenderOptions } from "../text/messages.ts";
 import { pythonStrip } from "../text/python-text.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { EncodedRow, RowNotes, RowSequence, TextCodec } from "./encode.ts";
@@ -223,7 +223,11 @@ function unusedFields(row: Conversation, turns: readonly LearnedTurn[]): Set<str
   const last = turns.at(-1)?.index ?? 0;
   for (const [i, message] of row.messages.slice(0, last + 1).entries())
     for (const [field, value] of Object.entries(message))
-      if (!KNOWN_FIELDS.has(field) && holdsSomething(value) && !isRead(`messages[${i}].${field}`))
+      if (
+        !KNOWN_FIELDS.has(field) &&
+        holdsSomething(value) &&
+        !namesInTemplate(message, field).some((name) => isRead(`messages[${i}].${name}`))
+      )
         unused.add(`"${field}" of the ${message.role}`);
   if (row.tools?.length && !isRead("tools")) unused.add('"tools"');
   for (const name of Object.keys(row.templateArgs ?? {}))

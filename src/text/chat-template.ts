@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model-source.ts";
 import { parseTemplate, type Rendering } from "./jinja/template.ts";
-import type { Message, RenderOptions } from "./messages.ts";
+import { handedOver, type Message, type RenderOptions } from "./messages.ts";
 
 /** Turns messages into the text a model was trained on. */
 export interface ChatTemplate {
@@ -26,7 +26,12 @@ export function createChatTemplate(source: TokenizerSource): ChatTemplate {
   const tokens = tokenVariables(source);
   const rendering: ChatTemplate["rendering"] = (messages, options = {}) =>
     template.render({
-      data: { ...options.extra, messages, tools: options.tools ?? null, documents: null },
+      data: {
+        ...options.extra,
+        messages: messages.map(handedOver),
+        tools: options.tools ?? null,
+        documents: null,
+      },
       template: { ...tokens, add_generation_prompt: options.addGenerationPrompt ?? false },
       now: options.now,
     });

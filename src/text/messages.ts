@@ -18,6 +18,29 @@ export interface Message {
   readonly [field: string]: unknown;
 }
 
+/** Fields that hold an assistant's thoughts, that of chat templates first. */
+const REASONING_FIELDS: readonly string[] = ["reasoning_content", "thinking", "reasoning"];
+
+/** A message as a template sees it, as `apply_chat_template` of transformers (5.24) hands it over: without fields that are null, and
+ *  thoughts under the names that templates read, whichever of `REASONING_FIELDS` they have. */
+export function handedOver(message: Message): Message {
+  const given = Object.entries(message).filter(([, value]) => value !== null && value !== undefined);
+  const said = Object.fromEntries(given) as Message;
+  const field = thoughtField(said);
+  if (field === undefined) return said;
+  return { thinking: said[field], ...said, reasoning_content: said[field] };
+}
+
+function thoughtField(message: Message): string | undefined {
+  return REASONING_FIELDS.find((name) => message[name] !== undefined && message[name] !== null);
+}
+
+/** Names under which a template finds what a field of a message holds. */
+export function namesInTemplate(message: Message, field: string): readonly string[] {
+  if (field !== thoughtField(message)) return [field];
+  return ["reasoning_content", ...((message.thinking ?? null) === null ? ["thinking"] : []), field];
+}
+
 /** What goes into a rendering beside the messages. */
 export interface RenderOptions {
   /** End with the opening of an assistant turn, for the model to complete. Default false. */

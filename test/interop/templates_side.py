@@ -12,7 +12,7 @@ import tarfile
 import zipfile
 
 from transformers import __version__
-from transformers.utils.chat_template_utils import _compile_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template, _normalize_chat_messages, render_jinja_template
 
 
 def members(path):
@@ -52,16 +52,16 @@ def templates(path):
                     yield f"{name} {entry['name']}".strip(), entry["template"]
 
 
-def render(compiled, conversation):
+def render(source, conversation):
     tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     variables = {**tokens, "documents": None, "tools": conversation.get("tools"), **conversation.get("extra", {})}
     try:
-        text = compiled.render(
-            messages=conversation["messages"],
+        texts, _ = render_jinja_template(
+            [_normalize_chat_messages(conversation["messages"])], chat_template=source,
             add_generation_prompt=conversation.get("addGenerationPrompt", False),
             **variables,
         )
-        return {"text": text}
+        return {"text": texts[0]}
     except Exception as error:  # whatever a template does wrong is its refusal
         return {"error": f"{type(error).__name__}: {error}"}
 
@@ -77,8 +77,8 @@ def main(packages, conversations, out):
                 continue
             seen.add(source)
             try:
-                compiled = _compile_jinja_template(source)
-                results = [render(compiled, case) for case in cases]
+                _compile_jinja_template(source)
+                results = [render(source, case) for case in cases]
             except Exception as error:
                 results = [{"error": f"{type(error).__name__}: {error}"}] * len(cases)
             found.append({"package": path.name, "name": name, "source": source, "results": results})
@@ -86,4 +86,5 @@ def main(packages, conversations, out):
     pathlib.Path(out).write_text(json.dumps(content))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -18,6 +18,32 @@ describe.each(Object.entries(CHAT.templates))("template in the style of %s", (na
   });
 });
 
+// transformers.utils.chat_template_utils of 5.24: _normalize_chat_messages and _alias_reasoning_fields.
+describe("a message as transformers hands it over", () => {
+  const shown = createChatTemplate(tinySource("smollm2", { chatTemplate: "{{ messages[0] | tojson }}" }));
+  const cases: [string, object, string][] = [
+    ["no null fields", { content: null, tool_calls: null, name: "a" }, '{"role": "user", "name": "a"}'],
+    [
+      "older names of thoughts",
+      { content: "c", thinking: "t" },
+      '{"thinking": "t", "role": "user", "content": "c", "reasoning_content": "t"}',
+    ],
+    [
+      "and newer ones",
+      { content: "c", reasoning: "t" },
+      '{"thinking": "t", "role": "user", "content": "c", "reasoning": "t", "reasoning_content": "t"}',
+    ],
+    [
+      "all names given: each as it is",
+      { reasoning_content: "r", thinking: "t", reasoning: "x" },
+      '{"thinking": "t", "role": "user", "reasoning_content": "r", "reasoning": "x"}',
+    ],
+  ];
+  it.each(cases)("%s", (_name, fields, text) => {
+    expect(shown.render([{ role: "user", ...fields } as Message])).toBe(text);
+  });
+});
+
 describe("errors", () => {
   it("name the way out where a model has no template", () => {
     expect(() => createChatTemplate(tinySource("smollm2"))).toThrow(UnsupportedError);
