@@ -14,7 +14,9 @@ export type NoteKind =
   | "rewritten"
   | "emptyRow"
   | "malformedRow"
-  | "twice";
+  | "twice"
+  | "nan"
+  | "separator";
 
 /** How often it was met, and where first. */
 export interface DataNote {
@@ -58,6 +60,9 @@ const SENTENCES: Readonly<Record<NoteKind, (count: number, subject: string) => s
   malformedRow: (n, subject) => `${count(n, "malformed row")} left out, the first: ${subject}`,
   twice: (n, subject) =>
     `the key ${JSON.stringify(subject)} stands twice in ${count(n, "row")}: the last one counts`,
+  nan: (n, subject) => `${JSON.stringify(subject)} is NaN in ${count(n, "row")}: read as a missing value`,
+  separator: (_n, subject) =>
+    `the header has several of , ; and tab: the first records are a table with ${JSON.stringify(subject)}, which is taken`,
 };
 
 /** A note as a sentence, with the first place. */

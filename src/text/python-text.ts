@@ -33,3 +33,17 @@ export function pythonSplit(text: string): string[] {
   }
   return word === "" ? words : [...words, word];
 }
+
+/** Python's `repr` of a float. */
+export function floatText(value: number): string {
+  if (Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  if (Object.is(value, -0)) return "-0.0";
+  const [digits = "", exponent = "0"] = value.toExponential().split("e");
+  const power = Number(exponent);
+  if (value !== 0 && (power < -4 || power >= 16))
+    return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+  const text = String(value);
+  if (/e/.test(text)) return `${value.toFixed(-power + digits.replace(/[-.]/g, "").length - 1)}`;
+  return text.includes(".") ? text : `${text}.0`;
+}

@@ -157,6 +157,25 @@ describe("JSON Lines", () => {
 });
 
 describe("JSON", () => {
+  it("may be objects one after another, over several lines each", async () => {
+    const read = await readContent("a.json", '{\n "a": "}{"\n}\n{"a": {"b": [1]}}{\n"a": 3}\n');
+    expect(read).toMatchObject({
+      records: [
+        [1, { a: "}{" }],
+        [4, { a: { b: [1] } }],
+        [4, { a: 3 }],
+      ],
+      problems: [],
+    });
+    const broken = await readContent("a.json", '{\n"a": 1\n}\n{"a": x}\n,{"a": 2}\n{"a": 3}');
+    expect(broken.problems).toEqual([
+      expect.stringContaining("a.json:4: not valid JSON"),
+      "a.json:5: not valid JSON: text between objects, of which each is a record",
+    ]);
+    const open = await readContent("a.json", '{\n"a": 1\n}\n{"a": 2');
+    expect(open.problems).toEqual(["a.json:4: not valid JSON: the object does not end"]);
+  });
+
   it("gives the objects of an array with their lines", async () => {
     const read = await readContent(
       "a.json",
@@ -274,12 +293,45 @@ describe("CSV of spreadsheets", () => {
     expect(await read(text)).toEqual(flat);
     const utf16 = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(table("\t", "\r\n"), "utf16le")]);
     expect(await read(utf16)).toEqual(rows);
+    const bare = Buffer.from(table("\t", "\r\n"), "utf16le");
+    expect(await read(bare)).toEqual(rows);
+    expect(await read(bare.swap16())).toEqual(rows);
+  });
+
+  it("is told apart by its records where the header has several separators, which is noted", async () => {
+    const { records, problems, notes } = await readContent(
+      "a.csv",
+      'prompt;answer, long\n"a;b,c";d\ne,f,g;h\n',
+    );
+    expect(problems).toEqual([]);
+    expect(records.map(([, record]) => record)).toEqual([
+      { prompt: "a;b,c", "answer, long": "d" },
+      { prompt: "e,f,g", "answer, long": "h" },
+    ]);
+    expect(notes).toEqual([
+      'the header has several of , ; and tab: the first records are a table with ";", which is taken (first: a.csv:1)',
+    ]);
+    const late = `a;b,c\n${"x,y\n".repeat(100)}1;2;3\n`; // read on with the separator of the first fifty lines
+    expect((await readContent("a.csv", late)).records).toHaveLength(100);
+  });
+
+  it("loses one record to a quote that is not closed, not the rest of the file", async () => {
+    const content = 'a,b\n1,2\n"open,3\n"what is 1?","x, y"\n"5","6"\n';
+    const { records, problems } = await readContent("a.csv", content);
+    expect(problems).toEqual([
+      "a.csv:3: not valid CSV: a quoted field of this record is closed in the middle of line 4: expected the separator or the line's end behind the quote",
+    ]);
+    expect(records).toEqual([
+      [2, { a: "1", b: "2" }],
+      [5, { a: "5", b: "6" }],
+    ]);
   });
 
   it("is refused where the separator cannot be told", async () => {
-    expect((await readContent("a.csv", "a;b,c\n1;2,3\n")).problems[0]).toContain(
-      "a.csv:1: the header has several of , ; and tab, so what separates its fields cannot be told",
-    );
+    for (const content of ["a;b,c\n1;2,3\n", "a;b,c\n", "a;b,c\n1\n"])
+      expect((await readContent("a.csv", content)).problems[0]).toContain(
+        "a.csv:1: the header has several of , ; and tab, and the first records do not tell what separates the fields",
+      );
   });
 
   it("may have many columns", async () => {
@@ -374,11 +426,25 @@ describe("Parquet", () => {
   });
 
   it("gives decimals, dates, times and float32 as the file has them, nested and null ones too", async () => {
-    const { records, problems } = await readPath(fixture("values.parquet"));
+    const { records, problems, notes } = await readPath(fixture("values.parquet"));
     expect(problems).toEqual([]);
+    expect(notes).toEqual([expect.stringMatching(/^"double" is NaN in 1 row: .*values\.parquet row 3\)$/)]);
     const { rows } = JSON.parse(readFileSync(fixture("values.json"), "utf8"));
-    const plain = records.map(([, record]) => JSON.parse(JSON.stringify(record)));
+    const digits = (_key: string, value: unknown) =>
+      value !== null && typeof value === "object" && "\u0000number" in value ? value["\u0000number"] : value;
+    const plain = records.map(([, record]) => JSON.parse(JSON.stringify(record), digits));
     expect(plain).toEqual(rows);
+  });
+
+  it("gives durations, which have no other type that is read", () => {
+    const tree = schemaTree([
+      { name: "d", type: "FIXED_LEN_BYTE_ARRAY", type_length: 12, converted_type: "INTERVAL" },
+    ]);
+    const duration = (months: number, days: number, millis: number): unknown =>
+      converted(new Uint8Array(Uint32Array.of(months, days, millis).buffer), tree);
+    expect(duration(14, 3, 500)).toBe("P14M3DT0.5S");
+    expect(duration(0, 0, 0)).toBe("PT0S");
+    expect(duration(1, 0, 0)).toBe("P1M");
   });
 
   it("reads LZ4 with a column that is null throughout", async () => {

@@ -147,17 +147,17 @@ export async function* jsonElements(
     context.problems.add(`${file}:${textBehind}`, "not valid JSON: text behind the array");
 }
 
-/** What a file that begins with an object is: "data" for one with an array under that key, "lines" where another object follows, else
- *  the object. What is wrong is noted, and null given. */
+/** What a file that begins with an object is: "data" for one with an array under that key; where another object follows, "lines" if the
+ *  first one is a line, else "objects"; else the object. What is wrong is noted, and null given. */
 export async function outermost(
   file: string,
   context: ReadContext,
-): Promise<"data" | "lines" | JsonStretch | null> {
+): Promise<"data" | "lines" | "objects" | JsonStretch | null> {
   const lex = createLexer();
   const holder = createHolder(file, context);
   const watch = keyWatch("data");
-  let found: "data" | "lines" | "other" | null = null;
-  let [isOver, isBegun, lastLine] = [false, false, 1];
+  let found: "data" | "lines" | "objects" | "other" | null = null;
+  let [isOver, isBegun, lastLine, firstLine, endLine] = [false, false, 1, 1, 1];
   for await (const chunk of utf8Chunks(file, context)) {
     let from = 0;
     let to = chunk.length;
@@ -167,20 +167,56 @@ export async function outermost(
       if (!isBegun) {
         isBegun = true;
         from = mark.at;
+        firstLine = mark.line;
         holder.begin(mark.line);
-      } else if (isOver) found = mark.byte === OPEN_OBJECT ? "lines" : "other";
+      } else if (isOver)
+        found = mark.byte !== OPEN_OBJECT ? "other" : endLine === firstLine ? "lines" : "objects";
       else if (watch(mark)) found = "data";
       else if (mark.depth === 0 && mark.byte === CLOSE_OBJECT) {
         isOver = true;
+        endLine = mark.line;
         to = mark.at + 1;
         holder.add(chunk.subarray(from, to));
       }
     });
-    if (found === "data" || found === "lines") return found;
+    if (found !== null && found !== "other") return found;
     if (isBegun && !isOver) holder.add(chunk.subarray(from));
   }
   if (found === null && isOver) return holder.end();
   const what = isOver ? "text behind the object" : "the object does not end";
   context.problems.add(`${file}:${lastLine}`, `not valid JSON: ${what}`);
   return null;
+}
+
+/** Objects that stand one after another, each over any number of lines. What stands between them, and one that does not end, are noted. */
+export async function* jsonObjects(file: string, context: ReadContext): AsyncGenerator<JsonStretch> {
+  const lex = createLexer();
+  const holder = createHolder(file, context);
+  let [isInside, firstLine] = [false, 1];
+  let stray: number | null = null;
+  for await (const chunk of utf8Chunks(file, context)) {
+    const ready: JsonStretch[] = [];
+    let from = 0;
+    lex(chunk, ({ byte, at, depth, line }) => {
+      if (depth > 0) return;
+      if (!isInside && byte === OPEN_OBJECT) {
+        [isInside, from, firstLine] = [true, at, line];
+        holder.begin(line);
+      } else if (isInside && byte === CLOSE_OBJECT) {
+        isInside = false;
+        holder.add(chunk.subarray(from, at + 1));
+        const object = holder.end();
+        if (object !== null) ready.push(object);
+      } else if (!isInside) stray ??= line;
+    });
+    if (isInside) holder.add(chunk.subarray(from));
+    yield* ready;
+    if (stray !== null) break;
+  }
+  if (stray !== null)
+    context.problems.add(
+      `${file}:${stray}`,
+      "not valid JSON: text between objects, of which each is a record",
+    );
+  else if (isInside) context.problems.add(`${file}:${firstLine}`, "not valid JSON: the object does not end");
 }

@@ -1,11 +1,11 @@
 import { open } from "node:fs/promises";
 import type { DataRecord } from "../formats/format.ts";
 import type { ReadContext, SourceRecord, Where } from "../records.ts";
-import { jsonElements, outermost } from "./json-elements.ts";
+import { type JsonStretch, jsonElements, jsonObjects, outermost } from "./json-elements.ts";
 import { asRecord, parseRecord, parseValue, readJsonLines } from "./jsonl.ts";
 
-/** JSON: an array of objects, `{"data": [objects]}`, one object, or one list of turns. JSON Lines under this extension is read as
- *  such. Elements are read one by one: a file may be larger than memory. */
+/** JSON: an array of objects, `{"data": [objects]}`, one object, objects one after another, or one list of turns. JSON Lines under
+ *  this extension is read as such. Elements are read one by one: a file may be larger than memory. */
 export async function* readJson(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
   const first = await firstCharacter(file);
   if (first === null) return;
@@ -20,9 +20,18 @@ export async function* readJson(file: string, context: ReadContext): AsyncGenera
   const shape = await outermost(file, context);
   if (shape === "lines") yield* readJsonLines(file, context);
   else if (shape === "data") yield* listed(file, context, "data");
-  else if (shape !== null) {
-    const where: Where = { file, line: shape.line, unit: "line" };
-    const record = parseRecord(shape.text, where, context);
+  else if (shape === "objects") yield* parsed(jsonObjects(file, context), file, context);
+  else if (shape !== null) yield* parsed([shape], file, context);
+}
+
+async function* parsed(
+  stretches: Iterable<JsonStretch> | AsyncIterable<JsonStretch>,
+  file: string,
+  context: ReadContext,
+): AsyncGenerator<SourceRecord> {
+  for await (const { text, line } of stretches) {
+    const where: Where = { file, line, unit: "line" };
+    const record = parseRecord(text, where, context);
     if (record !== null) yield { record, where };
   }
 }

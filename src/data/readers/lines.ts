@@ -13,7 +13,7 @@ const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const CHUNK_BYTES = 1 << 20;
 
-/** Streams the lines of a file in UTF-8, or in UTF-16 with a byte-order mark. The mark is stripped, CRLF accepted, and CR alone where
+/** Streams the lines of a file in UTF-8 or UTF-16. The mark is stripped, CRLF accepted, and CR alone where
  *  the file has no LF; lines of white space are given as
  *  they are. Lines that are too long or not UTF-8 are reported and left out. */
 export async function* readLines(file: string, context: ReadContext): AsyncGenerator<Line> {
@@ -61,20 +61,30 @@ async function* byteLines(
   if (bytes !== null) yield { bytes, line };
 }
 
-/** The bytes of a text file as UTF-8. A file with the byte-order mark of UTF-16 is converted. */
+/** The bytes of a text file as UTF-8; UTF-16 is converted. */
 export async function* utf8Chunks(file: string, context: ReadContext): AsyncGenerator<Buffer> {
   let decoder: InstanceType<typeof TextDecoder> | null = null;
   let isFirst = true;
   for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
     context.onBytes(chunk.length);
-    const mark = isFirst && chunk.length >= 2 ? chunk.readUInt16BE(0) : 0;
-    if (mark === 0xfffe || mark === 0xfeff)
-      decoder = new TextDecoder(mark === 0xfffe ? "utf-16le" : "utf-16be");
+    const encoding = isFirst ? utf16Of(chunk) : null;
+    if (encoding !== null) decoder = new TextDecoder(encoding);
     isFirst = false;
     yield decoder === null ? chunk : Buffer.from(decoder.decode(chunk, { stream: true }));
   }
   const rest = decoder?.decode() ?? "";
   if (rest !== "") yield Buffer.from(rest);
+}
+
+/** UTF-16 that the first bytes of a file tell: by a byte-order mark, or by zeros beside characters of ASCII. */
+function utf16Of(bytes: Buffer): "utf-16le" | "utf-16be" | null {
+  if (bytes.length < 2) return null;
+  const mark = bytes.readUInt16BE(0);
+  if (mark === 0xfffe) return "utf-16le";
+  if (mark === 0xfeff) return "utf-16be";
+  const [a = 0, b = 0, c = 0, d = 0] = bytes;
+  if (bytes.length < 4 || (a === 0) === (b === 0) || (c === 0) === (d === 0)) return null;
+  return a === 0 && c === 0 ? "utf-16be" : b === 0 && d === 0 ? "utf-16le" : null;
 }
 
 function tooLong(bytes: number, limit: number): string {

@@ -1,4 +1,6 @@
 import type { SchemaElement } from "hyparquet";
+import { ExactNumber, isInexact } from "../../text/exact-number.ts";
+import { floatText } from "../../text/python-text.ts";
 
 /** A column, or a group of columns, of a Parquet file's schema. */
 export interface SchemaNode {
@@ -8,13 +10,16 @@ export interface SchemaNode {
   readonly convert: ((raw: unknown) => unknown) | null;
 }
 
-/** The tree of a schema's flat list. */
-export function schemaTree(schema: readonly SchemaElement[]): SchemaNode {
+/** The tree of a schema's flat list. `onNaN` is told the column of each NaN, which is read as null. */
+export function schemaTree(
+  schema: readonly SchemaElement[],
+  onNaN: (column: string) => void = () => {},
+): SchemaNode {
   let at = 0;
   const next = (): SchemaNode => {
     const element = schema[at++] as SchemaElement;
     const children = Array.from({ length: element.num_children ?? 0 }, next);
-    return { element, children, convert: children.length > 0 ? null : converterOf(element) };
+    return { element, children, convert: children.length > 0 ? null : converterOf(element, onNaN) };
   };
   return next();
 }
@@ -30,7 +35,8 @@ export function leafPaths({ children }: SchemaNode, above = ""): string[] {
 /** The schema as the library should read it: types that it would turn into doubles and dates are read raw, and converted here. */
 export function rawSchema(schema: readonly SchemaElement[]): SchemaElement[] {
   return schema.map((element) => {
-    if ((element.num_children ?? 0) > 0 || converterOf(element) === null) return element;
+    const isRaw = converterOf(element, () => {}) !== null && element.logical_type?.type !== "FLOAT16";
+    if ((element.num_children ?? 0) > 0 || !isRaw) return element;
     const { converted_type: _, logical_type: __, ...raw } = element;
     return raw;
   });
@@ -39,12 +45,10 @@ export function rawSchema(schema: readonly SchemaElement[]): SchemaElement[] {
 type Convert = (raw: unknown) => unknown;
 
 /** How raw values of a column become what the file says; null for columns that need nothing. */
-function converterOf({
-  type,
-  converted_type: ctype,
-  logical_type: ltype,
-  scale,
-}: SchemaElement): Convert | null {
+function converterOf(
+  { name, type, converted_type: ctype, logical_type: ltype, scale }: SchemaElement,
+  onNaN: (column: string) => void,
+): Convert | null {
   const logical = ltype?.type;
   if (ctype === "DECIMAL" || logical === "DECIMAL") {
     const places = (logical === "DECIMAL" && ltype && "scale" in ltype ? ltype.scale : scale) ?? 0;
@@ -55,7 +59,15 @@ function converterOf({
   if (time?.isOfDay) return (raw) => timeText(BigInt(raw as number) * time.nanos);
   if (time) return (raw) => instantText(BigInt(raw as bigint) * time.nanos, time.isUtc);
   if (type === "INT96") return (raw) => (typeof raw === "bigint" ? instantText(raw, false) : raw);
-  if (type === "FLOAT") return (raw) => (typeof raw === "number" ? shortest(raw) : raw);
+  if (ctype === "INTERVAL" || logical === "INTERVAL")
+    return (raw) => (raw instanceof Uint8Array ? durationText(raw) : raw);
+  if (type === "FLOAT" || type === "DOUBLE" || logical === "FLOAT16")
+    return (raw) => {
+      if (typeof raw !== "number") return raw;
+      if (!Number.isNaN(raw)) return floatValue(type === "FLOAT" ? shortest(raw) : raw);
+      onNaN(name);
+      return null;
+    };
   return null;
 }
 
@@ -112,6 +124,21 @@ function timeText(nanos: bigint): string {
 function instantText(nanos: bigint, isUtc: boolean): string {
   const rest = ((nanos % DAY_NANOS) + DAY_NANOS) % DAY_NANOS;
   return `${dayText((nanos - rest) / DAY_NANOS)}T${timeText(rest)}${isUtc ? "Z" : ""}`;
+}
+
+/** Months, days and milliseconds, each an unsigned little-endian number of 32 bits, as ISO 8601 writes a duration: P14M3DT0.5S. */
+function durationText(bytes: Uint8Array): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [months = 0, days = 0, millis = 0] = [0, 4, 8].map((at) => view.getUint32(at, true));
+  const date = `${months > 0 ? `${months}M` : ""}${days > 0 ? `${days}D` : ""}`;
+  return `P${date}${millis > 0 || date === "" ? `T${millis / 1000}S` : ""}`;
+}
+
+/** A float as Python prints it: 5.0, 1e+16, inf. */
+function floatValue(value: number): unknown {
+  const digits = floatText(value);
+  if (!Number.isFinite(value)) return digits;
+  return isInexact(digits) ? new ExactNumber(digits) : value;
 }
 
 /** The shortest decimal that is this float32. */

@@ -21,9 +21,12 @@ export async function* readParquet(file: string, context: ReadContext): AsyncGen
   await stat(file); // a missing file is the caller's to report, before the library wraps it
   let row = 0;
   try {
-    for await (const record of rows(file)) {
+    const nans = new Set<string>();
+    for await (const record of rows(file, (column) => nans.add(column))) {
       row++;
       const where: Where = { file, line: row, unit: "row" };
+      for (const column of nans) context.notes.at(where)("nan", column);
+      nans.clear();
       const long = longField(record, context.maxLineBytes);
       if (long === null) yield { record, where };
       else context.bad(where, long);
@@ -34,10 +37,10 @@ export async function* readParquet(file: string, context: ReadContext): AsyncGen
   }
 }
 
-async function* rows(file: string): AsyncGenerator<DataRecord> {
+async function* rows(file: string, onNaN: (column: string) => void): AsyncGenerator<DataRecord> {
   const buffer = await asyncBufferFromFile(file);
   const metadata = await parquetMetadataAsync(buffer);
-  const tree = schemaTree(metadata.schema);
+  const tree = schemaTree(metadata.schema, onNaN);
   checkColumns(metadata, tree);
   const raw = { ...metadata, schema: rawSchema(metadata.schema) };
   let rowStart = 0;

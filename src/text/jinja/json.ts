@@ -1,6 +1,7 @@
+import { floatText } from "../python-text.ts";
 import type { Limits } from "./limits.ts";
 import { fail, MAX_DEPTH, produce, tick, tickText, WRITTEN } from "./limits.ts";
-import { around, floatText, intText, rewriteMatches } from "./print.ts";
+import { around, intText, rewriteMatches } from "./print.ts";
 import { compareText, concat, type Text, textOf } from "./text.ts";
 import { type Dict, type Entry, originOf, readEntry, type Sequence, typeName, type Value } from "./values.ts";
 

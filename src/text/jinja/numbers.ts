@@ -1,5 +1,6 @@
+import { floatText } from "../python-text.ts";
 import { fail } from "./limits.ts";
-import { floatText, intText } from "./print.ts";
+import { intText } from "./print.ts";
 
 /** How a number or text is laid out: the common part of Python's `%` and `format` directives. */
 export interface Layout {

@@ -1,3 +1,4 @@
+import { floatText } from "../python-text.ts";
 import type { Limits } from "./limits.ts";
 import { fail, MAX_DEPTH, produce, tick, WRITTEN } from "./limits.ts";
 import { concat, type Origin, originAt, runsOf, slice, TEMPLATE, type Text, textOf } from "./text.ts";
@@ -17,20 +18,6 @@ export function intText(value: bigint): string {
   const text = value.toString();
   if (text.length > MAX_DIGITS + (value < 0n ? 1 : 0)) fail(`an integer of more than ${MAX_DIGITS} digits`);
   return text;
-}
-
-/** Python's `repr` of a float. */
-export function floatText(value: number): string {
-  if (Number.isNaN(value)) return "nan";
-  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  if (Object.is(value, -0)) return "-0.0";
-  const [digits = "", exponent = "0"] = value.toExponential().split("e");
-  const power = Number(exponent);
-  if (value !== 0 && (power < -4 || power >= 16))
-    return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
-  const text = String(value);
-  if (/e/.test(text)) return `${value.toFixed(-power + digits.replace(/[-.]/g, "").length - 1)}`;
-  return text.includes(".") ? text : `${text}.0`;
 }
 
 /** Python's `repr(value)`. */
