@@ -332,4 +332,21 @@ describe("pieces", () => {
     expect(outputTo(stream(false), { FORCE_COLOR: "1" }).style.isColored).toBe(true);
     expect(outputTo(stream(false), { CI: "1" }).style.isColored).toBe(false);
   });
+
+  test("is not steered by what a place that prints forgot to clean; piped text stays as it is", () => {
+    const hostile = "a\u001b]0;title\u0007\u001b[2J\u001b[31mb\n";
+    const written = (isTTY: boolean, env: NodeJS.ProcessEnv, make: (output: Output) => string): string => {
+      let text = "";
+      const sink = { isTTY, write: (part: string) => (text += part) } as unknown as NodeJS.WriteStream;
+      const output = outputTo(sink, env);
+      output.write(make(output));
+      return text;
+    };
+    expect(written(true, {}, ({ style: s }) => `${s.green("ok")} ${hostile}`)).toBe(
+      "\u001b[32mok\u001b[39m a\u241b]0;title\u2407\u241b[2J\u001b[31mb\n",
+    );
+    for (const env of [{ NO_COLOR: "1" }, { TERM: "dumb" }])
+      expect(written(true, env, () => hostile)).toBe("a\u241b]0;title\u2407\u241b[2J\u241b[31mb\n");
+    expect(written(false, {}, () => hostile)).toBe(hostile);
+  });
 });

@@ -1,4 +1,5 @@
 import pc from "picocolors";
+import { printable } from "./text.ts";
 
 /** Colours that are switched off where they would be noise. */
 export interface Style {
@@ -28,6 +29,18 @@ export interface Output {
   readonly style: Style;
 }
 
+const ESCAPE = "\u001b";
+const COLOR = new RegExp(`(${ESCAPE}\\[\\d{1,2}m)`);
+
+/** A text in which nothing but colours is left for the terminal to obey. */
+function withColorsAlone(text: string, isColored: boolean): string {
+  if (!isColored) return printable(text);
+  return text
+    .split(COLOR)
+    .map((part) => (COLOR.test(part) ? part : printable(part)))
+    .join("");
+}
+
 const PIPED_COLUMNS = 100;
 
 /** An output over a stream: live and coloured on a terminal; NO_COLOR and FORCE_COLOR are respected. */
@@ -35,7 +48,8 @@ export function outputTo(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv = pr
   const isTerminal = stream.isTTY === true && env.TERM !== "dumb";
   const isColored = !env.NO_COLOR && (isTerminal || (!!env.FORCE_COLOR && env.FORCE_COLOR !== "0"));
   return {
-    write: (text) => void stream.write(text),
+    // The last door: whatever a place that prints has forgotten to clean, no terminal is steered by it.
+    write: (text) => void stream.write(stream.isTTY ? withColorsAlone(text, isColored) : text),
     stream,
     isLive: isTerminal,
     columns: () => (isTerminal ? Math.max(40, stream.columns ?? 80) : PIPED_COLUMNS),
