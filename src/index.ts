@@ -15,7 +15,7 @@ export {
   UnsupportedError,
 } from "./errors.ts";
 export { type PushOptions, type PushResult, pushFolder } from "./formats/hub-push.ts";
-export type { ModelConfig, OnProgress, Progress } from "./formats/model-source.ts";
+export type { ModelConfig } from "./formats/model-source.ts";
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft-adapter.ts";
 export type { LoraConfig } from "./formats/peft-config.ts";
 export {
@@ -31,6 +31,7 @@ export {
   loadModel,
 } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
+export type { OnProgress, Progress } from "./io/progress.ts";
 export { type BaseModel, type OpenBaseOptions, openBase } from "./models/base-model.ts";
 export type { AdapterChoice } from "./peft/adapter-choice.ts";
 export {

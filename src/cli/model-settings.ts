@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { exists } from "../formats/download.ts";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
-import type { OnProgress } from "../formats/model-source.ts";
 import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { trainSettings } from "../train/config.ts";
 import { type Setting, setting } from "../train/settings.ts";
 import type { templateSettings } from "../train/template-settings.ts";

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import type { OnProgress } from "../formats/model-source.ts";
+import type { OnProgress } from "../io/progress.ts";
 import type { DatasetRow, Rows } from "./examples.ts";
 import type { Spill } from "./spill.ts";
 

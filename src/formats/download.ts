@@ -3,9 +3,9 @@ import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FormatError, NetworkError } from "../errors.ts";
 import { makeFolder } from "../io/folder.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { openRegular, readError, systemErrorCode } from "../io/regular-file.ts";
 import { storing, writeAll } from "./disk.ts";
-import type { OnProgress } from "./model-source.ts";
 import { abandonedPaths, temporaryPath } from "./temporary.ts";
 
 /** Bytes of a file from `fromByte` on. A source that cannot skip answers with `fromByte: 0`. */

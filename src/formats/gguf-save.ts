@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InputError, ShapeError, UnsupportedError } from "../errors.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
 import type { GgufArchitecture } from "./architectures/architecture.ts";
 import { ggufOf } from "./architectures/table.ts";
@@ -9,7 +10,7 @@ import { permutedHeads, rowsToGguf } from "./gguf-permute.ts";
 import { type GgufTensorType, ggufTypeOf } from "./gguf-quantize.ts";
 import { tokenizerKeys } from "./gguf-tokenizer-keys.ts";
 import { type GgufInput, type GgufTyped, text, u32, writeGguf } from "./gguf-write.ts";
-import type { ModelConfig, ModelSource, OnProgress } from "./model-source.ts";
+import type { ModelConfig, ModelSource } from "./model-source.ts";
 import { ggufOffset, ggufTensorName } from "./names.ts";
 import { rotaryFrequencies } from "./rope.ts";
 import { requireOwnFiles } from "./save-folder.ts";

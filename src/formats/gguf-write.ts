@@ -1,8 +1,8 @@
 import { InputError, type Problem, ShapeError } from "../errors.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { writeFileAtomic } from "./disk.ts";
 import { type GgufTensorType, ggufTypeOf, quantize } from "./gguf-quantize.ts";
-import type { OnProgress } from "./model-source.ts";
 
 type IntegerType = "uint8" | "int8" | "uint16" | "int16" | "uint32" | "int32" | "uint64" | "int64";
 

@@ -1,12 +1,12 @@
 import { pathToFileURL } from "node:url";
 import { type CommitOutput, commitIter, createBranch, createRepo, HubApiError } from "@huggingface/hub";
 import { InputError, LowrankError, NetworkError } from "../errors.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { baseModelOfAdapter } from "./foreign-adapter.ts";
 import { parseHubId } from "./hub.ts";
 import { tokenOf } from "./hub-address.ts";
 import { type HubAccess, hubApiFetch, hubUrlOf } from "./hub-http.ts";
 import { isOffline } from "./hub-repo.ts";
-import type { OnProgress } from "./model-source.ts";
 import { checkPublished } from "./published-check.ts";
 import { type PublishedFile, publishedFiles } from "./published-files.ts";
 import { hubModelId } from "./resolve.ts";

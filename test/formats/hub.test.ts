@@ -11,7 +11,7 @@ import { guessSplit } from "../../src/formats/dataset-files.ts";
 import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from "../../src/formats/hub.ts";
 import { type DatasetOptions, fetchDataset } from "../../src/formats/hub-dataset.ts";
 import type { HubOptions } from "../../src/formats/hub-repo.ts";
-import type { Progress } from "../../src/formats/model-source.ts";
+import type { Progress } from "../../src/io/progress.ts";
 import { failure } from "./fixtures.ts";
 import { COMMIT, contentId, type FakeFile, type FakeHub, startHub } from "./hub-server.ts";
 

@@ -11,10 +11,10 @@ import {
   type PackagedModel,
   type PythonPackage,
 } from "../../src/formats/known-models.ts";
-import type { Progress } from "../../src/formats/model-source.ts";
 import { cachedPackaged, fetchPackaged, packagedPath } from "../../src/formats/package-source.ts";
 import { type ResolveOptions, resolveAdapter, resolveModel } from "../../src/formats/resolve.ts";
 import { openZipMember } from "../../src/formats/zip.ts";
+import type { Progress } from "../../src/io/progress.ts";
 import { failure } from "./fixtures.ts";
 import { COMMIT, type FakeHub, startHub } from "./hub-server.ts";
 import { type ZipInput, zip } from "./zip-writer.ts";
