@@ -4,7 +4,7 @@ import { configDefaults, defineConfig, type ViteUserConfig } from "vitest/config
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, "test/model/**"],
+    exclude: [...configDefaults.exclude, "test/real-model/**"],
     setupFiles: ["test/no-network.ts"],
     // Tests of the command line start processes; on a busy machine with two cores each takes seconds.
     testTimeout: 60_000,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createDecoder } from "../dist/generate/decoder.js";
 import { openRuntime } from "../dist/runtime/runtime.js";
-import { readProfile } from "../dist/train/profile.js";
+import { readProfile } from "../dist/train/profile/read.js";
 import { LONG_PROMPT } from "./lib/decoding.mjs";
 import { openBase } from "./lib/lowrank.mjs";
 import { describeMachine, machineLine } from "./lib/machine.mjs";

@@ -1,9 +1,18 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
+import { LAYERS, withRules } from "../scripts/import-rules.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const BIOME = join(ROOT, "node_modules/@biomejs/biome/bin/biome");
@@ -11,17 +20,23 @@ const BIOME = join(ROOT, "node_modules/@biomejs/biome/bin/biome");
 const FORBIDDEN = [
   ["src/tensor", "../graph/value.ts"],
   ["src/tensor", "../io/folder.ts"],
-  ["src/io", "../formats/json.ts"],
+  ["src/io", "../formats/names.ts"],
   ["src/text", "../data/batch.ts"],
   ["src/formats", "../models/families.ts"],
   ["src/graph", "../cli/main.ts"],
   ["src/graph", "../runtime/runtime.ts"],
   ["src/graph/ops", "../../models/family.ts"],
-  ["src/runtime", "../peft/lora.ts"],
-  ["src/optim", "../train/graphs.ts"],
-  ["src/models", "../peft/lora.ts"],
-  ["src/data", "../train/graphs.ts"],
-  ["src/peft", "../train/graphs.ts"],
+  ["src/formats", "../hub/resolve.ts"],
+  ["src/formats", "../peft/method.ts"],
+  ["src/formats/gguf", "../../peft/method.ts"],
+  ["src/hub", "../data/batch.ts"],
+  ["src/hub", "../peft/method.ts"],
+  ["src/evaluate", "../cli/main.ts"],
+  ["src/runtime", "../peft/methods/lora.ts"],
+  ["src/optim", "../train/step-graphs.ts"],
+  ["src/models", "../peft/methods/lora.ts"],
+  ["src/data", "../train/step-graphs.ts"],
+  ["src/peft", "../train/step-graphs.ts"],
   ["src/train", "../server/app.ts"],
   ["src/generate", "../cli/main.ts"],
   ["src/server", "../cli/main.ts"],
@@ -29,11 +44,15 @@ const FORBIDDEN = [
   ["src/train", "onnxruntime-node"],
   ["src/cli", "onnxruntime-common"],
   ["bench", "../src/graph/value.ts"],
-  ["experiments", "../src/train/graphs.ts"],
+  ["experiments", "../src/train/step-graphs.ts"],
   ["experiments", "onnxruntime-node"],
 ] as const;
 
 const ALLOWED = [
+  ["src/formats", "./peft/config.ts"],
+  ["src/formats/gguf", "../peft/config.ts"],
+  ["src/hub", "../formats/peft/config.ts"],
+  ["src/inspect", "../train/step-graphs.ts"],
   ["src/formats", "../io/folder.ts"],
   ["src/graph", "../tensor/tensor.ts"],
   ["src/graph", "./value.ts"],
@@ -42,7 +61,7 @@ const ALLOWED = [
   ["src/runtime", "../graph/value.ts"],
   ["src/models", "../graph/ops/index.ts"],
   ["src/train", "../generate/decode.ts"],
-  ["src/cli", "../train/graphs.ts"],
+  ["src/cli", "../train/step-graphs.ts"],
   ["bench", "../src/index.ts"],
 ] as const;
 
@@ -60,6 +79,18 @@ function lint(from: string, target: string): { status: number | null; report: st
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
   return { status, report: stdout + stderr };
 }
+
+test("biome.json has the rules of the table of layers", () => {
+  const text = readFileSync(join(ROOT, "biome.json"), "utf8");
+  expect(withRules(text)).toEqual(JSON.parse(text));
+});
+
+test("every folder of src is in the table", () => {
+  const folders = readdirSync(join(ROOT, "src"), { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  expect(LAYERS.flat()).toEqual(expect.arrayContaining(folders.map((entry) => entry.name)));
+});
 
 test.each(FORBIDDEN)("%s may not import %s", (from, target) => {
   const { status, report } = lint(from, target);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { COMBINATIONS, type CombinationKind } from "../peft/combine.ts";
-import { type Setting, setting } from "../train/settings.ts";
+import { COMBINATIONS, type CombinationKind } from "../peft/combine/combine.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { addSettings, settingsOf } from "./options.ts";
@@ -80,7 +80,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
     output === null ? "--output" : "",
   ].filter(Boolean);
   if (output === null || missing.length > 0) throw new UsageError(`missing: ${missing.join(" and ")}`);
-  const { combineFolders } = await import("../peft/combine-folders.ts");
+  const { combineFolders } = await import("../peft/combine/folders.ts");
   const options = {
     kind,
     seed,

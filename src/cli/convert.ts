@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { AdapterFormat } from "../peft/convert.ts";
-import { type Setting, setting } from "../train/settings.ts";
+import type { AdapterFormat } from "../peft/files/convert.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importConvert } from "./library.ts";

@@ -1,11 +1,11 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { trainSettings } from "../train/config.ts";
-import { names } from "../train/config-values.ts";
-import type { EvaluateEvent, EvaluationSummary } from "../train/evaluate.ts";
+import type { EvaluateEvent, EvaluationSummary } from "../evaluate/evaluate.ts";
+import { trainSettings } from "../train/config/config.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
+import { templateSettings } from "../train/config/template.ts";
+import { names } from "../train/config/values.ts";
 import { measureTexts } from "../train/measures.ts";
-import { type Setting, setting } from "../train/settings.ts";
-import { templateSettings } from "../train/template-settings.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { GenerateRequest } from "../generate/stream.ts";
-import { type Setting, setting } from "../train/settings.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
 
 const GROUP = "Sampling";
 

@@ -1,4 +1,4 @@
-import type { SwapReport, Timings } from "../train/swap.ts";
+import type { SwapReport, Timings } from "../inspect/swap.ts";
 import type { Cli } from "./command.ts";
 import { formatBytes, formatDuration, formatInteger } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { groupTensors, type InspectedTensor, type Inspection, inspect } from "../inspect/inspect.ts";
+import { type MethodCost, methodCosts } from "../inspect/method-costs.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { groupTensors, type InspectedTensor, type Inspection, inspect } from "../train/inspect.ts";
-import { type MethodCost, methodCosts } from "../train/method-costs.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatBytes, formatCount, formatInteger } from "./display/format.ts";
 import { labelled, printable, table } from "./display/text.ts";

@@ -12,8 +12,8 @@ export async function importLoadModel(): Promise<typeof import("../generate/mode
 }
 
 /** Task switching. */
-export async function importMeasureSwap(): Promise<typeof import("../train/swap.ts").measureSwap> {
-  return (await import("../train/swap.ts")).measureSwap;
+export async function importMeasureSwap(): Promise<typeof import("../inspect/swap.ts").measureSwap> {
+  return (await import("../inspect/swap.ts")).measureSwap;
 }
 
 /** Classifying. */
@@ -24,21 +24,21 @@ export async function importLoadClassifier(): Promise<
 }
 
 /** Evaluation. */
-export async function importEvaluate(): Promise<typeof import("../train/evaluate.ts").evaluate> {
-  return (await import("../train/evaluate.ts")).evaluate;
+export async function importEvaluate(): Promise<typeof import("../evaluate/evaluate.ts").evaluate> {
+  return (await import("../evaluate/evaluate.ts")).evaluate;
 }
 
 /** Merging. */
-export async function importMerge(): Promise<typeof import("../peft/merge.ts").mergeAdapter> {
-  return (await import("../peft/merge.ts")).mergeAdapter;
+export async function importMerge(): Promise<typeof import("../peft/merge/merge.ts").mergeAdapter> {
+  return (await import("../peft/merge/merge.ts")).mergeAdapter;
 }
 
 /** Conversion of adapters. */
-export async function importConvert(): Promise<typeof import("../peft/convert.ts").convertAdapter> {
-  return (await import("../peft/convert.ts")).convertAdapter;
+export async function importConvert(): Promise<typeof import("../peft/files/convert.ts").convertAdapter> {
+  return (await import("../peft/files/convert.ts")).convertAdapter;
 }
 
 /** Uploads. */
-export async function importPush(): Promise<typeof import("../formats/hub-push.ts").pushFolder> {
-  return (await import("../formats/hub-push.ts")).pushFolder;
+export async function importPush(): Promise<typeof import("../hub/push.ts").pushFolder> {
+  return (await import("../hub/push.ts")).pushFolder;
 }

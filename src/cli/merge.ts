@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { MergeDType, MergeFormat } from "../peft/merge.ts";
-import { type Setting, setting } from "../train/settings.ts";
+import type { MergeDType, MergeFormat } from "../peft/merge/merge.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importMerge } from "./library.ts";

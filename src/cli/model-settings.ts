@@ -1,12 +1,12 @@
 import { z } from "zod";
-import { exists } from "../formats/download.ts";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
-import { resolveAdapter } from "../formats/resolve.ts";
 import type { LoadedModel } from "../generate/model.ts";
+import { resolveAdapter } from "../hub/resolve.ts";
+import { exists } from "../io/download.ts";
 import type { OnProgress } from "../io/progress.ts";
-import { trainSettings } from "../train/config.ts";
-import { type Setting, setting } from "../train/settings.ts";
-import type { templateSettings } from "../train/template-settings.ts";
+import { trainSettings } from "../train/config/config.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
+import type { templateSettings } from "../train/config/template.ts";
 import { namedAdapters } from "./adapter-names.ts";
 import type { Cli } from "./command.ts";
 import { type ProgressDisplay, progressDisplay } from "./display/progress.ts";

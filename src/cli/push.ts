@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { type Setting, setting } from "../train/settings.ts";
+import { type Setting, setting } from "../train/config/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importPush } from "./library.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { trainConfigSchema } from "../train/config.ts";
-import { loadTrainConfig } from "../train/config-file.ts";
+import { trainConfigSchema } from "../train/config/config.ts";
+import { loadTrainConfig } from "../train/config/file.ts";
 import type { TrainEvent } from "../train/events.ts";
 import { type Cli, examples } from "./command.ts";
 import { type TrainDisplay, trainDisplay } from "./display/train-display.ts";

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { InputError, type Problem } from "../errors.ts";
-import type { HubOptions } from "../formats/hub-repo.ts";
+import type { HubOptions } from "../hub/repo.ts";
 import { permutation, random } from "../tensor/random.ts";
 import { badRows } from "./bad-rows.ts";
 import { type Duplicates, digestList, findDuplicates } from "./duplicates.ts";
@@ -121,7 +121,7 @@ async function resolveSplits(
 /** The Hub's client is loaded only when it is needed. */
 function hubFetcher({ subset, hub }: DatasetOptions): FetchDataset {
   return async (id) => {
-    const { fetchDataset } = await import("../formats/hub-dataset.ts");
+    const { fetchDataset } = await import("../hub/dataset.ts");
     return fetchDataset(id, { ...hub, subset });
   };
 }

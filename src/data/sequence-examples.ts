@@ -1,4 +1,4 @@
-import type { Classifier } from "../formats/model-source.ts";
+import type { Classifier } from "../formats/model.ts";
 import type { SequenceEncoder } from "../text/sequence.ts";
 import { badRows, type OnBadRow } from "./bad-rows.ts";
 import type { Example } from "./batch.ts";

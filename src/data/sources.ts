@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join, relative, sep } from "node:path";
 import { NotFoundError } from "../errors.ts";
-import type { HubDataset } from "../formats/hub-dataset.ts";
+import type { HubDataset } from "../hub/dataset.ts";
 import { bundledDatasets, findBundled } from "./bundled.ts";
 import type { FieldMapping } from "./formats/format.ts";
 import { dataExtensions } from "./records.ts";

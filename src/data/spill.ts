@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { storageError } from "../formats/disk.ts";
-import { temporaryPath } from "../formats/temporary.ts";
+import { storageError } from "../io/disk.ts";
+import { temporaryPath } from "../io/temporary.ts";
 
 /** Where records go that are too many for memory: temporary files, which have no name while they are open, so that nothing stays
  *  behind however the process ends (on Windows their names go when they are closed). */

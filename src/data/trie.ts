@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts";
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig } from "../formats/model.ts";
 import { type Example, type PackedBatch, sequencesOf } from "./batch.ts";
 
 /** Work per token and per pair of tokens that attention computes, in any common unit: a row of T tokens costs

@@ -1,5 +1,5 @@
 import { InputError, type Problem } from "../errors.ts";
-import { isObject, kindOf } from "./json.ts";
+import { isObject, kindOf } from "../io/json.ts";
 
 /** Typed access to the keys of an outside configuration. What is missing or wrong is collected, so that one error can
  *  name all of it; until then a stand-in value is returned. null counts as missing. */

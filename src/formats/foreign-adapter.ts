@@ -1,10 +1,10 @@
-import { readAdapterConfig } from "./adapter-folder.ts";
-import { openFile } from "./disk.ts";
-import { openGguf } from "./gguf.ts";
-import { baseModelOfGguf, readGgufAdapter } from "./gguf-adapter.ts";
+import { openFile } from "../io/disk.ts";
+import { baseModelOfGguf, readGgufAdapter } from "./gguf/adapter.ts";
+import { openGguf } from "./gguf/file.ts";
 import { type LoraFactors, type PeftFiles, peftFilesOf } from "./lora-factors.ts";
-import { isMlxConfig, readMlxAdapter } from "./mlx-adapter.ts";
-import type { ModelConfig } from "./model-source.ts";
+import { isMlxConfig, readMlxAdapter } from "./mlx/adapter.ts";
+import type { ModelConfig } from "./model.ts";
+import { readAdapterConfig } from "./peft/folder.ts";
 
 /** A way in which other programs than PEFT store LoRA. */
 interface ForeignFormat {

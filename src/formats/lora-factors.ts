@@ -1,8 +1,8 @@
 import type { FloatTensor } from "../tensor/tensor.ts";
-import type { ModelConfig } from "./model-source.ts";
+import type { ModelConfig } from "./model.ts";
 import { hfModuleName } from "./names.ts";
-import { DEFAULT_LORA_CONFIG, type LoraConfig, peftConfigText } from "./peft-config.ts";
-import { type ModuleTensors, tensorKeys } from "./peft-keys.ts";
+import { DEFAULT_LORA_CONFIG, type LoraConfig, peftConfigText } from "./peft/config.ts";
+import { type ModuleTensors, tensorKeys } from "./peft/keys.ts";
 
 /** LoRA of one module, whatever file it stands in. */
 export interface LoraFactors {

@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../errors.ts";
 import { type FloatTensor, floats } from "../tensor/tensor.ts";
 import type { LoraFactors } from "./lora-factors.ts";
-import type { ModelConfig } from "./model-source.ts";
+import type { ModelConfig } from "./model.ts";
 
 /** B times a factor: formats with one scale for all modules take what differs into B. The tensor itself where it is 1. */
 export function scaledB(b: FloatTensor, factor: number): FloatTensor {

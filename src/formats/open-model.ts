@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
-import { openFile } from "./disk.ts";
-import { exists } from "./download.ts";
-import { openGgufModel } from "./gguf-source.ts";
-import { openHfFolder } from "./hf-folder.ts";
-import type { ModelSource } from "./model-source.ts";
+import { openFile } from "../io/disk.ts";
+import { exists } from "../io/download.ts";
+import { openGgufModel } from "./gguf/source.ts";
+import { openHfFolder } from "./hf/folder.ts";
+import type { ModelSource } from "./model.ts";
 
 async function firstBytes(path: string): Promise<Buffer> {
   const file = await openFile(path);

@@ -1,4 +1,4 @@
-import type { RopeConfig } from "./model-source.ts";
+import type { RopeConfig } from "./model.ts";
 
 /** Inverse frequency of each rotary pair. Llama 3.1 stretches long wavelengths by `factor`, keeps short ones, and blends
  *  between (transformers, `_compute_llama3_parameters`). */

@@ -1,7 +1,7 @@
-import type { AdaptedModel } from "../peft/adapted-model.ts";
+import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { RunOptions, Runtime } from "../runtime/runtime.ts";
 import { floats, ints, iota, type Tensor } from "../tensor/tensor.ts";
-import { type CacheKind, cacheNames } from "./graph.ts";
+import { type CacheKind, cacheNames } from "./decoding-graph.ts";
 
 /** New tokens: R rows of `length` columns, of which each row uses `sizes[r]`. */
 export interface NewTokens {

@@ -1,9 +1,9 @@
 import { InputError, UnsupportedError } from "../errors.ts";
 import { type BaseModel, openBase } from "../models/base-model.ts";
 import { encoderOf } from "../models/family.ts";
-import type { Adaptation } from "../peft/active.ts";
-import { adaptBase } from "../peft/adapted-base.ts";
-import type { OpenedAdapter } from "../peft/adapter.ts";
+import type { OpenedAdapter } from "../peft/files/adapter.ts";
+import type { Adaptation } from "../peft/use/active.ts";
+import { adaptBase } from "../peft/use/adapted-base.ts";
 import { checkDevice } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";

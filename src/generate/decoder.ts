@@ -1,10 +1,10 @@
 import { UnsupportedError } from "../errors.ts";
 import type { HoistedGraph } from "../graph/hoist.ts";
-import type { AdaptedModel } from "../peft/adapted-model.ts";
+import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime, Session } from "../runtime/runtime.ts";
 import { ints, longs, type Tensor } from "../tensor/tensor.ts";
 import { type Cache, type NewTokens, openCache } from "./cache.ts";
-import { decodeGraph } from "./graph.ts";
+import { decodeGraph } from "./decoding-graph.ts";
 
 /** Autoregressive decoding of R sequences side by side, with a key-value cache that stays in the runtime. */
 export interface Decoder {

@@ -1,11 +1,11 @@
 import { open, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { storing, writeAll } from "../formats/disk.ts";
-import { removeLeftovers, temporaryPath } from "../formats/temporary.ts";
 import { type Value, weight } from "../graph/value.ts";
+import { storing, writeAll } from "../io/disk.ts";
+import { removeLeftovers, temporaryPath } from "../io/temporary.ts";
 import type { WeightLookup } from "../models/base-context.ts";
 import type { BaseModel } from "../models/base-model.ts";
-import type { MergedWeights } from "../peft/delta.ts";
+import type { MergedWeights } from "../peft/merge/weights.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 
 /** Weights start at page borders, so that each can be memory-mapped by itself. */

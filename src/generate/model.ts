@@ -1,21 +1,21 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { InputError, LowrankError, type Problem, UnsupportedError } from "../errors.ts";
-import type { AdapterText } from "../formats/adapter-text.ts";
+import type { AdapterText } from "../formats/peft/text.ts";
 import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import { withAdapterText } from "../models/model-text.ts";
-import { type Adaptation, createComposer } from "../peft/active.ts";
-import { textInUse } from "../peft/adapted-base.ts";
-import { positionRoom } from "../peft/adapted-model.ts";
-import { type OpenedAdapter, openAdapter } from "../peft/adapter.ts";
+import { type OpenedAdapter, openAdapter } from "../peft/files/adapter.ts";
+import { mergedWeights } from "../peft/merge/weights.ts";
+import type { Method } from "../peft/method.ts";
+import { type Adaptation, createComposer } from "../peft/use/active.ts";
+import { textInUse } from "../peft/use/adapted-base.ts";
+import { positionRoom } from "../peft/use/adapted-model.ts";
 import {
   type AdapterChoice,
   type ChosenAdapters,
   DEFAULT_ADAPTER,
   openChosen,
-} from "../peft/adapter-choice.ts";
-import { mergedWeights } from "../peft/delta.ts";
-import type { Method } from "../peft/method.ts";
+} from "../peft/use/adapter-choice.ts";
 import { type VirtualLayout, virtualCount, virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";

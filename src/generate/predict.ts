@@ -1,11 +1,16 @@
 import { packSequences } from "../data/sequence-batch.ts";
-import type { Classifier } from "../formats/model-source.ts";
+import type { Classifier } from "../formats/model.ts";
 import { foldRows, gather } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { encoderOf } from "../models/family.ts";
-import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
+import {
+  type AdaptedModel,
+  adaptedContext,
+  forwardAdapted,
+  trainablesOf,
+} from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ints, longs, type Tensor } from "../tensor/tensor.ts";
 import type { EncodedSequence } from "../text/sequence.ts";

@@ -1,5 +1,5 @@
 import { FormatError } from "../errors.ts";
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig } from "../formats/model.ts";
 import {
   add,
   attention,

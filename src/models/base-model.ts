@@ -1,8 +1,8 @@
 import { InputError } from "../errors.ts";
-import { cacheFolder } from "../formats/cache.ts";
-import type { ModelConfig, ModelSource } from "../formats/model-source.ts";
+import type { ModelConfig, ModelSource } from "../formats/model.ts";
 import { openModel } from "../formats/open-model.ts";
-import { type ResolveOptions, resolveModel, substitution } from "../formats/resolve.ts";
+import { type ResolveOptions, resolveModel, substitution } from "../hub/resolve.ts";
+import { cacheFolder } from "../io/cache-folder.ts";
 import type { OnProgress } from "../io/progress.ts";
 import { type WeightLookup, weightLookups } from "./base-context.ts";
 import { familyOf } from "./families.ts";

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig } from "../formats/model.ts";
 import { add, layerNorm, sub, tanh } from "../graph/ops/index.ts";
 import { int64s } from "../graph/ops/reduce.ts";
 import type { Value } from "../graph/value.ts";

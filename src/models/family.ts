@@ -1,5 +1,5 @@
 import { FormatError } from "../errors.ts";
-import type { EncoderConfig, ModelConfig } from "../formats/model-source.ts";
+import type { EncoderConfig, ModelConfig } from "../formats/model.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig } from "../formats/model.ts";
 import { add, rmsNorm, scale } from "../graph/ops/index.ts";
 import { scalarConstant, type Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";

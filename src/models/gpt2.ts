@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig } from "../formats/model.ts";
 import { add, layerNorm, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "./context.ts";

@@ -1,4 +1,4 @@
-import type { ModelConfig, RopeConfig } from "../formats/model-source.ts";
+import type { ModelConfig, RopeConfig } from "../formats/model.ts";
 import { rotaryFrequencies } from "../formats/rope.ts";
 import {
   add,

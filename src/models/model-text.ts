@@ -1,7 +1,7 @@
 import { InputError, type Problem } from "../errors.ts";
-import type { AdapterText } from "../formats/adapter-text.ts";
-import type { TokenizerSource } from "../formats/model-source.ts";
-import { stopIds } from "../formats/stop-ids.ts";
+import { stopIds } from "../formats/hf/stop-ids.ts";
+import type { TokenizerSource } from "../formats/model.ts";
+import type { AdapterText } from "../formats/peft/text.ts";
 import { type ChatTemplate, createChatTemplate } from "../text/chat-template.ts";
 import { withVariables } from "../text/template-variables.ts";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";

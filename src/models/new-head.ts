@@ -1,4 +1,4 @@
-import type { Classifier } from "../formats/model-source.ts";
+import type { Classifier } from "../formats/model.ts";
 import { constant } from "../graph/value.ts";
 import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../formats/model-source.ts";
+import type { ModelConfig } from "../formats/model.ts";
 import { rotary, split } from "../graph/ops/index.ts";
 import type { Value } from "../graph/value.ts";
 import type { Family, ModuleSpec } from "./family.ts";

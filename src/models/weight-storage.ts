@@ -1,5 +1,5 @@
-import { transposed } from "../formats/transpose.ts";
 import { floats, sizeOf } from "../tensor/tensor.ts";
+import { transposed } from "../tensor/transpose.ts";
 import type { ModuleSpec, WeightSpec } from "./family.ts";
 import { BLOCK_SIZE, dequantizeRows, type QuantizedBits, quantizeRows, type Steps } from "./quantize.ts";
 

@@ -1,6 +1,6 @@
-import { type BaseIdentity, identityOf } from "../formats/base-identity.ts";
-import type { NamedModel } from "../formats/base-names.ts";
-import type { ModelConfig, ModelSource, TokenizerSource } from "../formats/model-source.ts";
+import type { ModelConfig, ModelSource, TokenizerSource } from "../formats/model.ts";
+import { type BaseIdentity, identityOf } from "../formats/peft/base-identity.ts";
+import type { NamedModel } from "../hub/base-names.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
 import type { WeightFile } from "../models/weight-file.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";

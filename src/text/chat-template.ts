@@ -1,5 +1,5 @@
 import { UnsupportedError } from "../errors.ts";
-import type { TokenizerSource } from "../formats/model-source.ts";
+import type { TokenizerSource } from "../formats/model.ts";
 import { parseTemplate, type Rendering } from "./jinja/template.ts";
 import { handedOver, type Message, type RenderOptions } from "./messages.ts";
 

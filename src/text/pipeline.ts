@@ -1,6 +1,6 @@
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { FormatError, UnsupportedError } from "../errors.ts";
-import type { TokenizerSource } from "../formats/model-source.ts";
+import type { TokenizerSource } from "../formats/model.ts";
 import { withinMs } from "../io/time-limit.ts";
 import { bertNormalizer, bertWords } from "./bert-text.ts";
 import { type BpeConfig, createBpe } from "./bpe.ts";

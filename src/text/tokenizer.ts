@@ -1,5 +1,5 @@
 import { FormatError } from "../errors.ts";
-import type { TokenizerSource } from "../formats/model-source.ts";
+import type { TokenizerSource } from "../formats/model.ts";
 import { type AddedToken, type Span, splitter } from "./added-tokens.ts";
 import { pieceBytes } from "./piece-bytes.ts";
 import { openPipeline, type Pipeline } from "./pipeline.ts";

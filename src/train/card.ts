@@ -1,11 +1,11 @@
 import { basename } from "node:path";
-import { cardTable } from "../formats/model-card.ts";
-import { publicModelName } from "../formats/resolve.ts";
-import { writeAdapterCard } from "../peft/adapter-card.ts";
-import { type TrainConfig, trainConfig, trainConfigSchema } from "./config.ts";
+import { cardTable } from "../formats/hf/card.ts";
+import { publicModelName } from "../hub/resolve.ts";
+import { writeAdapterCard } from "../peft/files/card.ts";
+import { type TrainConfig, trainConfig, trainConfigSchema } from "./config/config.ts";
+import { describeSettings } from "./config/setting.ts";
 import type { DoneEvent, PlanEvent } from "./events.ts";
 import { fittedOptions, type RunPlan } from "./plan.ts";
-import { describeSettings } from "./settings.ts";
 
 /** What a run's card tells. */
 export interface RunCard {

@@ -2,10 +2,10 @@ import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.
 import type { EncodedDataset, Rows } from "../data/examples.ts";
 import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
-import type { HubOptions } from "../formats/hub-repo.ts";
+import type { HubOptions } from "../hub/repo.ts";
 import type { BaseModel } from "../models/base-model.ts";
-import { positionRoom } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
+import { positionRoom } from "../peft/use/adapted-model.ts";
 import { languageModelling } from "./tasks/language-modelling.ts";
 import type { Task } from "./tasks/task.ts";
 

@@ -3,12 +3,12 @@ import { FORMED_ROWS, matmul } from "../graph/ops/index.ts";
 import { input } from "../graph/value.ts";
 import type { BaseModel } from "../models/base-model.ts";
 import { outputModule } from "../models/family.ts";
-import { trainablesOf } from "../peft/adapted-model.ts";
 import type { Method } from "../peft/method.ts";
 import { parameterCount } from "../peft/parameters.ts";
+import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
-import { MAX_CHUNK_EDGES, RECOMPUTE_LEVELS, type Recompute } from "./graphs.ts";
+import { MAX_CHUNK_EDGES, RECOMPUTE_LEVELS, type Recompute } from "./step-graphs.ts";
 import { isStretched } from "./updater.ts";
 
 /** Tokens and edges of a typical batch, and how many batches. */

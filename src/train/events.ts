@@ -1,6 +1,6 @@
-import type { Recompute } from "./graphs.ts";
 import type { Measures } from "./measures.ts";
-import type { StepProfile } from "./profile.ts";
+import type { StepProfile } from "./profile/read.ts";
+import type { Recompute } from "./step-graphs.ts";
 
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
  *  samples (before), then step with evaluation and checkpoint between, evaluation (after), samples (after), and

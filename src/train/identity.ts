@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { TrainingError } from "../errors.ts";
-import { trainablesOf } from "../peft/adapted-model.ts";
+import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { RunPlan } from "./plan.ts";
 
 /** Hashes of what a run's numbers follow from, beside its options: a run goes on only with the same. */

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { TrainingError } from "../errors.ts";
-import { readBytes } from "../formats/disk.ts";
+import { readBytes } from "../io/disk.ts";
 import { makeFolder, readFolder } from "../io/folder.ts";
 import { ownIdentity, type ProcessIdentity, processState } from "./process.ts";
 

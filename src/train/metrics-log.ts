@@ -1,8 +1,8 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { NotFoundError } from "../errors.ts";
-import { writeFileAtomic } from "../formats/disk.ts";
-import { isObject } from "../formats/json.ts";
+import { writeFileAtomic } from "../io/disk.ts";
+import { isObject } from "../io/json.ts";
 import { openRegular } from "../io/regular-file.ts";
 import type { EvaluationEvent, SamplesEvent, StepEvent } from "./events.ts";
 

@@ -1,9 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE } from "../formats/adapter-folder.ts";
-import { labelsBytes } from "../formats/adapter-labels.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE } from "../formats/peft/folder.ts";
+import { labelsBytes } from "../formats/peft/labels.ts";
 import { moduleWeights } from "../models/family.ts";
-import { adapterBytes } from "../peft/adapter.ts";
+import { adapterBytes } from "../peft/files/adapter.ts";
 import type { Method } from "../peft/method.ts";
 import { baseIdentityOf, type ModelShape } from "../peft/model-shape.ts";
 import { parameterCount, trainedCount } from "../peft/parameters.ts";

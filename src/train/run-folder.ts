@@ -2,7 +2,7 @@ import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { InputError, NotFoundError } from "../errors.ts";
 import { makeFolder, readFolder } from "../io/folder.ts";
-import type { TrainConfig } from "./config.ts";
+import type { TrainConfig } from "./config/config.ts";
 
 const RUNS = "runs";
 

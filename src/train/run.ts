@@ -2,16 +2,16 @@ import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/records.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
-import { writeLabels } from "../formats/adapter-labels.ts";
-import { writeTemplateArgs } from "../formats/adapter-text.ts";
-import { storing } from "../formats/disk.ts";
-import { publicModelName } from "../formats/resolve.ts";
+import { writeLabels } from "../formats/peft/labels.ts";
+import { writeTemplateArgs } from "../formats/peft/text.ts";
+import { publicModelName } from "../hub/resolve.ts";
+import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
-import { trainablesOf } from "../peft/adapted-model.ts";
-import { writeMethods } from "../peft/adapter.ts";
 import { baseActivations } from "../peft/base-activations.ts";
+import { writeMethods } from "../peft/files/adapter.ts";
 import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
+import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   type CheckpointContent,
@@ -21,7 +21,7 @@ import {
   pruneCheckpoints,
   saveCheckpoint,
 } from "./checkpoint.ts";
-import type { TrainConfig } from "./config.ts";
+import type { TrainConfig } from "./config/config.ts";
 import type { EncodedSplit } from "./data.ts";
 import {
   chunkCount,
@@ -43,7 +43,7 @@ import type {
 } from "./events.ts";
 import { identityOf, type RunIdentity } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
-import { type Profiling, startProfiling } from "./profiling.ts";
+import { type Profiling, startProfiling } from "./profile/take.ts";
 import { stepsPerEpoch, windowReader } from "./windows.ts";
 
 /** Steps that the estimate of the remaining time looks back on. */

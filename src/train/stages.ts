@@ -1,4 +1,4 @@
-import { storing } from "../formats/disk.ts";
+import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { writeRunCard } from "./card.ts";
 import { checkpointPath } from "./checkpoint.ts";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { FormatError } from "../errors.ts";
-import { readBytesIfThere, writeFileAtomic } from "../formats/disk.ts";
-import { parseJsonObject } from "../formats/json.ts";
+import { readBytesIfThere, writeFileAtomic } from "../io/disk.ts";
+import { parseJsonObject } from "../io/json.ts";
 import type { DoneEvent, PlanEvent } from "./events.ts";
 
 /** The file in a run folder that says what the run was to cost and what came of it. */

@@ -2,9 +2,9 @@ import { add, concat, mul, reshape, sub } from "../graph/ops/index.ts";
 import { apply, constant, input, scalarConstant, type Value } from "../graph/value.ts";
 import { type AdamWOptions, type AdamWState, adamw } from "../optim/adamw.ts";
 import { clipByNorm, globalNorm, squaredNorm } from "../optim/clip.ts";
-import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import type { Trainable } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
+import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import { floats, sizeOf } from "../tensor/tensor.ts";
 
 /** Constants of an update. */

@@ -1,5 +1,5 @@
-import { type AdaptedModel, trainablesOf } from "../peft/adapted-model.ts";
 import { parameterCount } from "../peft/parameters.ts";
+import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { KeptPart } from "../runtime/protocol.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { floats, scalar, type Tensor } from "../tensor/tensor.ts";

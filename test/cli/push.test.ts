@@ -2,7 +2,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type FakeHub, startHub } from "../formats/hub-server.ts";
+import { type FakeHub, startHub } from "../hub/server.ts";
 import { fixturePath } from "../peft/adapters.ts";
 import { type Ran, runCli } from "./run-cli.ts";
 

@@ -7,7 +7,7 @@ import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
 import type { DatasetRow } from "../../src/data/examples.ts";
 import { noteText } from "../../src/data/notes.ts";
 import { openSpill } from "../../src/data/spill.ts";
-import type { HubDataset } from "../../src/formats/hub-dataset.ts";
+import type { HubDataset } from "../../src/hub/dataset.ts";
 import type { Progress } from "../../src/io/progress.ts";
 import { contentText } from "../../src/text/messages.ts";
 import { temporaryFolder, writeFiles } from "./files.ts";

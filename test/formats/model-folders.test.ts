@@ -2,10 +2,10 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat, unlink, utimes, writeFi
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { FormatError, InputError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
-import type { ModelSource } from "../../src/formats/model-source.ts";
+import { writeModelFolder } from "../../src/formats/hf/save.ts";
+import type { ModelSource } from "../../src/formats/model.ts";
 import { openModel } from "../../src/formats/open-model.ts";
-import { openSafetensors } from "../../src/formats/safetensors.ts";
-import { writeModelFolder } from "../../src/formats/save-folder.ts";
+import { openSafetensors } from "../../src/formats/safetensors/read.ts";
 import { type FloatTensor, floats } from "../../src/tensor/tensor.ts";
 import { bitsOf, copyOf, editJson, editWeights, FIXTURES, messageOf, temporaryFolder } from "./fixtures.ts";
 

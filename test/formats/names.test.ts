@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
-import { parseHfConfig } from "../../src/formats/hf-config.ts";
+import { parseHfConfig } from "../../src/formats/hf/config.ts";
 import {
   ggufTensorName,
   hfModuleName,

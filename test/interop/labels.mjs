@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { encodeConversation } from "../../dist/data/encode-chat.js";
-import { readHfTokenizer } from "../../dist/formats/hf-tokenizer.js";
+import { readHfTokenizer } from "../../dist/formats/hf/tokenizer.js";
 import { encodeTurn } from "../../dist/text/chat-encode.js";
 import { createChatTemplate } from "../../dist/text/chat-template.js";
 import { createTokenizer } from "../../dist/text/tokenizer.js";

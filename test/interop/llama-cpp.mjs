@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { describeMachine, machineLine } from "../../bench/lib/machine.mjs";
-import { writeModelGguf } from "../../dist/formats/gguf-save.js";
+import { writeModelGguf } from "../../dist/formats/gguf/save.js";
 import { convertAdapter, loadModel, mergeAdapter } from "../../dist/index.js";
 import { openSource } from "../../dist/models/base-model.js";
 import { encodePrompt } from "../../dist/text/chat-encode.js";

@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { describeMachine } from "../../bench/lib/machine.mjs";
 import { findPeers, run, withWorkFolder } from "../../bench/lib/peers.mjs";
 import { loadModel, train } from "../../dist/index.js";
-import { METHOD_NAMES } from "../../dist/peft/methods.js";
+import { METHOD_NAMES } from "../../dist/peft/methods/table.js";
 import { CASES } from "./peft-cases.mjs";
 import { peftReport } from "./peft-report.mjs";
 

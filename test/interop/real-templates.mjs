@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { writeSafetensors } from "../../dist/formats/safetensors-write.js";
+import { writeSafetensors } from "../../dist/formats/safetensors/write.js";
 import { loadModel, train } from "../../dist/index.js";
 import { random } from "../../dist/tensor/random.js";
 

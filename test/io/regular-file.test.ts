@@ -4,13 +4,13 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { LowrankError } from "../../src/errors.ts";
-import { readAdapterConfig, readAdapterWeights } from "../../src/formats/adapter-folder.ts";
-import { exists, hashFile } from "../../src/formats/download.ts";
 import { openModel } from "../../src/formats/open-model.ts";
-import { resolveModel } from "../../src/formats/resolve.ts";
-import { openZipMember } from "../../src/formats/zip.ts";
+import { readAdapterConfig, readAdapterWeights } from "../../src/formats/peft/folder.ts";
+import { resolveModel } from "../../src/hub/resolve.ts";
+import { exists, hashFile } from "../../src/io/download.ts";
 import { makeFolder, readFolder } from "../../src/io/folder.ts";
 import { fileFault, openRegular, readRegular } from "../../src/io/regular-file.ts";
+import { openZipMember } from "../../src/io/zip.ts";
 import { failure, temporaryFolder } from "../formats/fixtures.ts";
 
 const isPosix = process.platform !== "win32";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { continueAll } from "../../src/generate/continuation.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
-import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
+import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { expectedOf, FAMILY_NAMES, openTiny, type TinyModel, tinyLora, tinyTheta } from "./harness.ts";

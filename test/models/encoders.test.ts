@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packSequences } from "../../src/data/sequence-batch.ts";
 import { hfModuleName } from "../../src/formats/names.ts";
 import type { BaseModel } from "../../src/models/base-model.ts";
-import { adaptBase } from "../../src/peft/adapted-base.ts";
-import { trainablesOf } from "../../src/peft/adapted-model.ts";
-import type { OpenedAdapter } from "../../src/peft/adapter.ts";
+import type { OpenedAdapter } from "../../src/peft/files/adapter.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
+import { adaptBase } from "../../src/peft/use/adapted-base.ts";
+import { trainablesOf } from "../../src/peft/use/adapted-model.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, scalar } from "../../src/tensor/tensor.ts";
 import { batchFeeds, createTrainEngine } from "../../src/train/engine.ts";
-import { evaluationGraph, gradientGraph } from "../../src/train/graphs.ts";
+import { evaluationGraph, gradientGraph } from "../../src/train/step-graphs.ts";
 import { taskOf } from "../../src/train/tasks/table.ts";
 import { encoderFolder, examplesOf, openEncoder, type TinyEncoder } from "./encoders.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseHfConfig } from "../../src/formats/hf-config.ts";
+import { parseHfConfig } from "../../src/formats/hf/config.ts";
 import { hfTensorName, isTransposed } from "../../src/formats/names.ts";
 import { familyOf } from "../../src/models/families.ts";
 import { moduleWeights } from "../../src/models/family.ts";

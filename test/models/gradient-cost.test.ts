@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft-config.ts";
+import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft/config.ts";
 import { serialize } from "../../src/graph/onnx.ts";
-import { lora } from "../../src/peft/lora.ts";
-import { gradientGraph } from "../../src/train/graphs.ts";
+import { lora } from "../../src/peft/methods/lora.ts";
+import { gradientGraph } from "../../src/train/step-graphs.ts";
 import { openTiny, type TinyModel } from "./harness.ts";
 
 let tiny: TinyModel;

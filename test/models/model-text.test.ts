@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import type { AdapterText } from "../../src/formats/adapter-text.ts";
+import type { AdapterText } from "../../src/formats/peft/text.ts";
 import { modelText, textDifference, withAdapterText } from "../../src/models/model-text.ts";
 import { tinySource } from "../text/fixtures.ts";
 

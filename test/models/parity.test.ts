@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Example } from "../../src/data/batch.ts";
 import { packTrie } from "../../src/data/trie.ts";
 import { isTransposed, pathOfHfTensor } from "../../src/formats/names.ts";
-import { transposed } from "../../src/formats/transpose.ts";
-import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
 import { initialParameters, parameterCount, unflatten } from "../../src/peft/parameters.ts";
+import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, type Tensor } from "../../src/tensor/tensor.ts";
+import { transposed } from "../../src/tensor/transpose.ts";
 import { batchFeeds } from "../../src/train/engine.ts";
-import { gradientGraph } from "../../src/train/graphs.ts";
+import { gradientGraph } from "../../src/train/step-graphs.ts";
 import {
   everyWeight,
   expectedOf,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { quantize } from "../../src/formats/gguf-quantize.ts";
-import { dequantize } from "../../src/formats/gguf-quants.ts";
+import { quantize } from "../../src/formats/gguf/quantize.ts";
+import { dequantize } from "../../src/formats/gguf/quants.ts";
 import { dequantizeRows, quantizeRows } from "../../src/models/quantize.ts";
 import { random } from "../../src/tensor/random.ts";
 

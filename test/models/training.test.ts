@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Example } from "../../src/data/batch.ts";
 import { learningRateAt } from "../../src/optim/schedule.ts";
-import type { Lora } from "../../src/peft/lora.ts";
+import type { Lora } from "../../src/peft/methods/lora.ts";
 import { flatten, unflatten } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import type { FloatTensor } from "../../src/tensor/tensor.ts";

@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { FormatError, InputError, LowrankError } from "../../src/errors.ts";
-import type { ModelSource } from "../../src/formats/model-source.ts";
+import type { ModelSource } from "../../src/formats/model.ts";
 import { openModel } from "../../src/formats/open-model.ts";
 import { sumsBytes } from "../../src/io/chunk-sums.ts";
 import { openBase } from "../../src/models/base-model.ts";

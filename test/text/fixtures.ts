@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { TokenizerSource } from "../../src/formats/model-source.ts";
+import type { TokenizerSource } from "../../src/formats/model.ts";
 import type { Message, RenderOptions } from "../../src/text/messages.ts";
 
 const FOLDER = new URL("../fixtures/text/", import.meta.url);

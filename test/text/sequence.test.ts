@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { readHfTokenizer } from "../../src/formats/hf-tokenizer.ts";
+import { readHfTokenizer } from "../../src/formats/hf/tokenizer.ts";
 import { sequenceEncoder } from "../../src/text/sequence.ts";
 import { createTokenizer } from "../../src/text/tokenizer.ts";
 

@@ -2,12 +2,12 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openBase } from "../../src/models/base-model.ts";
-import { openAdapter } from "../../src/peft/adapter.ts";
-import { type Lora, lora } from "../../src/peft/lora.ts";
+import { openAdapter } from "../../src/peft/files/adapter.ts";
+import { type Lora, lora } from "../../src/peft/methods/lora.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
-import type { TrainOptions } from "../../src/train/config.ts";
-import { trainConfig } from "../../src/train/config.ts";
+import type { TrainOptions } from "../../src/train/config/config.ts";
+import { trainConfig } from "../../src/train/config/config.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
 import { eventsOf, folderHashes, openLab, runAll, tinyModel } from "./tiny-run.ts";
 

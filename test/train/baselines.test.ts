@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
 import { loadModel } from "../../src/generate/model.ts";
-import { mergeAdapter } from "../../src/peft/merge.ts";
-import { createMethods } from "../../src/peft/methods.ts";
+import { mergeAdapter } from "../../src/peft/merge/merge.ts";
+import { createMethods } from "../../src/peft/methods/table.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
-import { type TrainOptions, trainConfig } from "../../src/train/config.ts";
+import { type TrainOptions, trainConfig } from "../../src/train/config/config.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
 import { openTiny } from "../models/harness.ts";
 import { fixturePath } from "../peft/adapters.ts";
-import { difference, runPadded } from "../peft/relatives.ts";
+import { difference, runPadded } from "../peft/methods/relatives.ts";
 import {
   eventsOf,
   folderHashes,

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Example, PackedBatch } from "../../src/data/batch.ts";
 import { packTrie } from "../../src/data/trie.ts";
-import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft-config.ts";
+import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft/config.ts";
 import type { Value } from "../../src/graph/value.ts";
-import { lora } from "../../src/peft/lora.ts";
+import { lora } from "../../src/peft/methods/lora.ts";
 import { initialParameters, parameterCount } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { random } from "../../src/tensor/random.ts";
 import { floats, scalar } from "../../src/tensor/tensor.ts";
 import { batchFeeds, createTrainEngine, packBatch } from "../../src/train/engine.ts";
-import { gradientGraph } from "../../src/train/graphs.ts";
+import { gradientGraph } from "../../src/train/step-graphs.ts";
 import { loadPadded, openTiny, paddedFeeds, type TinyModel } from "../models/harness.ts";
 
 let runtime: Runtime;

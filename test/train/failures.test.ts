@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vit
 import { InputError, NetworkError, TrainingError } from "../../src/errors.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import type { TrainEvent } from "../../src/train/events.ts";
-import { type FakeHub, startHub } from "../formats/hub-server.ts";
+import { type FakeHub, startHub } from "../hub/server.ts";
 import {
   eventsOf,
   openLab,

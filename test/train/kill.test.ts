@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { afterAll, expect, test } from "vitest";
 import { TrainingError } from "../../src/errors.ts";
-import type { TrainOptions } from "../../src/train/config.ts";
+import type { TrainOptions } from "../../src/train/config/config.ts";
 import { type Ran, runCli } from "../cli/run-cli.ts";
 import {
   adapterHashes,

@@ -3,16 +3,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/generate/model.ts";
 import { openBase } from "../../src/models/base-model.ts";
-import { mergeAdapter } from "../../src/peft/merge.ts";
-import { createMethods } from "../../src/peft/methods.ts";
+import { mergeAdapter } from "../../src/peft/merge/merge.ts";
+import { createMethods } from "../../src/peft/methods/table.ts";
 import { initialParameters, unflatten } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
-import { type TrainOptions, trainConfig } from "../../src/train/config.ts";
+import { type TrainOptions, trainConfig } from "../../src/train/config/config.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
 import { openTiny, paddedFeeds, type TinyModel } from "../models/harness.ts";
 import { fixturePath } from "../peft/adapters.ts";
-import { difference, runPadded } from "../peft/relatives.ts";
+import { difference, runPadded } from "../peft/methods/relatives.ts";
 import {
   adapterHashes,
   eventsOf,

@@ -1,16 +1,16 @@
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { evaluate } from "../../src/evaluate/evaluate.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
 import { loadModel } from "../../src/generate/model.ts";
 import { openBase } from "../../src/models/base-model.ts";
-import { mergeAdapter } from "../../src/peft/merge.ts";
-import { createMethods } from "../../src/peft/methods.ts";
+import { mergeAdapter } from "../../src/peft/merge/merge.ts";
+import { createMethods } from "../../src/peft/methods/table.ts";
 import { virtualLayout } from "../../src/peft/virtual-tokens.ts";
 import { openRuntime } from "../../src/runtime/runtime.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
-import { type TrainOptions, trainConfig } from "../../src/train/config.ts";
-import { evaluate } from "../../src/train/evaluate.ts";
+import { type TrainOptions, trainConfig } from "../../src/train/config/config.ts";
 import { methodOptionsOf } from "../../src/train/plan.ts";
 import { eventsOf, folderHashes, openLab, runAll, runUntil, tinyModel } from "./tiny-run.ts";
 

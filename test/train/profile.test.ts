@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { profileLines } from "../../src/cli/display/train-text.ts";
-import { kindOf, readProfile, type StepProfile } from "../../src/train/profile.ts";
+import { kindOf, readProfile, type StepProfile } from "../../src/train/profile/read.ts";
 import { adapterHashes, eventsOf, type Lab, openLab, runAll, statefulRun } from "./tiny-run.ts";
 
 let lab: Lab;

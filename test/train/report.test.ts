@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { trainConfig } from "../../src/train/config.ts";
+import { trainConfig } from "../../src/train/config/config.ts";
 import { openMetricsLog, readMetrics } from "../../src/train/metrics-log.ts";
 import { lossChart, smooth } from "../../src/train/report/chart.ts";
 import { writeReport } from "../../src/train/report/report.ts";

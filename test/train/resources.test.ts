@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openSafetensors } from "../../src/formats/safetensors.ts";
-import { METHOD_NAMES } from "../../src/peft/methods.ts";
+import { openSafetensors } from "../../src/formats/safetensors/read.ts";
+import { inspect } from "../../src/inspect/inspect.ts";
+import { methodCosts } from "../../src/inspect/method-costs.ts";
+import { METHOD_NAMES } from "../../src/peft/methods/table.ts";
 import { checkpointPath } from "../../src/train/checkpoint.ts";
 import type { DoneEvent, PlanEvent } from "../../src/train/events.ts";
-import { inspect } from "../../src/train/inspect.ts";
-import { methodCosts } from "../../src/train/method-costs.ts";
 import { readSummary } from "../../src/train/summary.ts";
 import { encoderFolder } from "../models/encoders.ts";
 import { eventsOf, type Lab, openLab, runAll, statefulRun, tinyModel } from "./tiny-run.ts";

@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { TrainOptions } from "../../src/train/config.ts";
+import type { TrainOptions } from "../../src/train/config/config.ts";
 import type { StoppedEvent, TrainEvent } from "../../src/train/events.ts";
 import { readMetrics } from "../../src/train/metrics-log.ts";
 import { type TrainRunOptions, train } from "../../src/train/trainer.ts";

@@ -6,7 +6,7 @@ import { random } from "../../src/tensor/random.ts";
 import { floats, scalar } from "../../src/tensor/tensor.ts";
 import { createUpdater } from "../../src/train/updater.ts";
 import { openTiny, type TinyModel } from "../models/harness.ts";
-import { createOn, difference } from "../peft/relatives.ts";
+import { createOn, difference } from "../peft/methods/relatives.ts";
 
 let runtime: Runtime;
 let tiny: TinyModel;

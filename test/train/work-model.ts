@@ -1,11 +1,11 @@
 import type { Example } from "../../src/data/batch.ts";
-import { parseHfConfig } from "../../src/formats/hf-config.ts";
-import { DEFAULT_LORA_CONFIG } from "../../src/formats/peft-config.ts";
+import { parseHfConfig } from "../../src/formats/hf/config.ts";
+import { DEFAULT_LORA_CONFIG } from "../../src/formats/peft/config.ts";
 import { weightLookups } from "../../src/models/base-context.ts";
 import { familyOf } from "../../src/models/families.ts";
 import type { WeightFile } from "../../src/models/weight-file.ts";
-import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
-import { lora } from "../../src/peft/lora.ts";
+import { lora } from "../../src/peft/methods/lora.ts";
+import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 
 /** config.json of SmolLM2-135M, as far as it decides the graph. */
 const SMOLLM2 = {

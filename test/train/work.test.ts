@@ -2,13 +2,13 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { epochBatches } from "../../src/data/batches.ts";
-import { decodeGraph } from "../../src/generate/graph.ts";
+import { decodeGraph } from "../../src/generate/decoding-graph.ts";
 import { matmul } from "../../src/graph/ops/index.ts";
 import { apply, input, type Value } from "../../src/graph/value.ts";
 import { type DimSizes, dimSize, graphWork } from "../../src/graph/work.ts";
-import type { AdaptedModel } from "../../src/peft/adapted-model.ts";
+import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 import { packBatch } from "../../src/train/engine.ts";
-import { evaluationGraph, gradientGraph } from "../../src/train/graphs.ts";
+import { evaluationGraph, gradientGraph } from "../../src/train/step-graphs.ts";
 import { updateGraph } from "../../src/train/update-graphs.ts";
 import { smollm2, wordExamples } from "./work-model.ts";
 

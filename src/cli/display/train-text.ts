@@ -10,7 +10,7 @@ import type {
   StepEvent,
 } from "../../train/events.ts";
 import { measureTexts } from "../../train/measures.ts";
-import type { ProfileShare } from "../../train/profile.ts";
+import type { ProfileShare } from "../../train/profile/read.ts";
 import {
   formatBytes,
   formatCount,

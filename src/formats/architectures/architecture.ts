@@ -1,8 +1,8 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { Fields } from "../fields.ts";
-import type { GgufFile } from "../gguf.ts";
-import type { GgufTyped } from "../gguf-write.ts";
-import type { Classifier, ModelConfig } from "../model-source.ts";
+import type { GgufFile } from "../gguf/file.ts";
+import type { GgufTyped } from "../gguf/write.ts";
+import type { Classifier, ModelConfig } from "../model.ts";
 
 /** A model architecture as the outside world knows it: what transformers and llama.cpp call it and its parts. */
 export interface Architecture {

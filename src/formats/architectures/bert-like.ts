@@ -1,6 +1,6 @@
+import { isObject } from "../../io/json.ts";
 import type { Fields } from "../fields.ts";
-import { isObject } from "../json.ts";
-import type { Classifier, EncoderConfig } from "../model-source.ts";
+import type { Classifier, EncoderConfig } from "../model.ts";
 import { activationOf, type HfConfig, LAYER_LIMIT, type NameRow, type ParsedConfig } from "./architecture.ts";
 
 /** Rows of bert's modules and its relatives', inside the base model `prefix` ("bert."). */

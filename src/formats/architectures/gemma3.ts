@@ -1,9 +1,9 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { Fields } from "../fields.ts";
-import type { GgufFile } from "../gguf.ts";
-import { f32, type GgufTyped, u32 } from "../gguf-write.ts";
-import { globalRopeOf, localRopeOf } from "../hf-rope.ts";
-import type { ModelConfig } from "../model-source.ts";
+import type { GgufFile } from "../gguf/file.ts";
+import { f32, type GgufTyped, u32 } from "../gguf/write.ts";
+import { globalRopeOf, localRopeOf } from "../hf/rope.ts";
+import type { ModelConfig } from "../model.ts";
 import type { Architecture, HfConfig, NameRow, Naming, ParsedConfig } from "./architecture.ts";
 import { attentionBiases, layerRows, llamaParser } from "./llama-like.ts";
 import { llamaLikeConfig, llamaLikeKeys } from "./llama-like-gguf.ts";

@@ -1,7 +1,7 @@
 import type { Fields } from "../fields.ts";
-import type { GgufFile } from "../gguf.ts";
-import { f32, type GgufTyped, u32 } from "../gguf-write.ts";
-import type { ModelConfig } from "../model-source.ts";
+import type { GgufFile } from "../gguf/file.ts";
+import { f32, type GgufTyped, u32 } from "../gguf/write.ts";
+import type { ModelConfig } from "../model.ts";
 import {
   type Architecture,
   activationOf,

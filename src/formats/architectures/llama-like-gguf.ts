@@ -1,8 +1,8 @@
 import type { Fields } from "../fields.ts";
-import type { GgufFile } from "../gguf.ts";
-import { ropeScalingOfFreqs } from "../gguf-rope.ts";
-import { f32, type GgufTyped, text, u32 } from "../gguf-write.ts";
-import type { ModelConfig, RopeConfig } from "../model-source.ts";
+import type { GgufFile } from "../gguf/file.ts";
+import { ropeScalingOfFreqs } from "../gguf/rope.ts";
+import { f32, type GgufTyped, text, u32 } from "../gguf/write.ts";
+import type { ModelConfig, RopeConfig } from "../model.ts";
 import { type HfConfig, requireActivation } from "./architecture.ts";
 
 /** `rope.scaling.*` of the keys in transformers' terms; unknown types are passed on to be refused by name there. */

@@ -1,6 +1,6 @@
 import type { Fields } from "../fields.ts";
-import { ropeOf } from "../hf-rope.ts";
-import type { ModelConfig, RopeConfig } from "../model-source.ts";
+import { ropeOf } from "../hf/rope.ts";
+import type { ModelConfig, RopeConfig } from "../model.ts";
 import { activationOf, LAYER_LIMIT, type NameRow, type Naming, type ParsedConfig } from "./architecture.ts";
 
 /** Rows of a layer's modules: our name, transformers', GGUF's. */

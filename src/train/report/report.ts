@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { writeFileAtomic } from "../../formats/disk.ts";
-import { type TrainConfig, trainConfig, trainConfigSchema } from "../config.ts";
+import { writeFileAtomic } from "../../io/disk.ts";
+import { type TrainConfig, trainConfig, trainConfigSchema } from "../config/config.ts";
+import { describeSettings, type SettingHelp } from "../config/setting.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
 import { MEASURES } from "../measures.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
 import { resourceRows } from "../resources.ts";
-import { describeSettings, type SettingHelp } from "../settings.ts";
 import { lossChart } from "./chart.ts";
 import { definitions, grid, type Html, html, page, trusted } from "./html.ts";
 

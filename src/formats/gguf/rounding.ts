@@ -1,0 +1,59 @@
+import type { GgufTensorType } from "./quantize.ts";
+
+/** How near a type comes to a float32. */
+interface Rounding {
+  /** Elements that share a scale. */
+  readonly blockSize: number;
+  /** Largest error of `x`, in a block whose element largest in size is `extreme`. */
+  readonly bound: (x: number, extreme: number) => number;
+}
+
+/** A scale is stored as a half, so that every multiple of it is off by that much more; the arithmetic is float32's. */
+const SCALE = 2 ** -11 + 2 ** -20;
+/** Half of the smallest step of a half: scales below it are 0. */
+const SMALLEST = 2 ** -25;
+
+/** Half a step of each type; beyond the last step, what is cut off (Q4_0 has 8 steps to one side and 7 to the other). */
+const ROUNDINGS: Readonly<Record<GgufTensorType, Rounding>> = {
+  F32: { blockSize: 1, bound: () => 0 },
+  F16: { blockSize: 1, bound: (x) => Math.max(Math.abs(x) * 2 ** -11, SMALLEST) },
+  BF16: { blockSize: 1, bound: (x) => Math.max(Math.abs(x) * 2 ** -8, 2 ** -134) },
+  Q8_0: { blockSize: 32, bound: (_x, extreme) => extreme / 254 + SCALE * extreme + 127 * SMALLEST },
+  Q4_0: {
+    blockSize: 32,
+    bound: (x, extreme) =>
+      Math.max(extreme / 16, Math.abs(x) - (extreme * 7) / 8) + SCALE * extreme + 8 * SMALLEST,
+  },
+};
+
+/** An element that its type's rounding does not explain. */
+export interface RoundingError {
+  readonly index: number;
+  readonly expected: number;
+  readonly got: number;
+  readonly allowed: number;
+}
+
+/** The first element of `stored`, read from a type, that is further from the float32 it stands for than the type's rounding
+ *  makes it; null if there is none. `offset`: what was added to the values before they were stored, and taken off again.
+ *  NaN is never explained. */
+export function beyondRounding(
+  type: GgufTensorType,
+  values: Float32Array,
+  stored: Float32Array,
+  offset = 0,
+): RoundingError | null {
+  const { blockSize, bound } = ROUNDINGS[type];
+  for (let from = 0; from < values.length; from += blockSize) {
+    const end = Math.min(from + blockSize, values.length);
+    let extreme = 0;
+    for (let i = from; i < end; i++) extreme = Math.max(extreme, Math.abs(values[i] as number));
+    for (let index = from; index < end; index++) {
+      const [expected, got] = [values[index] as number, stored[index] as number];
+      const shifted = offset === 0 ? 0 : (Math.abs(expected) + Math.abs(offset)) * 2 ** -23;
+      const allowed = bound(expected, extreme) + shifted;
+      if (!(Math.abs(got - expected) <= allowed)) return { index, expected, got, allowed };
+    }
+  }
+  return null;
+}

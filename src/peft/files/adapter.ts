@@ -1,0 +1,238 @@
+import { join } from "node:path";
+import { InputError, type Problem } from "../../errors.ts";
+import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../../formats/foreign-adapter.ts";
+import type { PeftFiles } from "../../formats/lora-factors.ts";
+import type { Classifier } from "../../formats/model.ts";
+import { hfTensorName } from "../../formats/names.ts";
+import { type BaseIdentity, compareIdentity } from "../../formats/peft/base-identity.ts";
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_WEIGHTS,
+  adapterFolderBytes,
+  baseOfWeights,
+  COMBINATION,
+  combinationParts,
+  readAdapterConfig,
+  readAdapterWeights,
+  writeAdapterFolder,
+} from "../../formats/peft/folder.ts";
+import { readLabels } from "../../formats/peft/labels.ts";
+import { type AdapterText, readAdapterText } from "../../formats/peft/text.ts";
+import { compareBase } from "../../hub/base-names.ts";
+import { resolveAdapter } from "../../hub/resolve.ts";
+import { type OpenBaseOptions, resolveOptions } from "../../models/base-model.ts";
+import { outputModule } from "../../models/family.ts";
+import { textDifference } from "../../models/model-text.ts";
+import type { FloatTensor } from "../../tensor/tensor.ts";
+import type { Method } from "../method.ts";
+import { openMethod } from "../methods/table.ts";
+import { baseIdentityOf, type ModelShape } from "../model-shape.ts";
+import { flatten, parameterCount, unflatten } from "../parameters.ts";
+
+/** An adapter on disk, fitted to a base model. */
+export interface OpenedAdapter {
+  /** Folder that holds its files, or a .gguf file. */
+  readonly path: string;
+  /** adapter_config.json as it stands; of a combination, that of the folder; of other formats, what PEFT's would be. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** What its weights say of the model that they were trained on; null for adapters of other programs. */
+  readonly trainedOn: BaseIdentity | null;
+  /** Things in its files that were passed over. */
+  readonly warnings: readonly string[];
+  readonly methods: readonly Method[];
+  /** Its parameters as one flat vector, in the order of the methods' trainables. */
+  readonly theta: Float32Array;
+  /** What its folder says of the text it was trained on; null where it has no folder. */
+  readonly text: AdapterText | null;
+}
+
+/** How to find an adapter, and what it may be used on. */
+export interface OpenAdapterOptions extends OpenBaseOptions {
+  /** Also use an adapter that names another model than this as its base. */
+  readonly anyBase?: boolean;
+}
+
+/** Writes the adapter of trained parameters θ. One method: PEFT's two files, whatever the method. Several: a subfolder each,
+ *  and a configuration that lists them. `base` is written with them: an adapter is refused on a model of another architecture. @throws LowrankError ("storage") if the disk fails */
+export async function writeMethods(
+  folder: string,
+  methods: readonly Method[],
+  theta: Float32Array,
+  baseModel: string | null,
+  base: BaseIdentity | null = null,
+): Promise<void> {
+  for (const { name, config, tensors } of adapterParts(methods, theta, baseModel))
+    await writeAdapterFolder(join(folder, name), config, tensors, base);
+}
+
+/** Bytes of the files that `writeMethods` writes. */
+export function adapterBytes(
+  methods: readonly Method[],
+  baseModel: string | null,
+  base: BaseIdentity | null = null,
+): number {
+  // Only shapes count; zeros that nobody touches take no memory.
+  const theta = new Float32Array(parameterCount(methods.flatMap((m) => m.trainables)));
+  return adapterParts(methods, theta, baseModel).reduce(
+    (sum, { config, tensors }) => sum + adapterFolderBytes(config, tensors, base),
+    0,
+  );
+}
+
+/** Two files: those of one method, or of a combination's. */
+interface AdapterPart {
+  /** Subfolder; "" for the folder itself. */
+  readonly name: string;
+  readonly config: string;
+  readonly tensors: ReadonlyMap<string, FloatTensor>;
+}
+
+function adapterParts(
+  methods: readonly Method[],
+  theta: Float32Array,
+  baseModel: string | null,
+): AdapterPart[] {
+  const values = unflatten(
+    theta,
+    methods.flatMap((m) => m.trainables),
+  );
+  const json = (config: Readonly<Record<string, unknown>>): string => `${JSON.stringify(config, null, 2)}\n`;
+  const single = methods.length === 1;
+  const parts = methods.map((m) => ({
+    name: single ? "" : m.name,
+    config: json(m.files.config(baseModel)),
+    tensors: m.files.write(values),
+  }));
+  if (single) return parts;
+  const config = { base_model_name_or_path: baseModel, [COMBINATION]: methods.map((m) => m.name) };
+  return [...parts, { name: "", config: json(config), tensors: new Map() }];
+}
+
+/** Finds an adapter (a folder in PEFT's, our or mlx-lm's format, a run folder, a .gguf file, a Hub id), reads it and fits it
+ *  to a model.
+ *  @throws NotFoundError, NetworkError, FormatError, UnsupportedError; InputError listing everything that does not fit: the
+ *  base that it is for, modules and shapes */
+export async function openAdapter(
+  name: string,
+  shape: ModelShape,
+  options: OpenAdapterOptions = {},
+): Promise<OpenedAdapter> {
+  const { anyBase = false } = options;
+  const path = await resolveAdapter(name, resolveOptions(options));
+  const named = await baseModelOfAdapter(path);
+  const trainedOn = await baseIdentityIn(path);
+  const base = anyBase ? FITTING : await checkBase(named, trainedOn, shape, path);
+  const { config, parts } = await reading(() => readParts(path, shape), base.problems, path);
+  const methods = parts.map((p) => p.method);
+  const values = new Map(parts.flatMap((p) => [...p.values]));
+  const theta = flatten(
+    values,
+    methods.flatMap((m) => m.trainables),
+  );
+  const text = path.endsWith(".gguf") ? null : await readAdapterText(path);
+  const warnings = [...base.warnings, ...textNotices(text, shape, path), ...parts.flatMap((p) => p.warnings)];
+  return { path, config, trainedOn, warnings, methods, theta, text };
+}
+
+/** What is used of an adapter's folder in the place of the model's own. */
+function textNotices(text: AdapterText | null, { source }: ModelShape, path: string): string[] {
+  const different = text && source?.tokenizer ? textDifference(text, source.tokenizer) : "";
+  return different === "" ? [] : [`${path}: brings its own ${different}, used instead of the model's`];
+}
+
+/** The base that an adapter says it was trained on; only ours do. */
+async function baseIdentityIn(path: string): Promise<BaseIdentity | null> {
+  if (await isForeignAdapter(path)) return null;
+  for (const folder of partFolders(await readAdapterConfig(path), path)) {
+    const base = await baseOfWeights(folder);
+    if (base !== null) return base;
+  }
+  return null;
+}
+
+async function readParts(
+  path: string,
+  shape: ModelShape,
+): Promise<Pick<OpenedAdapter, "config"> & { readonly parts: readonly Part[] }> {
+  const foreign = await readForeignAdapter(path, shape.config);
+  if (foreign) return { config: foreign.config, parts: [foreignPart(foreign, shape, path)] };
+  const config = await readAdapterConfig(path);
+  return { config, parts: await Promise.all(partFolders(config, path).map((f) => openPart(f, shape))) };
+}
+
+interface BaseCheck {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+}
+
+const FITTING: BaseCheck = { problems: [], warnings: [] };
+
+/** Whether the base that an adapter names, and was trained on, is this model. */
+async function checkBase(
+  named: string | null,
+  trainedOn: BaseIdentity | null,
+  shape: ModelShape,
+  path: string,
+): Promise<BaseCheck> {
+  const { source, config } = shape;
+  const own = baseIdentityOf(shape);
+  if (source === undefined || own === null) return FITTING;
+  const identity = trainedOn && compareIdentity(trainedOn, own, config.encoder !== undefined);
+  if (identity === "same") return FITTING;
+  if (trainedOn && identity === "other")
+    return otherBase(
+      `it was trained on ${trainedOn.architecture}, and ${source.name} is ${own.architecture}`,
+    );
+  if (named === null || named === "") return FITTING;
+  const found = await compareBase(named, source);
+  if (found === "other") return otherBase(`it is for ${named}, and the model is ${source.name}`);
+  const doubt = `${path}: is for ${named}; its shapes fit ${source.name}, but whether that is the same model cannot be told`;
+  return found === "same" ? FITTING : { ...FITTING, warnings: [doubt] };
+}
+
+function otherBase(why: string): BaseCheck {
+  const message = `${why} (any base is taken with anyBase: true, --any-base)`;
+  return { ...FITTING, problems: [{ where: "base model", message }] };
+}
+
+/** What `read` gives. @throws InputError of everything that it finds wrong, after the problems that are known already */
+async function reading<T>(read: () => Promise<T>, known: readonly Problem[], path: string): Promise<T> {
+  const title = `${path}: the adapter does not fit the model`;
+  try {
+    const result = await read();
+    if (known.length === 0) return result;
+  } catch (error) {
+    if (!(error instanceof InputError) || known.length === 0) throw error;
+    throw new InputError(title, [...known, ...error.problems], known.length + error.count);
+  }
+  throw new InputError(title, known);
+}
+
+/** What the head of an encoder tells apart with the adapter in a folder; null for a decoder. @throws FormatError */
+export async function labelsOf(path: string, { config, modules }: ModelShape): Promise<Classifier | null> {
+  const output = outputModule(modules);
+  if (!config.encoder || !output) return null;
+  const outputWeight = hfTensorName(config.family, `${output.path}.weight`);
+  return readLabels(path, config.encoder.classifier, outputWeight);
+}
+
+function partFolders(config: Readonly<Record<string, unknown>>, path: string): string[] {
+  return combinationParts(config, path)?.map((part) => join(path, part)) ?? [path];
+}
+
+interface Part {
+  readonly method: Method;
+  readonly values: ReadonlyMap<string, FloatTensor>;
+  readonly warnings: readonly string[];
+}
+
+async function openPart(path: string, shape: ModelShape): Promise<Part> {
+  const opened = openMethod(await readAdapterConfig(path), shape, join(path, ADAPTER_CONFIG));
+  const { tensors } = await readAdapterWeights(path);
+  return { ...opened, values: opened.method.files.read(tensors, join(path, ADAPTER_WEIGHTS)) };
+}
+
+function foreignPart({ config, tensors }: PeftFiles, shape: ModelShape, path: string): Part {
+  const opened = openMethod(config, shape, path);
+  return { ...opened, values: opened.method.files.read(tensors, path) };
+}

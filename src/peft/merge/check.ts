@@ -1,0 +1,89 @@
+import { foldRows } from "../../graph/ops/index.ts";
+import { input, type Value } from "../../graph/value.ts";
+import { batchAttention } from "../../models/base-context.ts";
+import type { BaseModel } from "../../models/base-model.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { floats, ints, longs } from "../../tensor/tensor.ts";
+import { parameterCount, viewsOf } from "../parameters.ts";
+import type { Adaptation } from "../use/active.ts";
+import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../use/adapted-model.ts";
+
+/** What the logits are compared on. */
+const TEXT =
+  "def main():\n    return 42  # The quick brown fox jumps over the lazy dog, twice a day; so it says.";
+const MAX_TOKENS = 32;
+
+/** How far a merged model is from base and adapter apart. */
+export interface LogitComparison {
+  /** Largest |difference| over all logits of a short text. */
+  readonly maxDifference: number;
+  /** Largest |logit| of base and adapter apart: what the difference is to be measured by. */
+  readonly maxLogit: number;
+}
+
+/** Logits [T, V] of one sequence. */
+function logitsGraph(model: AdaptedModel, length: number): Record<string, Value> {
+  const ids = input("tokens", "int32", [1, length]);
+  const positions = input("positions", "int64", [1, length]);
+  const columns = input("columns", "int32", [length]);
+  const ends = input("ends", "int32", [1, length]);
+  const trainables = trainablesOf(model.methods);
+  const theta = input("theta", "float32", [parameterCount(trainables)]);
+  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
+  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
+  const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
+  const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
+  return { logits: model.family.logits(ctx, foldRows(hidden)) };
+}
+
+async function logitsOf(
+  base: BaseModel,
+  adapter: Adaptation | null,
+  ids: Int32Array,
+  runtime: Runtime,
+): Promise<Float32Array> {
+  const { config, family, modules, frozen } = base;
+  const length = ids.length;
+  const methods = adapter?.methods ?? [];
+  const model = { config, family, modules, frozen, methods, positionCount: length, rowTokens: length };
+  // One run does not pay for private copies of the weights.
+  const session = await runtime.load(logitsGraph(model, length), {
+    folder: base.weights.folder,
+    prepack: false,
+  });
+  try {
+    const count = Int32Array.from({ length }, (_, i) => i);
+    const { logits } = await session.run({
+      tokens: ints(ids, [1, length]),
+      positions: longs(BigInt64Array.from(count, BigInt), [1, length]),
+      columns: ints(count, [length]),
+      ends: ints(new Int32Array(length).fill(length), [1, length]),
+      ...(adapter ? { theta: floats(adapter.theta, [adapter.theta.length]) } : {}),
+    });
+    return logits?.data as Float32Array;
+  } finally {
+    await session.close();
+  }
+}
+
+/** Runs a short text through base and adapter (null: the base alone), and through the merged model. NaN anywhere gives NaN. */
+export async function compareLogits(
+  base: BaseModel,
+  adapter: Adaptation | null,
+  merged: BaseModel,
+  runtime: Runtime,
+): Promise<LogitComparison> {
+  // A GGUF file's context may be shorter than the base's, where llama.cpp has no sliding window.
+  const length = Math.min(MAX_TOKENS, base.config.maxPositions, merged.config.maxPositions);
+  const text = base.tokenizer.encode(TEXT).slice(0, length);
+  const ids = Int32Array.from(text.length > 0 ? text : [0]);
+  const apart = await logitsOf(base, adapter, ids, runtime);
+  const together = await logitsOf(merged, null, ids, runtime);
+  let [maxDifference, maxLogit] = [0, 0];
+  for (let i = 0; i < apart.length; i++) {
+    const x = apart[i] as number;
+    maxDifference = Math.max(maxDifference, Math.abs(x - (together[i] as number)));
+    maxLogit = Math.max(maxLogit, Math.abs(x));
+  }
+  return { maxDifference, maxLogit };
+}
