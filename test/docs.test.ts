@@ -80,6 +80,17 @@ test.each(PAGES)("%s: links lead to files, headings and declarations that are th
   expect(links.flatMap((link) => faultOf(link, path) ?? [])).toEqual([]);
 });
 
+test("every page of docs can be reached from README.md", () => {
+  const reached = new Set(["README.md"]);
+  for (const page of reached) {
+    const links = relativeLinks(readFileSync(join(ROOT, page), "utf8"));
+    const targets = links.map(({ target }) => join(dirname(page), target.split("#")[0] ?? ""));
+    for (const target of targets)
+      if (target.endsWith(".md") && existsSync(join(ROOT, target))) reached.add(target);
+  }
+  expect(markdownBelow("docs").filter((page) => !reached.has(page))).toEqual([]);
+});
+
 describe("the check itself", () => {
   const page = join(ROOT, "README.md");
   const fault = (target: string, text = "x"): string | null => faultOf({ line: 3, text, target }, page);
