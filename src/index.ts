@@ -68,7 +68,7 @@ export {
   type MergeResult,
   mergeAdapter,
 } from "./peft/merge/merge.ts";
-export { METHOD_NAMES } from "./peft/methods/table.ts";
+export { METHOD_NAMES, methodsWith } from "./peft/methods/table.ts";
 export type { AdapterChoice } from "./peft/use/adapter-choice.ts";
 export type { Device } from "./runtime/device.ts";
 export type { Message } from "./text/messages.ts";

@@ -1,6 +1,7 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset, Rows } from "../data/examples.ts";
 import { noteText } from "../data/notes.ts";
+import type { DataOptions, ExampleOptions } from "../data/options.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
 import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
@@ -13,7 +14,7 @@ import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { type TrainConfig, trainConfig } from "../train/config/config.ts";
-import { type DataChoice, encodeRows, lengthLimit, readData } from "../train/data.ts";
+import { encodeRows, lengthLimit, readData } from "../train/data.ts";
 import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "../train/engine.ts";
 import type { ProgressEvent, Sample, WarningEvent } from "../train/events.ts";
 import type { Measures } from "../train/measures.ts";
@@ -25,7 +26,11 @@ import type { Task } from "../train/tasks/task.ts";
 import { bleu, exactMatch, rouge } from "./text-metrics.ts";
 
 /** What to evaluate, and on what. Options not given have training's defaults. */
-export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions, AdapterChoice {
+export interface EvaluateOptions
+  extends Partial<DataOptions>,
+    Partial<ExampleOptions>,
+    OpenBaseOptions,
+    AdapterChoice {
   readonly model: string;
   readonly device?: Device;
   readonly threads?: number | null;

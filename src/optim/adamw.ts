@@ -1,5 +1,9 @@
+import { z } from "zod";
 import { add, div, mul, scale, sqrt, square, sub } from "../graph/ops/index.ts";
 import { scalarConstant, type Value } from "../graph/value.ts";
+import { type SettingsOf, setting } from "../options/setting.ts";
+import { positive, share } from "../options/values.ts";
+import { OPTIMIZER } from "./schedule.ts";
 
 /** AdamW's constants. */
 export interface AdamWOptions {
@@ -8,6 +12,32 @@ export interface AdamWOptions {
   readonly epsilon: number;
   readonly weightDecay: number;
 }
+
+export const adamwSettings: SettingsOf<AdamWOptions> = {
+  weightDecay: setting(z.number().min(0), 0, {
+    group: OPTIMIZER,
+    value: "x",
+    description: "decoupled weight decay",
+  }),
+  beta1: setting(share, 0.9, {
+    group: OPTIMIZER,
+    value: "x",
+    description: "AdamW's decay of the mean",
+    knownAs: ["adamBeta1"],
+  }),
+  beta2: setting(share, 0.999, {
+    group: OPTIMIZER,
+    value: "x",
+    description: "AdamW's decay of the square",
+    knownAs: ["adamBeta2"],
+  }),
+  epsilon: setting(positive, 1e-8, {
+    group: OPTIMIZER,
+    value: "x",
+    description: "AdamW's ε",
+    knownAs: ["adamEpsilon", "eps"],
+  }),
+};
 
 /** Parameters and moments, all [N]. */
 export interface AdamWState {

@@ -300,4 +300,22 @@ describe("problems", () => {
       'messages.parquet row 2: messages[1]: "content": expected text, got null',
     );
   });
+
+  it("of fields that the format does not have, all of them; null stands for not given", async () => {
+    const options = { source: "shell-recipes", labelField: "kind", messagesField: "talk", textField: null };
+    await expect(loadDataset({ ...options, format: "prompt-completion" })).rejects.toThrow(
+      "The data cannot be used (2 problems)\n" +
+        "  messagesField: has no effect: the format of the data is prompt-completion, which has promptField, completionField, systemField, promptTemplate\n" +
+        "  labelField: has no effect",
+    );
+    const nothing = {
+      validation: null,
+      test: null,
+      limit: null,
+      format: null,
+      promptField: null,
+      onBadRow: null,
+    };
+    expect((await loadDataset({ source: "shell-recipes", ...nothing })).train.length).toBe(1307);
+  });
 });

@@ -14,9 +14,9 @@ import { random } from "../../src/tensor/random.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
 import { gradientGraph } from "../../src/train/step-graphs.ts";
 import { FIXTURES, temporaryFolder } from "../formats/fixtures.ts";
+import { optionsFor } from "../train/options-for.ts";
 import { quantizedPair } from "./wide-llama.ts";
 
 // Both compute the same products of the same numbers; the runtime packs a constant matrix, sums in another order, and offsets
@@ -44,7 +44,7 @@ const EXAMPLES: Example[] = [0, 1, 2].map((index) => ({
 
 function adapted(base: BaseModel, method: string): AdaptedModel {
   const { config, family, modules, frozen } = base;
-  const options = methodOptionsOf(trainConfig({ method, rank: 4, alpha: 8 }));
+  const options = trainConfig(optionsFor(method, { rank: 4, alpha: 8 }));
   const methods = createMethods(method, options, base);
   return { config, family, modules, frozen, methods, positionCount: 16, rowTokens: 64 };
 }

@@ -53,6 +53,7 @@ function labelOf(record: DataRecord, name: string, report: Report): string | num
 export const classification: DataFormat = {
   name: "classification",
   description: "a field label beside text, sentence, or a pair such as sentence1 and sentence2",
+  fields: ["textField", "pairField", "labelField"],
   detect: (record) => usualFields(record) !== undefined && isLabel(field(record, LABEL)),
   parse(record, mapping, report) {
     const [first, second] = fieldsOf(record, mapping);

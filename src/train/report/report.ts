@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { writeFileAtomic } from "../../io/disk.ts";
+import { describeSettings, type SettingHelp } from "../../options/setting.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config/config.ts";
-import { describeSettings, type SettingHelp } from "../config/setting.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
 import { MEASURES } from "../measures.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
