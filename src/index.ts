@@ -1,7 +1,8 @@
 export { batchOrder } from "./data/batches.ts";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/dataset.ts";
-export { type EncodedDataset, encodeDataset, type Rows } from "./data/examples.ts";
+export { type EncodedDataset, encodeDataset } from "./data/examples.ts";
 export type { Indexed } from "./data/indexed.ts";
+export type { Rows } from "./data/rows.ts";
 export {
   FormatError,
   InputError,
@@ -47,7 +48,8 @@ export {
   type Timings,
 } from "./inspect/swap.ts";
 export type { OnProgress, Progress } from "./io/progress.ts";
-export { type BaseModel, type OpenBaseOptions, openBase } from "./models/base-model.ts";
+export type { BaseModel } from "./models/base.ts";
+export { type OpenBaseOptions, openBase } from "./models/base-model.ts";
 export {
   type CombinationKind,
   type CombineOptions,

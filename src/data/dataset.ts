@@ -4,14 +4,15 @@ import type { HubOptions } from "../hub/repo.ts";
 import { permutation, random } from "../tensor/random.ts";
 import { badRows } from "./bad-rows.ts";
 import { type Duplicates, digestList, findDuplicates } from "./duplicates.ts";
-import type { Rows } from "./examples.ts";
 import type { DataFormat, FieldMapping } from "./formats/format.ts";
 import { describeUndetected, detectFormat, FIELD_NAMES, findFormat } from "./formats/table.ts";
 import { indicesWhere } from "./indexed.ts";
 import { type DataNote, type NoteList, noteList, noteText } from "./notes.ts";
+import { formatWhere } from "./place.ts";
 import { type ProblemList, problemList } from "./problems.ts";
-import { formatWhere, type ReadOptions, readRecords } from "./records.ts";
+import { type ReadOptions, readRecords } from "./records.ts";
 import { rowStore, rowsAt } from "./row-store.ts";
+import type { Rows } from "./rows.ts";
 import { type FetchDataset, resolveSource, type SourceFiles } from "./sources.ts";
 import { LONG_WORK_BYTES, type RowWork } from "./visit-rows.ts";
 

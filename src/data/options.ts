@@ -2,9 +2,9 @@ import { z } from "zod";
 import { type SettingsOf, setting } from "../options/setting.ts";
 import { count, names, share, text } from "../options/values.ts";
 import type { OnBadRow } from "./bad-rows.ts";
-import type { LossOn } from "./encode.ts";
 import type { FieldMapping } from "./formats/format.ts";
 import { dataFormats } from "./formats/table.ts";
+import type { LossOn } from "./sequence.ts";
 
 const DATA = "Data";
 

@@ -9,7 +9,6 @@ import { readBytes, storing, syncFolder, writeFileAtomic } from "../io/disk.ts";
 import { hashFile } from "../io/download.ts";
 import { makeFolder } from "../io/folder.ts";
 import type { TrainState } from "./engine.ts";
-import type { RunIdentity } from "./identity.ts";
 
 const STATE_FILE = "trainer_state.json";
 const OPTIMIZER_FILE = "optimizer.safetensors";
@@ -234,4 +233,14 @@ export async function pruneCheckpoints(runFolder: string, options: KeepOptions):
   const names = await readdir(join(runFolder, FOLDER)).catch(() => []);
   for (const name of [...old, ...names.filter((n) => n.endsWith(".partial"))])
     await rm(join(runFolder, FOLDER, name), { recursive: true, force: true });
+}
+
+/** Hashes of what a run's numbers follow from, beside its options: a run goes on only with the same. */
+export interface RunIdentity {
+  /** Names, sizes and times of the model's files, and its configuration. */
+  readonly model: string;
+  /** Every training example: tokens and which of them are labels. */
+  readonly data: string;
+  /** Names and shapes of what is trained. */
+  readonly adapter: string;
 }

@@ -1,14 +1,15 @@
 import { type Dataset, loadDataset } from "../data/dataset.ts";
-import type { EncodedDataset, Rows } from "../data/examples.ts";
+import type { EncodedDataset } from "../data/examples.ts";
 import type { DataOptions, ExampleOptions, HoldOutOptions } from "../data/options.ts";
+import type { Rows } from "../data/rows.ts";
 import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
 import type { HubOptions } from "../hub/repo.ts";
-import type { BaseModel } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
 import type { Method } from "../peft/method.ts";
 import { positionRoom } from "../peft/use/adapted-model.ts";
 import { languageModelling } from "./tasks/language-modelling.ts";
-import type { Task } from "./tasks/task.ts";
+import type { EncodeChoice, Task } from "./tasks/task.ts";
 
 /** How data sets are fetched and held. */
 export type DataAccess = Pick<HubOptions, "offline"> & RowWork;
@@ -49,11 +50,6 @@ export function lengthLimit(
   const message = `expected at most ${room}, the positions ${source.name} has for it, got ${maxLength}`;
   throw new InputError("the examples do not fit the model", [{ where: "maxLength", message }]);
 }
-
-/** How rows become examples. */
-export type EncodeChoice = Pick<ExampleOptions, "lossOn" | "truncation"> &
-  Pick<DataOptions, "onBadRow"> &
-  RowWork & { readonly maxLength: number };
 
 /** Encodes the rows of one split for a model, as its task does. @throws InputError */
 export async function encodeRows(

@@ -1,5 +1,6 @@
 import type { Measures } from "./measures.ts";
 import type { StepProfile } from "./profile/read.ts";
+import type { PreviewSpan, Sample } from "./sample.ts";
 import type { Recompute } from "./step-graphs.ts";
 
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
@@ -107,14 +108,6 @@ export interface ProgressEvent {
   readonly totalBytes: number | null;
 }
 
-/** A piece of a decoded example: `isLabel` where the loss counts. */
-export interface PreviewSpan {
-  readonly text: string;
-  readonly isLabel: boolean;
-  /** Offsets between tokens of text that looks like a special token and is none. */
-  readonly cuts?: readonly number[];
-}
-
 /** The first examples, decoded as the model will see them. */
 export interface PreviewEvent {
   readonly type: "preview";
@@ -178,13 +171,6 @@ export interface ProfileEvent {
   readonly path: string;
   /** profile.svg */
   readonly chartPath: string;
-}
-
-/** A prompt, what the data says, and what the model says. */
-export interface Sample {
-  readonly prompt: string;
-  readonly reference: string;
-  readonly output: string;
 }
 
 /** Greedy outputs for a few held-out prompts. */

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
-import { formatWhere } from "../data/records.ts";
+import { formatWhere } from "../data/place.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
 import { writeLabels } from "../formats/peft/labels.ts";
 import { writeTemplateArgs } from "../formats/peft/text.ts";
@@ -19,6 +19,7 @@ import {
   loadCheckpoint,
   type Progression,
   pruneCheckpoints,
+  type RunIdentity,
   saveCheckpoint,
 } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
@@ -41,7 +42,7 @@ import type {
   StepEvent,
   WarningEvent,
 } from "./events.ts";
-import { identityOf, type RunIdentity } from "./identity.ts";
+import { identityOf } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
 import { type Profiling, startProfiling } from "./profile/take.ts";
 import { stepsPerEpoch, windowReader } from "./windows.ts";

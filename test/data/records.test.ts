@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { textField } from "../../src/data/formats/fields.ts";
+import { formatWhere } from "../../src/data/place.ts";
 import { problemList } from "../../src/data/problems.ts";
 import { converted, schemaTree } from "../../src/data/readers/parquet-values.ts";
-import { formatWhere, readRecords } from "../../src/data/records.ts";
+import { readRecords } from "../../src/data/records.ts";
 import { readContent, readPath, temporaryFolder, writeFiles } from "./files.ts";
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/data/${name}`, import.meta.url));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packSequences } from "../../src/data/sequence-batch.ts";
 import { hfModuleName } from "../../src/formats/names.ts";
-import type { BaseModel } from "../../src/models/base-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
 import type { OpenedAdapter } from "../../src/peft/files/adapter.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { adaptBase } from "../../src/peft/use/adapted-base.ts";

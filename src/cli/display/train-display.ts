@@ -1,4 +1,5 @@
-import type { PlanEvent, Sample, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
+import type { PlanEvent, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
+import type { Sample } from "../../train/sample.ts";
 import { type LiveLine, liveLine } from "./live-line.ts";
 import type { Output } from "./output.ts";
 import { type Pace, pace } from "./pace.ts";

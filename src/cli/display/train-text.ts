@@ -3,14 +3,13 @@ import type {
   EvaluationEvent,
   PlanEvent,
   PreviewEvent,
-  PreviewSpan,
   ProfileEvent,
   ResourcePlan,
-  Sample,
   StepEvent,
 } from "../../train/events.ts";
 import { measureTexts } from "../../train/measures.ts";
 import type { ProfileShare } from "../../train/profile/read.ts";
+import type { PreviewSpan, Sample } from "../../train/sample.ts";
 import {
   formatBytes,
   formatCount,

@@ -1,6 +1,7 @@
 import { parse } from "csv-parse/sync";
 import type { DataRecord } from "../formats/format.ts";
-import type { ReadContext, RecordReader, SourceRecord, Where } from "../records.ts";
+import type { Where } from "../place.ts";
+import type { ReadContext, RecordReader, SourceRecord } from "../record.ts";
 import { readLines } from "./lines.ts";
 
 /** The lines of one record, joined: a quoted field may span several. */

@@ -1,4 +1,4 @@
-import type { ReadContext } from "../records.ts";
+import type { ReadContext } from "../record.ts";
 import { utf8Chunks, utf8Problem } from "./lines.ts";
 
 /** A stretch of a JSON file, and the line it begins on. */

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
-import type { ReadContext } from "../records.ts";
+import type { ReadContext } from "../record.ts";
 
 /** A line of a text file, without its line end. */
 export interface Line {

@@ -31,7 +31,7 @@ import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { budgetTrainables, budgetUpdate, type TripletNames } from "./adalora-budget.ts";
 import { type AdaLoraOptions, adaLoraSettings } from "./adalora-options.ts";
-import { type LoraModule, planLora } from "./lora.ts";
+import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
 import { requirePlain } from "./plain-modules.ts";
 import { targetConfig } from "./target-options.ts";

@@ -19,7 +19,7 @@ import {
 import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { inLayers } from "./layer-choice.ts";
-import { type LoraModule, planLora } from "./lora.ts";
+import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
 import { requirePlain } from "./plain-modules.ts";
 import { ADAPTER, type TargetOptions, targetConfig, targetSettings } from "./target-options.ts";

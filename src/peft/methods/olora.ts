@@ -1,8 +1,8 @@
 import { columns } from "../../tensor/leading-svd.ts";
 import { type Matrix, product, thinQr, transposedMatrix } from "../../tensor/linear-algebra.ts";
 import { type MethodKind, methodKind } from "../method-kind.ts";
-import type { LoraModule } from "./lora.ts";
 import { loraKind } from "./lora-kind.ts";
+import type { LoraModule } from "./lora-plan.ts";
 import { type Factors, residualConfig, residualLora, residualSettings } from "./residual-lora.ts";
 
 /** B = the first columns of Q, A = the first rows of R, of W = Q·R (Büyükakyüz 2024, arXiv 2406.01775, Algorithm 1). */

@@ -1,8 +1,8 @@
 import { leadingSvd } from "../../tensor/leading-svd.ts";
 import { type Matrix, transposedMatrix } from "../../tensor/linear-algebra.ts";
 import { type MethodKind, methodKind } from "../method-kind.ts";
-import type { LoraModule } from "./lora.ts";
 import { loraKind } from "./lora-kind.ts";
+import type { LoraModule } from "./lora-plan.ts";
 import { type Factors, residualConfig, residualLora, residualSettings } from "./residual-lora.ts";
 
 /** B = U·√(S/s), A = √(S/s)·Vᵀ of the leading singular triplets (Meng et al. 2024, arXiv 2404.02948, eq. 2 and 3), so that

@@ -1,6 +1,6 @@
 import { InputError, type Problem } from "../../errors.ts";
 import type { LoraConfig } from "../../formats/peft/config.ts";
-import type { LoraModule } from "./lora.ts";
+import type { LoraModule } from "./lora-plan.ts";
 
 /** For relatives of LoRA that adapt linear layers, all with one rank, and nothing else.
  *  @throws InputError listing the embeddings, and what must be trained whole, which they cannot */

@@ -8,8 +8,9 @@ import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import { defineMethod, type Merging, type Method, type MethodInputs, type Trainable } from "../method.ts";
 import type { TrainingUse } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
-import { type Lora, type LoraModule, lora } from "./lora.ts";
+import { type Lora, lora } from "./lora.ts";
 import { type LoraOptions, loraConfig, loraSettings } from "./lora-options.ts";
+import type { LoraModule } from "./lora-plan.ts";
 
 /** Factors of a part of a weight: scaling · b · a. */
 export interface Factors {

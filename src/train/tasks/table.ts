@@ -1,7 +1,7 @@
 import { z } from "zod";
-import type { Rows } from "../../data/examples.ts";
+import type { Rows } from "../../data/rows.ts";
 import { UnsupportedError } from "../../errors.ts";
-import type { BaseModel } from "../../models/base-model.ts";
+import type { BaseModel } from "../../models/base.ts";
 import { type SettingsOf, setting } from "../../options/setting.ts";
 import { names } from "../../options/values.ts";
 import { classification } from "./classification.ts";
