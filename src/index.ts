@@ -38,6 +38,7 @@ export {
 } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
 export { type PushOptions, type PushResult, pushFolder } from "./hub/push.ts";
+export { type Environment, environment } from "./inspect/environment.ts";
 export { type InspectedTensor, type Inspection, inspect } from "./inspect/inspect.ts";
 export { type MethodCost, methodCosts } from "./inspect/method-costs.ts";
 export {

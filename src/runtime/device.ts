@@ -45,6 +45,11 @@ const PLATFORMS: Readonly<Record<Device, readonly string[]>> = {
   coreml: ["darwin"],
 };
 
+/** Devices that a platform can have; whether their drivers are there shows when one is used. */
+export function devicesHere(platform: string = process.platform): readonly Device[] {
+  return DEVICES.filter((device) => PLATFORMS[device].includes(platform));
+}
+
 /** @throws UnsupportedError if this platform cannot have the device, or there is none of that name. */
 export function checkDevice(device: Device, platform: string = process.platform): void {
   if (!DEVICES.includes(device))

@@ -182,7 +182,9 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<s
   for (const [from, to] of Object.entries(request.append)) append(to, outputs[from] as ort.Tensor);
   for (const [from, to] of Object.entries(request.insert))
     insert(to, outputs[from] as ort.Tensor, request.at);
-  const isKept = new Set([request.carry, request.append, request.insert, request.inPlace].flatMap(Object.keys));
+  const isKept = new Set(
+    [request.carry, request.append, request.insert, request.inPlace].flatMap(Object.keys),
+  );
   for (const name of request.fetch)
     if (!isKept.has(name)) given.push((outputs[name] as ort.Tensor).data as Float32Array);
   return Object.fromEntries(request.fetch.map((name) => [name, fromOrt(outputs[name] as ort.Tensor)]));

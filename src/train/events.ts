@@ -4,7 +4,7 @@ import type { PreviewSpan, Sample } from "./sample.ts";
 import type { Recompute } from "./step-graphs.ts";
 
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
- *  samples (before), then step with evaluation and checkpoint between, evaluation (after), samples (after), and
+ *  samples (before), then step with evaluation, samples and checkpoint between, evaluation (after), samples (after), and
  *  either done or stopped. Warnings come at any time. Every number's name carries its unit. */
 export type TrainEvent =
   | PlanEvent
@@ -177,7 +177,7 @@ export interface ProfileEvent {
 export interface SamplesEvent {
   readonly type: "samples";
   readonly step: number;
-  readonly when: "before" | "after";
+  readonly when: "before" | "during" | "after";
   readonly samples: readonly Sample[];
 }
 

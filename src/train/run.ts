@@ -66,6 +66,8 @@ export interface Run {
   progression: Progression;
   /** Step of the newest checkpoint; −1 for none. */
   savedStep: number;
+  /** Step of the newest samples that were taken here; −1 for none. */
+  sampledStep: number;
   recentMs: number[];
   /** null where none is wanted, or it is done. */
   profiling: Profiling | null;
@@ -92,7 +94,17 @@ export async function startRun(
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows, config.groupByPrefix ? plan.train.examples : null);
   const identity = identityOf(plan);
-  return { ...parts, engine, identity, windowAt, progression, savedStep, recentMs: [], profiling };
+  return {
+    ...parts,
+    engine,
+    identity,
+    windowAt,
+    progression,
+    savedStep,
+    sampledStep: -1,
+    recentMs: [],
+    profiling,
+  };
 }
 
 const START: Progression = {
@@ -259,7 +271,7 @@ export function noteEvaluation(run: Run, event: EvaluationEvent): void {
 /** Answers the run's sample prompts with the parameters as they are, which are those of `step`. */
 export async function takeSamples(
   run: Run,
-  when: "before" | "after",
+  when: SamplesEvent["when"],
   step: number,
 ): Promise<SamplesEvent | null> {
   const { plan, config, runtime, signal } = run;

@@ -81,7 +81,10 @@ export async function runAll(
   { onEvent, ...how }: TrainRunOptions & { onEvent?: (event: TrainEvent) => void } = {},
 ): Promise<TrainEvent[]> {
   const events: TrainEvent[] = [];
-  for await (const event of train(options.method === undefined ? options : optionsFor(options.method, options), how)) {
+  for await (const event of train(
+    options.method === undefined ? options : optionsFor(options.method, options),
+    how,
+  )) {
     events.push(event);
     onEvent?.(event);
   }

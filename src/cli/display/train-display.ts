@@ -6,6 +6,7 @@ import { type Pace, pace } from "./pace.ts";
 import { progressDisplay } from "./progress.ts";
 import { printable } from "./text.ts";
 import {
+  answerLines,
   evaluationLine,
   liveStepText,
   planLines,
@@ -79,6 +80,7 @@ function eventLines(output: Output): LinesOf {
     checkpoint: ({ path, isBest }) => [style.dim(`checkpoint ${path}${isBest ? " (best)" : ""}`)],
     samples: (event) => {
       if (event.when === "after") return sampleLines(before, event.samples, columns(), style);
+      if (event.when === "during") return answerLines(event, columns(), style);
       before = event.samples;
       return [];
     },

@@ -5,6 +5,7 @@ import type {
   PreviewEvent,
   ProfileEvent,
   ResourcePlan,
+  SamplesEvent,
   StepEvent,
 } from "../../train/events.ts";
 import { measureTexts } from "../../train/measures.ts";
@@ -211,6 +212,15 @@ export function sampleLines(
     );
     return ["", style.bold(`Sample ${i + 1}`), ...head, ...answers(earlier, sample, columns, style)];
   });
+}
+
+/** What an adapter answers so far, a line for each prompt. */
+export function answerLines({ step, samples }: SamplesEvent, columns: number, style: Style): string[] {
+  const rows = samples.flatMap(({ prompt, output }): [string, string][] => [
+    ["Prompt", printable(prompt)],
+    ["Answer", printable(output).trim()],
+  ]);
+  return [style.dim(`samples at step ${step}`), ...labelled(rows, columns)];
 }
 
 function answers(before: Sample | undefined, after: Sample, columns: number, style: Style): string[] {

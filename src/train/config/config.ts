@@ -126,6 +126,8 @@ interface RunOptions {
   readonly keepCheckpoints: number;
   /** Held-out prompts to answer before and after. */
   readonly samples: number;
+  /** Steps between answers to the same prompts; null: only before and after. */
+  readonly samplesEvery: number | null;
   /** Go on with an interrupted run: its folder, or true for the latest. */
   readonly resume: string | boolean;
   /** Profile a few steps by operator and by layer. */
@@ -201,6 +203,14 @@ const runSettings: SettingsOf<RunOptions> = {
     value: "n",
     description: "held-out prompts to answer before and after",
     mayChangeOnResume: true,
+  }),
+  samplesEvery: setting(count.nullable(), null, {
+    group: RUN,
+    value: "n",
+    description: "steps between answers to the same prompts, to see the adapter learn",
+    defaultText: "only before and after",
+    mayChangeOnResume: true,
+    knownAs: ["sampleEvery", "sampleInterval"],
   }),
   resume: setting(z.union([text, z.boolean()]), false, {
     group: RUN,
@@ -292,6 +302,8 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     problems.push({ where: where("earlyStopping"), message: "needs validationData or validationFraction" });
   if (config.earlyStopping !== null && config.evalEvery === null)
     problems.push({ where: where("earlyStopping"), message: "needs evalEvery" });
+  if (config.samplesEvery !== null && config.samples === 0)
+    problems.push({ where: where("samplesEvery"), message: "needs samples above 0" });
   return [...problems, ...withoutEffect(config, where, isGiven)];
 };
 
