@@ -3,6 +3,7 @@ import { publicModelName } from "../hub/resolve.ts";
 import { openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import { missingWeights } from "../models/new-head.ts";
+import { createOptimizer } from "../optim/table.ts";
 import type { Method } from "../peft/method.ts";
 import { createMethods, METHOD_NAMES } from "../peft/methods/table.ts";
 import { trainedCount } from "../peft/parameters.ts";
@@ -46,7 +47,12 @@ export async function methodCosts(
     return (methods ?? METHOD_NAMES.filter(fits)).map((method) => {
       const parts = create(method);
       const trainableParameters = trainedCount(parts.flatMap((m) => m.trainables));
-      const resources = stateResources(shape, parts, publicModelName(source.name));
+      const resources = stateResources(
+        shape,
+        parts,
+        publicModelName(source.name),
+        createOptimizer(config).vectors,
+      );
       return { method, trainableParameters, resources };
     });
   } finally {

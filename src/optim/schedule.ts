@@ -5,6 +5,19 @@ import { positive, share } from "../options/values.ts";
 /** Heading of the optimizer's options in help texts. */
 export const OPTIMIZER = "Optimizer";
 
+/** Weight decay, which every optimizer has. */
+export interface WeightDecay {
+  readonly weightDecay: number;
+}
+
+export const weightDecaySettings: SettingsOf<WeightDecay> = {
+  weightDecay: setting(z.number().min(0), 0, {
+    group: OPTIMIZER,
+    value: "x",
+    description: "weight decay (adamw: decoupled from the gradient)",
+  }),
+};
+
 /** Shapes of the learning rate over a run. */
 export type ScheduleName = "constant" | "linear" | "cosine";
 

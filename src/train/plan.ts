@@ -14,6 +14,7 @@ import type { BaseModel } from "../models/base.ts";
 import { parameterTotal } from "../models/base-model.ts";
 import { moduleWeights } from "../models/family.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
+import { createOptimizer } from "../optim/table.ts";
 import type { Method } from "../peft/method.ts";
 import type { TrainingUse } from "../peft/method-kind.ts";
 import { createMethods } from "../peft/methods/table.ts";
@@ -162,15 +163,17 @@ function checkSize(methods: readonly Method[]): void {
 
 /** What a run will take: bytes of its state and files, and the memory that it works in; and what is computed again for that. */
 function planMemory(
-  { recompute: wanted, prepack, compute }: TrainConfig,
+  config: TrainConfig,
   base: BaseModel,
   methods: readonly Method[],
   work: Workload,
 ): Pick<RunPlan, "recompute" | "resources"> {
+  const { recompute: wanted, prepack, compute } = config;
   const state = stateResources(
     base,
     methods,
     publicModelName(base.source.name),
+    createOptimizer(config).vectors,
     base.bits === 32 ? null : base.weights.sizeBytes,
   );
   const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;

@@ -7,6 +7,7 @@ import { writeTemplateArgs } from "../formats/peft/text.ts";
 import { publicModelName } from "../hub/resolve.ts";
 import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { createOptimizer } from "../optim/table.ts";
 import { baseActivations } from "../peft/base-activations.ts";
 import { writeMethods } from "../peft/files/adapter.ts";
 import { baseIdentityOf } from "../peft/model-shape.ts";
@@ -124,7 +125,8 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
     (path) => plan.base.weights.read(path),
     baseActivations(runtime, plan.base),
   );
-  return { theta, m: new Float32Array(theta.length), v: new Float32Array(theta.length) };
+  const { vectors } = createOptimizer(config);
+  return { theta, ...Object.fromEntries(vectors.map((name) => [name, new Float32Array(theta.length)])) };
 }
 
 function examplesAt(run: Run, step: number): Example[][] {

@@ -129,6 +129,8 @@ describe.each(["bert", "roberta", "score"])(
       const { adapter, base } = adapted;
       if (!adapter) throw new Error("no adapter");
       const options = {
+        optimizer: "adamw",
+        momentum: 0,
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,

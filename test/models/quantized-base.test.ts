@@ -51,6 +51,8 @@ function adapted(base: BaseModel, method: string): AdaptedModel {
 }
 
 const OPTIMIZER = {
+  optimizer: "adamw",
+  momentum: 0,
   beta1: 0,
   beta2: 0.9,
   epsilon: 1,
@@ -69,7 +71,7 @@ async function step(base: BaseModel, method: string, frozen = base.frozen) {
   const theta = Float32Array.from({ length: size }, () => 0.1 * generator.normal());
   await engine.setState({ theta, m: new Float32Array(size), v: new Float32Array(size) });
   const { loss } = await engine.update([packBatch(EXAMPLES, model, 1)], 1, 0);
-  const { m: gradient } = await engine.state();
+  const gradient = (await engine.state()).m as Float32Array;
   await engine.close();
   return { loss, gradient };
 }

@@ -32,6 +32,8 @@ const EXAMPLES: Example[] = [
   index,
 }));
 const OPTIONS = {
+  optimizer: "adamw",
+  momentum: 0,
   beta1: 0.9,
   beta2: 0.999,
   epsilon: 1e-8,

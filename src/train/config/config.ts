@@ -9,10 +9,17 @@ import {
 } from "../../data/options.ts";
 import type { Problem } from "../../errors.ts";
 import { type BaseOptions, baseSettings } from "../../models/options.ts";
-import { type AdamWOptions, adamwSettings } from "../../optim/adamw.ts";
 import { type ClipOptions, clipSettings } from "../../optim/clip.ts";
 import { type LearningRateOptions, learningRateSettings, OPTIMIZER } from "../../optim/schedule.ts";
-import { type Check, type Layer, resolveSettings, type SettingsOf, setting } from "../../options/setting.ts";
+import { type OptimizerOptions, optimizerSettings, optimizersWith } from "../../optim/table.ts";
+import {
+  type Check,
+  type Layer,
+  resolveSettings,
+  type Setting,
+  type SettingsOf,
+  setting,
+} from "../../options/setting.ts";
 import { count, positive, share, text } from "../../options/values.ts";
 import {
   METHOD_NAMES,
@@ -245,7 +252,7 @@ export interface TrainConfig
     MethodChoice,
     MethodOptions,
     LearningRateOptions,
-    AdamWOptions,
+    OptimizerOptions,
     ClipOptions,
     LoopOptions,
     RunOptions {}
@@ -264,7 +271,7 @@ export const trainSettings: SettingsOf<TrainConfig> = {
   ...methodSettings,
   ...learningRateSettings,
   ...loopSettings,
-  ...adamwSettings,
+  ...optimizerSettings,
   ...clipSettings,
   ...runSettings,
 };
@@ -307,21 +314,32 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
   return [...problems, ...withoutEffect(config, where, isGiven)];
 };
 
-/** Options of methods that are not chosen, where they are not at their defaults. */
+/** Options of methods and optimizers that are not chosen, where they are not at their defaults. */
 function withoutEffect(
   config: TrainConfig,
   where: (key: string) => string,
   isGiven: (key: string) => boolean,
 ): Problem[] {
-  const chosen = namesIn(config.method);
-  const options = Object.keys(methodSettings) as (keyof MethodOptions)[];
-  return options
-    .filter((key) => isGiven(key) && !methodsWith(key).some((name) => chosen.includes(name)))
-    .filter((key) => JSON.stringify(config[key]) !== JSON.stringify(methodSettings[key].parse(undefined)))
-    .map((key) => ({
-      where: where(key),
-      message: `has no effect with ${config.method}: it is an option of ${methodsWith(key).join(", ")}`,
-    }));
+  const others = (
+    settings: Readonly<Record<string, Setting<unknown>>>,
+    ownersOf: (key: string) => readonly string[],
+    chosen: readonly string[],
+  ): Problem[] =>
+    Object.entries(settings)
+      .filter(([key]) => isGiven(key) && ownersOf(key).length > 0)
+      .filter(([key]) => !ownersOf(key).some((name) => chosen.includes(name)))
+      .filter(
+        ([key, own]) =>
+          JSON.stringify(config[key as keyof TrainConfig]) !== JSON.stringify(own.parse(undefined)),
+      )
+      .map(([key]) => ({
+        where: where(key),
+        message: `has no effect with ${chosen.join("+")}: it is an option of ${ownersOf(key).join(", ")}`,
+      }));
+  return [
+    ...others(methodSettings, methodsWith, namesIn(config.method)),
+    ...others(optimizerSettings, optimizersWith, [config.optimizer]),
+  ];
 }
 
 function hasValidation(config: TrainConfig): boolean {

@@ -264,6 +264,16 @@ describe("options of other methods", () => {
     expect((await loadTrainConfig({ flags: {}, configFile: "old/run.json" })).rank).toBe(5);
   });
 
+  test("and those of other optimizers", () => {
+    expect(problemsOf(() => trainConfig({ momentum: 0.9 }))).toEqual([
+      "  momentum: has no effect with adamw: it is an option of sgd",
+    ]);
+    expect(problemsOf(() => trainConfig({ optimizer: "sgd", beta1: 0.5, weightDecay: 0.1 }))).toEqual([
+      "  beta1: has no effect with sgd: it is an option of adamw",
+    ]);
+    expect(trainConfig({ optimizer: "sgd", momentum: 0.9 }).momentum).toBe(0.9);
+  });
+
   test("every option that methods share is one setting", () => {
     for (const key of Object.keys(methodSettings)) expect(methodsWith(key).length, key).toBeGreaterThan(0);
     expect(methodsWith("rank")).toEqual(expect.arrayContaining(["lora", "vera", "adalora"]));
