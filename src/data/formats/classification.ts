@@ -40,11 +40,12 @@ function fieldsOf(
 
 function labelOf(record: DataRecord, name: string, report: Report): string | number | null {
   const value = field(record, name);
-  if (isLabel(value)) return doubleOf(value) ?? String(value);
+  const number = doubleOf(value);
+  if (isLabel(value) && (number === null || Number.isFinite(number))) return number ?? String(value);
   if (value === undefined) report(`no field "${name}"; the record has ${listFields(record)}`);
   else
     report(
-      `field "${name}": expected a label (a name or a number), got ${value === "" ? "an empty text" : kindOf(value)}`,
+      `field "${name}": expected a label (a name or a number), got ${value === "" ? "an empty text" : number === null ? kindOf(value) : value}`,
     );
   return null;
 }

@@ -9,9 +9,10 @@ import { ADAPTER } from "./target-options.ts";
 
 /** LoRA whose B of linear layers learns `ratio` times as fast as A (Hayou et al. 2024, arXiv 2402.12354, eq. 5). */
 function withFasterB(method: Lora, ratio: number): Method {
-  const faster = new Set(
-    method.plan.modules.filter((m) => m.kind === "linear").map((m) => `${m.path}.loraB`),
-  );
+  const linear = method.plan.modules.filter((m) => m.kind === "linear").map((m) => `${m.path}.loraB`);
+  // As PEFT's create_loraplus_optimizer: biases and norms learn as B does.
+  const flat = method.trainables.filter((t) => t.shape.length === 1).map((t) => t.name);
+  const faster = new Set([...linear, ...flat]);
   return {
     ...method,
     name: "lora-plus",

@@ -144,7 +144,9 @@ export function loraOfPlan(
   // A saved embedding is used by the embedding alone (PEFT): a tied output layer keeps the frozen weight.
   const embeddings = new Set(plan.saved.filter((m) => m.kind === "embedding").map((m) => `${m.path}.weight`));
   const replaced = new Set(trainables.map((t) => t.name).filter((n) => !embeddings.has(n)));
+  const merging = loraMerging(plan, trainables, new Set(modules.flatMap(moduleWeights).map((w) => w.path)));
   const method = defineMethod({
+    notices: typeof merging === "string" ? [`the adapter cannot be merged into this model: ${merging}`] : [],
     name: config.dora ? "dora" : "lora",
     trainables,
     startsAtZero: new Map(
@@ -152,7 +154,7 @@ export function loraOfPlan(
     ),
     replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
     wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),
-    merging: loraMerging(plan, trainables, new Set(modules.flatMap(moduleWeights).map((w) => w.path))),
+    merging,
     files: loraFiles(config, plan, trainables, family, modules),
     structure: JSON.stringify(["lora", plan]),
   });

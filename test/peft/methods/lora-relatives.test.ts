@@ -174,6 +174,14 @@ test("LoRA+ is LoRA with a larger learning rate for B, and rsLoRA with another s
   expect(plus?.files.config(null)).toEqual(
     createMethods("lora", trainConfig({}), tiny.model)[0]?.files.config(null),
   );
+  const biased = createOn(tiny, "lora-plus", { loraBias: true, targetModules: ["q_proj"] });
+  const faster = biased.trainables
+    .filter((t) => t.rateFactor !== undefined)
+    .map((t) => t.name.split(".").at(-1));
+  expect([...new Set(faster)].sort()).toEqual(["loraB", "loraBias"]);
+  expect(biased.notices[0]).toMatch(
+    /^the adapter cannot be merged into this model: it has lora_bias, and 2 of its modules/,
+  );
   expect(createOn(tiny, "rslora").files.config(null)).toMatchObject({ peft_type: "LORA", use_rslora: true });
   expect(createOn(tiny, "dora").files.config(null)).toMatchObject({ peft_type: "LORA", use_dora: true });
   await tiny.close();
