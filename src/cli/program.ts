@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { createRequire } from "node:module";
 import { Command } from "commander";
 import type { Cli, CommandEntry } from "./command.ts";
@@ -14,6 +13,14 @@ Examples:
   $ lowrank inspect model.gguf
 
 Every command has its own help: lowrank train --help`;
+
+/** Runs the command line of this process to its end and sets the exit status. */
+export async function runProgram(): Promise<void> {
+  endWithoutOutput(process.stdout);
+  endWithoutOutput(process.stderr);
+  const exitCode = await run(process.argv.slice(2));
+  process.exitCode ??= exitCode;
+}
 
 /** Runs the command line; returns the exit status. */
 async function run(argv: readonly string[]): Promise<number> {
@@ -88,8 +95,3 @@ function endWithoutOutput(stream: NodeJS.WriteStream): void {
     isEnding = true;
   });
 }
-
-endWithoutOutput(process.stdout);
-endWithoutOutput(process.stderr);
-const exitCode = await run(process.argv.slice(2));
-process.exitCode ??= exitCode;
