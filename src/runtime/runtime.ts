@@ -84,11 +84,12 @@ export interface Runtime {
 
 type Call = (request: Request) => Promise<Record<string, Tensor>>;
 
-/** Sources run under a TypeScript loader in tests, but a worker thread needs JavaScript: the built file then. */
-const BUILT = "../../dist/runtime/worker.js";
+// Sources run under a TypeScript loader in tests, but a worker thread needs JavaScript: the built file then.
+const SOURCE = /src\/runtime\/runtime\.ts$/;
 
 function newWorker(): Worker {
-  if (import.meta.url.endsWith(".ts")) return new Worker(new URL(BUILT, import.meta.url));
+  const here = import.meta.url;
+  if (SOURCE.test(here)) return new Worker(new URL(here.replace(SOURCE, "dist/runtime/worker.js")));
   return new Worker(new URL("./worker.js", import.meta.url)); // as bundlers find a worker: in these words alone
 }
 
