@@ -1,6 +1,7 @@
 // lowrank/formats: readers and writers of the files, without the engine. Bytes in, typed values out.
 export { FormatError, InputError, NotFoundError, type Problem, UnsupportedError } from "../errors.ts";
 export type { HashedFile } from "../io/disk.ts";
+export type { FileIdentity } from "../io/file-identity.ts";
 export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
 export { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "./foreign-adapter.ts";
 export { type GgufAdapter, readGgufAdapter, writeGgufAdapter } from "./gguf/adapter.ts";
