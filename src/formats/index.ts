@@ -1,7 +1,16 @@
 // lowrank/formats: readers and writers of the files, without the engine. Bytes in, typed values out.
-export { FormatError, InputError, NotFoundError, type Problem, UnsupportedError } from "../errors.ts";
+export {
+  FormatError,
+  InputError,
+  LowrankError,
+  NotFoundError,
+  type Problem,
+  UnsupportedError,
+} from "../errors.ts";
 export type { HashedFile } from "../io/disk.ts";
 export type { FileIdentity } from "../io/file-identity.ts";
+export type { OnProgress, Progress } from "../io/progress.ts";
+export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
 export { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "./foreign-adapter.ts";
 export { type GgufAdapter, readGgufAdapter, writeGgufAdapter } from "./gguf/adapter.ts";
@@ -37,6 +46,7 @@ export {
   writeAdapter,
 } from "./peft/adapter.ts";
 export { DEFAULT_LORA_CONFIG, type LoraConfig } from "./peft/config.ts";
+export type { ModuleTensors } from "./peft/keys.ts";
 export {
   openSafetensors,
   READABLE_DTYPES,

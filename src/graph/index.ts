@@ -1,5 +1,5 @@
 // lowrank/graph: values, operators with their gradients, and the ONNX bytes of a graph, without the engine that runs it.
-export { ShapeError } from "../errors.ts";
+export { LowrankError, ShapeError } from "../errors.ts";
 export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
 export { gradients, pullback } from "./gradients.ts";
