@@ -7,7 +7,6 @@ import { MEASURES } from "../measures.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
 import { resourceRows } from "../resources.ts";
 import type { Sample } from "../sample.ts";
-import { lossChart } from "./chart.ts";
 import { definitions, grid, type Html, html, page, trusted } from "./html.ts";
 
 /** The files of a report in its run folder. */
@@ -25,6 +24,7 @@ export interface ReportData {
  *  all. Returns the path of the report. */
 export async function writeReport(runFolder: string, data: ReportData): Promise<string> {
   const metrics = await readMetrics(runFolder);
+  const { lossChart } = await import("./chart.ts"); // half of all modules of the library, for one drawing
   const svg = lossChart(metrics, data.plan.lossUnit);
   const path = join(runFolder, REPORT_FILE);
   await writeFileAtomic(join(runFolder, CURVE_FILE), svg);
