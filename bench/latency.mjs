@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { LowrankError, loadModel, train } from "./lib/lowrank.mjs";
+import { LowrankError, loadModel, methodsWith, train } from "./lib/lowrank.mjs";
 import { describeMachine, machineLine } from "./lib/machine.mjs";
 import { FILES, MODEL } from "./lib/model.mjs";
 import { withWorkFolder } from "./lib/peers.mjs";
@@ -39,8 +39,7 @@ async function makeAdapter(method, settings, work) {
         method,
         data: [data],
         output,
-        rank: 8,
-        targetModules: ["q_proj", "v_proj"],
+        ...(methodsWith("rank").includes(method) ? { rank: 8, targetModules: ["q_proj", "v_proj"] } : {}),
       },
       ...fields,
       ...short,

@@ -14,36 +14,46 @@ const BATCH_SIZE = 8;
 /** Steps at the start that do not count for the speed: caches and memory pools fill up. */
 const WARM_UP = 2;
 
-/** The same for all: LoRA and its relatives on q and v, as in the paper; the last step's checkpoint alone. */
+/** The same for all; the last step's checkpoint alone. */
 const SHARED = {
   ...{ model: "smollm2-135m", data: ["shell-recipes"], samples: 0, seed: 0 },
-  ...{ rank: 8, alpha: 16, targetModules: ["q_proj", "v_proj"], adapterSize: 16, prefixLength: 20 },
   ...{ batchSize: BATCH_SIZE, warmupSteps: 5, schedule: "linear" },
 };
+
+/** LoRA and its relatives on q and v, as in the paper. */
+const RANK = { rank: 8, targetModules: ["q_proj", "v_proj"] };
+const LORA = { ...RANK, alpha: 16 };
+const BOTTLENECK = { adapterSize: 16 };
+const PREFIX = { prefixLength: 20 };
 
 /** What each method trains with beside that. */
 const METHODS = {
   full: { learningRate: 5e-5 },
   "full, last 2 layers": { method: "full", layers: "last:2", learningRate: 2e-4 },
   bitfit: { learningRate: 3e-3 },
-  "adapter-houlsby": { learningRate: 1e-3 },
-  "adapter-pfeiffer": { learningRate: 1e-3 },
-  "adapter-lin": { learningRate: 1e-3 },
-  "adapter-houlsby, 10 layers dropped": { method: "adapter-houlsby", adapterDrop: 10, learningRate: 1e-3 },
-  "prefix-embedding": { learningRate: 1e-2 },
-  "prefix-layer": { learningRate: 5e-3 },
-  "prefix-tuning": { learningRate: 1e-2 },
-  lora: { learningRate: 2e-3 },
-  rslora: { learningRate: 1e-3 },
-  "lora-plus": { learningRate: 5e-4 },
-  dora: { learningRate: 2e-3 },
-  pissa: { learningRate: 5e-4 },
-  olora: { learningRate: 1e-4 },
-  adalora: { learningRate: 5e-3 },
-  vera: { rank: 256, learningRate: 1e-2 },
+  "adapter-houlsby": { ...BOTTLENECK, learningRate: 1e-3 },
+  "adapter-pfeiffer": { ...BOTTLENECK, learningRate: 1e-3 },
+  "adapter-lin": { ...BOTTLENECK, learningRate: 1e-3 },
+  "adapter-houlsby, 10 layers dropped": {
+    ...BOTTLENECK,
+    method: "adapter-houlsby",
+    adapterDrop: 10,
+    learningRate: 1e-3,
+  },
+  "prefix-embedding": { ...PREFIX, learningRate: 1e-2 },
+  "prefix-layer": { ...PREFIX, learningRate: 5e-3 },
+  "prefix-tuning": { ...PREFIX, learningRate: 1e-2 },
+  lora: { ...LORA, learningRate: 2e-3 },
+  rslora: { ...LORA, learningRate: 1e-3 },
+  "lora-plus": { ...LORA, learningRate: 5e-4 },
+  dora: { ...LORA, learningRate: 2e-3 },
+  pissa: { ...LORA, learningRate: 5e-4 },
+  olora: { ...LORA, learningRate: 1e-4 },
+  adalora: { ...LORA, learningRate: 5e-3 },
+  vera: { ...RANK, rank: 256, learningRate: 1e-2 },
   ia3: { targetModules: "all-linear", learningRate: 1e-2 },
-  "lora+prefix-embedding": { learningRate: 2e-3 },
-  "lora+prefix-layer": { learningRate: 2e-3 },
+  "lora+prefix-embedding": { ...LORA, ...PREFIX, learningRate: 2e-3 },
+  "lora+prefix-layer": { ...LORA, ...PREFIX, learningRate: 2e-3 },
 };
 
 function chosenMethods(list) {

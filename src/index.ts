@@ -1,7 +1,23 @@
-export { batchOrder } from "./data/batches.ts";
+export type { OnBadRow } from "./data/bad-rows.ts";
+export type { Example, Sequence } from "./data/batch.ts";
+export { type BatchOrderOptions, batchOrder } from "./data/batches.ts";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/dataset.ts";
-export { type EncodedDataset, encodeDataset, type Rows } from "./data/examples.ts";
+export type { Duplicates } from "./data/duplicates.ts";
+export type { Histogram } from "./data/example-store.ts";
+export {
+  type DatasetReport,
+  type EncodedDataset,
+  type EncodeOptions,
+  encodeDataset,
+} from "./data/examples.ts";
+export type { Conversation, Labelled, PlainText, Row } from "./data/formats/format.ts";
 export type { Indexed } from "./data/indexed.ts";
+export type { DataNote, NoteKind } from "./data/notes.ts";
+export type { Where } from "./data/place.ts";
+export type { DatasetRow, Rows } from "./data/rows.ts";
+export type { LossOn, TextCodec } from "./data/sequence.ts";
+export type { FetchDataset } from "./data/sources.ts";
+export type { Spill, SpillFile } from "./data/spill.ts";
 export {
   FormatError,
   InputError,
@@ -23,20 +39,20 @@ export {
 export type { ModelConfig } from "./formats/model.ts";
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft/adapter.ts";
 export type { LoraConfig } from "./formats/peft/config.ts";
+export type { ModuleTensors } from "./formats/peft/keys.ts";
 export {
   type Classification,
   type ClassifierInput,
   type LoadedClassifier,
   loadClassifier,
 } from "./generate/classifier.ts";
-export {
-  type ActiveAdapter,
-  type LoadedModel,
-  type LoadModelOptions,
-  loadModel,
-} from "./generate/model.ts";
+export { type ActiveAdapter, type LoadedModel, type LoadModelOptions, loadModel } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
+export type { HubDataset } from "./hub/dataset.ts";
+export type { DataFile, DataFormat } from "./hub/dataset-files.ts";
 export { type PushOptions, type PushResult, pushFolder } from "./hub/push.ts";
+export type { HubOptions } from "./hub/repo.ts";
+export { type Environment, environment } from "./inspect/environment.ts";
 export { type InspectedTensor, type Inspection, inspect } from "./inspect/inspect.ts";
 export { type MethodCost, methodCosts } from "./inspect/method-costs.ts";
 export {
@@ -47,14 +63,32 @@ export {
   type Timings,
 } from "./inspect/swap.ts";
 export type { OnProgress, Progress } from "./io/progress.ts";
-export { type BaseModel, type OpenBaseOptions, openBase } from "./models/base-model.ts";
+export type { BaseModel } from "./models/base.ts";
+export type { WeightLookup } from "./models/base-context.ts";
+export { type OpenBaseOptions, openBase } from "./models/base-model.ts";
+export type {
+  ForwardContext,
+  KeyValuePrefix,
+  LinearWeights,
+  Segment,
+  SegmentStrategy,
+  TokenInputs,
+} from "./models/context.ts";
+export type { Family, ModuleSpec } from "./models/family.ts";
+export type { TemplateVariables } from "./models/model-text.ts";
+export type { QuantizedBits } from "./models/quantize.ts";
+export type { WeightFile } from "./models/weight-file.ts";
+export type { BaseBits } from "./models/weight-storage.ts";
+export type { ScheduleName } from "./optim/schedule.ts";
+export type { Setting, SettingsOf } from "./options/setting.ts";
 export {
   type CombinationKind,
   type CombineOptions,
   combineAdapters,
   type WeightedAdapter,
 } from "./peft/combine/combine.ts";
-export { combineFolders } from "./peft/combine/folders.ts";
+export { type CombineAccess, type CombinedFolder, combineFolders } from "./peft/combine/folders.ts";
+export type { MajoritySign } from "./peft/combine/math.ts";
 export {
   type AdapterFormat,
   type ConvertOptions,
@@ -68,10 +102,16 @@ export {
   type MergeResult,
   mergeAdapter,
 } from "./peft/merge/merge.ts";
-export { METHOD_NAMES } from "./peft/methods/table.ts";
+export { METHOD_NAMES, methodsWith } from "./peft/methods/table.ts";
+export type { LayerSelection, ModuleSelection } from "./peft/methods/target-options.ts";
 export type { AdapterChoice } from "./peft/use/adapter-choice.ts";
 export type { Device } from "./runtime/device.ts";
-export type { Message } from "./text/messages.ts";
+export type { Span, TextSection } from "./text/added-tokens.ts";
+export type { ChatTemplate } from "./text/chat-template.ts";
+export type { DataSpan, Rendering } from "./text/jinja/template.ts";
+export type { Message, MessageContent, RenderOptions, Role, TextPart } from "./text/messages.ts";
+export type { TemplateArgs } from "./text/template-options.ts";
+export type { Tokenizer } from "./text/tokenizer.ts";
 export {
   type TrainConfig,
   type TrainOptions,
@@ -80,6 +120,10 @@ export {
 } from "./train/config/config.ts";
 export type * from "./train/events.ts";
 export type { Measures } from "./train/measures.ts";
-export { readMetrics } from "./train/metrics-log.ts";
+export { type MetricsEvent, readMetrics } from "./train/metrics-log.ts";
+export type { ProfileShare, StepProfile } from "./train/profile/read.ts";
+export type { StateResources } from "./train/resources.ts";
+export type { PreviewSpan, Sample } from "./train/sample.ts";
+export type { Recompute } from "./train/step-graphs.ts";
 export { type RunSummary, readSummary } from "./train/summary.ts";
 export { type TrainRunOptions, train } from "./train/trainer.ts";

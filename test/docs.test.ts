@@ -64,7 +64,7 @@ function faultOf({ line, text, target }: Link, page: string): string | null {
 function markdownBelow(folder: string): string[] {
   const names = readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" });
   return names
-    .filter((name) => name.endsWith(".md"))
+    .filter((name) => name.endsWith(".md") && !name.startsWith("api"))
     .sort()
     .map((name) => join(folder, name));
 }

@@ -92,6 +92,39 @@ test("every folder of src is in the table", () => {
   expect(LAYERS.flat()).toEqual(expect.arrayContaining(folders.map((entry) => entry.name)));
 });
 
+/** Files of src that import each other in a circle, and must: an op's gradient is made of other ops; Python's `format` reads attributes,
+ *  and attributes of a text are methods, `format` among them. */
+const MUTUAL = [
+  ["src/graph/ops/arithmetic.ts", "src/graph/ops/reduce.ts", "src/graph/ops/shape.ts"],
+  ["src/text/jinja/attributes.ts", "src/text/jinja/format.ts", "src/text/jinja/text-methods.ts"],
+];
+
+test("no files import each other in a circle but those that must", () => {
+  const paths = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => join("src", path));
+  const imports = new Map(
+    paths.map((path) => {
+      const found = readFileSync(join(ROOT, path), "utf8").matchAll(/\bfrom "(\.[^"]*\.ts)"/g);
+      return [path, Array.from(found, ([, target]) => join(dirname(path), target as string))];
+    }),
+  );
+  const reached = (from: string): Set<string> => {
+    const seen = new Set<string>();
+    const open = [...(imports.get(from) ?? [])];
+    for (let path = open.pop(); path !== undefined; path = open.pop())
+      if (!seen.has(path)) open.push(...(imports.get(seen.add(path) && path) ?? []));
+    return seen;
+  };
+  const reach = new Map(paths.map((path) => [path, reached(path)]));
+  const circles = paths
+    .filter((path) => reach.get(path)?.has(path))
+    .map((path) =>
+      paths.filter((other) => reach.get(path)?.has(other) && reach.get(other)?.has(path)).sort(),
+    );
+  expect([...new Set(circles.map(String))].sort()).toEqual(MUTUAL.map(String));
+});
+
 test.each(FORBIDDEN)("%s may not import %s", (from, target) => {
   const { status, report } = lint(from, target);
   expect(report).toContain("noRestrictedImports");

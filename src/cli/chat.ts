@@ -4,9 +4,9 @@ import { z } from "zod";
 import { LowrankError } from "../errors.ts";
 import type { LoadedModel } from "../generate/model.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
+import { setting } from "../options/setting.ts";
 import type { Message } from "../text/messages.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
-import { templateSettings } from "../train/config/template.ts";
+import { templateSettings } from "../text/template-options.ts";
 import { splitFactor } from "./adapter-names.ts";
 import { type Cli, examples } from "./command.ts";
 import { stream } from "./generate.ts";
@@ -20,7 +20,7 @@ const schema = z.strictObject({
     group: "Prompt",
     value: "text",
     description: "system message",
-  }) as Setting<string | null>,
+  }),
   ...modelSettings,
   ...templateSettings,
   ...samplingSettings,

@@ -2,7 +2,7 @@ import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import { z } from "zod";
 import type { Classification, ClassifierInput, LoadedClassifier } from "../generate/classifier.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
+import { setting } from "../options/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatShare } from "./display/format.ts";
 import { printable } from "./display/text.ts";
@@ -19,7 +19,7 @@ const schema = z.strictObject({
     value: "text",
     description: "second text of a pair; the first is the argument",
     knownAs: ["textPair"],
-  }) as Setting<string | null>,
+  }),
 });
 
 type Choice = z.output<typeof schema>;

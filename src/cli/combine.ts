@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { COMBINATIONS, type CombinationKind } from "../peft/combine/combine.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
+import { setting } from "../options/setting.ts";
+import { COMBINATIONS } from "../peft/combine/combine.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { addSettings, settingsOf } from "./options.ts";
@@ -19,44 +19,44 @@ const schema = z.strictObject({
         "adapters (folders of PEFT or mlx-lm, run folders, .gguf files or Hub ids) and the factor of each",
       expects: "adapters and factors such as a=0.7,b=0.3",
     },
-  ) as Setting<Readonly<Record<string, number>>>,
+  ),
   kind: setting(z.enum(COMBINATIONS), "cat", {
     group: HOW,
     description: "how: cat and svd are exact sums of the updates, the others act on the factors",
     knownAs: ["combinationType"],
-  }) as Setting<CombinationKind>,
+  }),
   density: setting(z.number().gt(0).max(1).nullable(), null, {
     group: HOW,
     value: "share",
     description: "share of values kept (ties, dare, magnitude-prune)",
-  }) as Setting<number | null>,
+  }),
   rank: setting(z.number().int().min(1).nullable(), null, {
     group: HOW,
     value: "n",
     description: "rank of the result (svd)",
     defaultText: "the largest",
     knownAs: ["svdRank"],
-  }) as Setting<number | null>,
+  }),
   seed: setting(z.number().int().min(0), 0, {
     group: HOW,
     value: "n",
     description: "seed of dare's random pruning",
-  }) as Setting<number>,
+  }),
   model: setting(z.string().min(1).nullable(), null, {
     group: HOW,
     value: "model",
     description: "base model that the adapters are for",
     defaultText: "the one that they name",
-  }) as Setting<string | null>,
+  }),
   offline: setting(z.boolean(), false, {
     group: HOW,
     description: "use the cache only, never the network",
-  }) as Setting<boolean>,
+  }),
   output: setting(z.string().min(1).nullable(), null, {
     group: HOW,
     value: "folder",
     description: "new folder to write the combined adapter to",
-  }) as Setting<string | null>,
+  }),
 });
 
 /** `lowrank combine`: several adapters as one. */

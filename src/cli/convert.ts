@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { AdapterFormat } from "../peft/files/convert.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
+import { setting } from "../options/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importConvert } from "./library.ts";
@@ -20,13 +19,13 @@ const schema = z.strictObject({
     group: OUTPUT,
     value: "format",
     description: "peft (transformers, vLLM), mlx (mlx-lm) or gguf (llama.cpp, Ollama)",
-  }) as Setting<AdapterFormat | null>,
+  }),
   output: setting(z.string().min(1).nullable(), null, {
     group: OUTPUT,
     value: "path",
     description: "new folder to write the adapter to; with --to gguf a new .gguf file",
     knownAs: ["outputDir", "outfile"],
-  }) as Setting<string | null>,
+  }),
 });
 
 /** `lowrank convert`: an adapter in another program's format. */

@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { dataSettings, exampleSettings } from "../data/options.ts";
 import type { EvaluateEvent, EvaluationSummary } from "../evaluate/evaluate.ts";
+import { setting } from "../options/setting.ts";
+import { names } from "../options/values.ts";
+import { templateSettings } from "../text/template-options.ts";
 import { trainSettings } from "../train/config/config.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
-import { templateSettings } from "../train/config/template.ts";
-import { names } from "../train/config/values.ts";
 import { measureTexts } from "../train/measures.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
@@ -16,20 +17,7 @@ import { importEvaluate } from "./library.ts";
 import { modelSettings, resolveModel } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
-const { format, promptField, completionField, systemField, promptTemplate } = trainSettings;
-const {
-  messagesField,
-  textField,
-  pairField,
-  labelField,
-  textUnit,
-  limit,
-  onBadRow,
-  maxLength,
-  truncation,
-  lossOn,
-  batchSize,
-} = trainSettings;
+const { data: _, ...readSettings } = dataSettings;
 
 const schema = z.strictObject({
   ...modelSettings,
@@ -40,33 +28,20 @@ const schema = z.strictObject({
     description:
       "data to measure on: a bundled name (its test split), files (comma-separated) or a Hub data set id",
     expects: "a name, a file or a list of files",
-  }) as Setting<readonly string[]>,
-  format,
-  promptField,
-  completionField,
-  systemField,
-  promptTemplate,
-  messagesField,
-  textField,
-  pairField,
-  labelField,
-  textUnit,
-  limit,
-  onBadRow,
-  maxLength,
-  truncation,
-  lossOn,
-  batchSize,
+  }),
+  ...readSettings,
+  ...exampleSettings,
+  batchSize: trainSettings.batchSize,
   generate: setting(z.boolean(), false, {
     group: "Measures",
     description: "also answer every prompt: exact match, BLEU, ROUGE-1 and ROUGE-L",
-  }) as Setting<boolean>,
+  }),
   maxTokens: setting(z.number().int().min(1), 128, {
     group: "Measures",
     value: "n",
     description: "most tokens of an answer",
     knownAs: ["maxNewTokens"],
-  }) as Setting<number>,
+  }),
 });
 
 /** `lowrank evaluate`: loss, and what the model's task measures; with --generate the measures of whole answers. */

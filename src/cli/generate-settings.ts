@@ -1,59 +1,71 @@
 import { z } from "zod";
 import type { GenerateRequest } from "../generate/stream.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
+import { type SettingsOf, setting } from "../options/setting.ts";
 
 const GROUP = "Sampling";
 
+/** How tokens are chosen; null: not limited. */
+export interface SamplingChoice {
+  readonly maxTokens: number;
+  /** 0 takes the most likely token, 1 samples as the model says. */
+  readonly temperature: number;
+  /** Sample among the n most likely tokens; 0: among all. */
+  readonly topK: number | null;
+  /** Sample among the most likely tokens that together have this probability. */
+  readonly topP: number | null;
+  /** Drop tokens below this share of the most likely one's probability. */
+  readonly minP: number | null;
+  readonly repetitionPenalty: number;
+  readonly seed: number;
+  /** Texts that end the answer. */
+  readonly stop: readonly string[];
+}
+
 /** Options of how tokens are chosen; greedy by default. */
-export const samplingSettings = {
+export const samplingSettings: SettingsOf<SamplingChoice> = {
   maxTokens: setting(z.number().int().min(1), 256, {
     group: GROUP,
     value: "n",
     description: "most tokens to generate",
     knownAs: ["maxNewTokens", "nPredict"],
-  }) as Setting<number>,
+  }),
   temperature: setting(z.number().min(0), 0, {
     group: GROUP,
     value: "x",
     description: "0 takes the most likely token, 1 samples as the model says",
     knownAs: ["temp"],
-  }) as Setting<number>,
+  }),
   topK: setting(z.number().int().min(0).nullable(), null, {
     group: GROUP,
     value: "n",
     description: "sample among the n most likely tokens; 0: among all",
-  }) as Setting<number | null>,
+  }),
   topP: setting(z.number().gt(0).max(1).nullable(), null, {
     group: GROUP,
     value: "share",
     description: "sample among the most likely tokens that together have this probability",
-  }) as Setting<number | null>,
+  }),
   minP: setting(z.number().min(0).max(1).nullable(), null, {
     group: GROUP,
     value: "share",
     description: "drop tokens below this share of the most likely one's probability; 0: none",
-  }) as Setting<number | null>,
+  }),
   repetitionPenalty: setting(z.number().positive(), 1, {
     group: GROUP,
     value: "x",
     description: "above 1, tokens seen before become less likely",
     knownAs: ["repeatPenalty"],
-  }) as Setting<number>,
+  }),
   seed: setting(z.number().int().min(0), 0, {
     group: GROUP,
     value: "n",
     description: "seed of the sampling",
-  }) as Setting<number>,
+  }),
   stop: setting(z.array(z.string().min(1)), [], {
     group: GROUP,
     value: "text",
     description: "end before this text; \\n is a line break; may be repeated",
-  }) as Setting<readonly string[]>,
-};
-
-/** What the user said about sampling, checked. */
-export type SamplingChoice = {
-  readonly [K in keyof typeof samplingSettings]: z.output<(typeof samplingSettings)[K]>;
+  }),
 };
 
 /** The choice as the library takes it. */

@@ -2,8 +2,8 @@ import type { Command } from "commander";
 import { z } from "zod";
 import type { LoadedModel } from "../generate/model.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
-import { templateSettings } from "../train/config/template.ts";
+import { setting } from "../options/setting.ts";
+import { templateSettings } from "../text/template-options.ts";
 import { type Cli, examples } from "./command.ts";
 import { printable } from "./display/text.ts";
 import { EXIT, UsageError } from "./errors.ts";
@@ -19,11 +19,11 @@ const schema = z.strictObject({
     group: PROMPT,
     value: "text",
     description: "system message",
-  }) as Setting<string | null>,
+  }),
   raw: setting(z.boolean(), false, {
     group: PROMPT,
     description: "continue the prompt as it is, without the chat template",
-  }) as Setting<boolean>,
+  }),
   ...modelSettings,
   ...templateSettings,
   ...samplingSettings,

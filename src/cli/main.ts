@@ -1,95 +1,40 @@
 #!/usr/bin/env node
-import { createRequire } from "node:module";
-import { Command } from "commander";
-import type { Cli, CommandEntry } from "./command.ts";
-import { commands } from "./commands.ts";
-import { outputTo } from "./display/output.ts";
-import { EXIT, failureOf } from "./errors.ts";
+// Everything else is loaded after the check of Node's version: an older Node would stop at syntax or an export that it lacks, with no
+// word of why. For the same reason this file names no export that is younger than what it says itself (Node 14.8 can run it).
+import * as nodeModule from "node:module";
 
-const EXAMPLES = `
-Examples:
-  $ lowrank train                                    the quick start: SmolLM2-135M on shell-recipes
-  $ lowrank train --model ./llama --data mine.jsonl --rank 8 --epochs 2
-  $ lowrank generate --adapter runs/shell-recipes-1 "tar: list the files in an archive"
-  $ lowrank inspect model.gguf
+const MANIFEST = "../../package.json";
+/** The status of a failure that explains itself (`EXIT.failed`, which is not loaded yet). */
+const FAILED = 1;
 
-Every command has its own help: lowrank train --help`;
-
-/** Runs the command line; returns the exit status. */
-async function run(argv: readonly string[]): Promise<number> {
-  const tooLong = longCommandLine(argv);
-  if (tooLong !== null) {
-    process.stderr.write(`error: ${tooLong}\n`);
-    return EXIT.usage;
-  }
-  const cli: Cli = { out: outputTo(process.stdout), err: outputTo(process.stderr), exitCode: 0 };
-  try {
-    await (await buildProgram(argv, cli)).parseAsync(argv as string[], { from: "user" });
-    return cli.exitCode;
-  } catch (error) {
-    const failure = failureOf(error, argv.includes("--debug"));
-    if (failure.message !== "") cli.err.write(`${failure.message}\n`);
-    return failure.exitCode;
-  }
+/** Lowest version that package.json's `engines` takes, `[20, 19, 0]`. */
+function neededVersion(): number[] {
+  const { engines } = nodeModule.createRequire(import.meta.url)(MANIFEST) as { engines: { node: string } };
+  return numbersOf(engines.node.replace(">=", ""));
 }
 
-/** Bytes of a command line: with a little more the execution engine crashes when it starts. */
-const MAX_COMMAND_BYTES = 8192;
-
-/** What to say of a command line that is too long; null of others. */
-function longCommandLine(argv: readonly string[]): string | null {
-  const bytes = argv.reduce((n, text) => n + Buffer.byteLength(text) + 1, 0);
-  if (bytes <= MAX_COMMAND_BYTES) return null;
-  const limit = MAX_COMMAND_BYTES.toLocaleString("en");
-  return `the command line is ${bytes.toLocaleString("en")} bytes long, and the limit is ${limit}: give a long prompt on standard input, and many options or files in a --config file or a folder`;
+function numbersOf(version: string): number[] {
+  return version.split(".").map(Number);
 }
 
-async function buildProgram(argv: readonly string[], cli: Cli): Promise<Command> {
-  const program = new Command("lowrank")
-    .description("Fine-tune, merge, swap, serve and explain low-rank adapters of language models.")
-    .version(version(), "--version", "print the version")
-    .helpOption("-h, --help", "print this help")
-    .option("--debug", "show where an error came from")
-    .addHelpText("after", EXAMPLES)
-    .exitOverride();
-  const asked = new Set(argv);
-  for (const entry of commands) await addCommand(program, entry, asked.has(entry.name), cli);
-  return program;
+function isOlder(version: readonly number[], needed: readonly number[]): boolean {
+  const place = needed.findIndex((number, i) => version[i] !== number);
+  return place >= 0 && (version[place] as number) < (needed[place] as number);
 }
 
-/** Only a command that may have been asked for is loaded: help and version stay fast. */
-async function addCommand(program: Command, entry: CommandEntry, isAsked: boolean, cli: Cli): Promise<void> {
-  const command = program
-    .command(entry.name)
-    .summary(entry.summary)
-    .description(`${sentence(entry.summary)}.`);
-  command.option("--debug", "show where an error came from").helpOption("-h, --help", "print this help");
-  if (isAsked) (await entry.load()).build(command, cli);
+/** Compiled code is kept between starts where Node can do so (22.1 and later). */
+function keepCompiledCode(): void {
+  (nodeModule as { enableCompileCache?: () => unknown }).enableCompileCache?.();
 }
 
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+const needed = neededVersion();
+if (isOlder(numbersOf(process.versions.node), needed)) {
+  process.stderr.write(
+    `error: lowrank needs Node ${needed.join(".")} or later, and this is Node ${process.versions.node}\n`,
+  );
+  process.exitCode = FAILED;
+} else {
+  keepCompiledCode();
+  const { runProgram } = await import("./program.ts");
+  await runProgram();
 }
-
-function version(): string {
-  return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
-}
-
-/** A reader that went away (`lowrank … | head`) is no error; a full disk is one. A command that watches for signals ends as one asks it to
- *  (training writes a checkpoint): leaving at once would pull the execution engine's memory away under it. */
-function endWithoutOutput(stream: NodeJS.WriteStream): void {
-  let isEnding = false;
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") process.exitCode = EXIT.failed;
-    if (error.code !== "EPIPE" && stream === process.stdout && !isEnding)
-      process.stderr.write(`error: cannot write the output: ${error.message}\n`);
-    if (process.listenerCount("SIGTERM") === 0) process.exit();
-    if (!isEnding) process.kill(process.pid, "SIGTERM");
-    isEnding = true;
-  });
-}
-
-endWithoutOutput(process.stdout);
-endWithoutOutput(process.stderr);
-const exitCode = await run(process.argv.slice(2));
-process.exitCode ??= exitCode;

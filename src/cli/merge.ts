@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { MergeDType, MergeFormat } from "../peft/merge/merge.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
+import { setting } from "../options/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importMerge } from "./library.ts";
@@ -21,16 +20,16 @@ const schema = z.strictObject({
     value: "path",
     description: "new folder to write the merged model to; with --format gguf a new .gguf file",
     knownAs: ["outputDir", "savePath"],
-  }) as Setting<string | null>,
+  }),
   format: setting(z.enum(["folder", "gguf"]), "folder", {
     group: OUTPUT,
     description: "a Hugging Face folder, or a file for llama.cpp and Ollama",
-  }) as Setting<MergeFormat>,
+  }),
   dtype: setting(z.enum(["float32", "float16", "bfloat16", "q8_0", "q4_0"]), "float32", {
     group: OUTPUT,
     description: "type of the written weights; q8_0 and q4_0 with --format gguf only",
     knownAs: ["outtype"],
-  }) as Setting<MergeDType>,
+  }),
 });
 
 /** `lowrank merge`: base and adapter as one plain model. */

@@ -4,9 +4,11 @@ import type { LoadedModel } from "../generate/model.ts";
 import { resolveAdapter } from "../hub/resolve.ts";
 import { exists } from "../io/download.ts";
 import type { OnProgress } from "../io/progress.ts";
+import { type BaseOptions, baseSettings } from "../models/options.ts";
+import { type Setting, type SettingsOf, setting } from "../options/setting.ts";
+import { type DeviceOptions, deviceSettings } from "../runtime/device.ts";
+import type { TemplateOptions } from "../text/template-options.ts";
 import { trainSettings } from "../train/config/config.ts";
-import { type Setting, setting } from "../train/config/setting.ts";
-import type { templateSettings } from "../train/config/template.ts";
 import { namedAdapters } from "./adapter-names.ts";
 import type { Cli } from "./command.ts";
 import { type ProgressDisplay, progressDisplay } from "./display/progress.ts";
@@ -15,14 +17,26 @@ import { importLoadModel } from "./library.ts";
 
 const GROUP = "Model";
 
+/** What the user says about the model. */
+export interface ModelChoice extends Pick<BaseOptions, "baseBits">, DeviceOptions {
+  /** null: the adapter's base, else smollm2-135m. */
+  readonly model: string | null;
+  /** Each `[name=]path[=factor]`. */
+  readonly adapter: readonly string[];
+  /** Use adapters also where they name another base model. */
+  readonly anyBase: boolean;
+  /** Use the cache only, never the network. */
+  readonly offline: boolean;
+}
+
 /** Options of every command that works with a model. */
-export const modelSettings = {
+export const modelSettings: SettingsOf<ModelChoice> = {
   model: setting(z.string().min(1).nullable(), null, {
     group: GROUP,
     value: "model",
     description: "an alias, a Hugging Face folder, a .gguf file or a Hub id",
     defaultText: "the adapter's base, else smollm2-135m",
-  }) as Setting<string | null>,
+  }),
   adapter: setting(z.array(z.string().min(1)), [], {
     group: GROUP,
     value: "[name=]path[=factor]",
@@ -30,32 +44,23 @@ export const modelSettings = {
       "adapter to use: its folder (PEFT, mlx-lm), the run folder that holds it, a .gguf file or a Hub id; may be repeated, for " +
       "the (weighted) sum of several",
     knownAs: ["lora", "adapterPath", "adapters"],
-  }) as Setting<readonly string[]>,
+  }),
   anyBase: setting(z.boolean(), false, {
     group: GROUP,
     description: "use adapters also where they name another base model than this",
-  }) as Setting<boolean>,
-  baseBits: trainSettings.baseBits as typeof trainSettings.baseBits,
-  device: trainSettings.device as typeof trainSettings.device,
-  threads: trainSettings.threads as typeof trainSettings.threads,
-  offline: trainSettings.offline as typeof trainSettings.offline,
+  }),
+  baseBits: baseSettings.baseBits,
+  ...deviceSettings,
+  offline: trainSettings.offline,
 };
-
-/** What the user said about the chat template, checked. */
-export type TemplateChoice = {
-  readonly [K in keyof typeof templateSettings]: z.output<(typeof templateSettings)[K]>;
-};
-
-/** What the user said about the model, checked. */
-export type ModelChoice = { readonly [K in keyof typeof modelSettings]: z.output<(typeof modelSettings)[K]> };
 
 /** The same for a command that takes one adapter. */
-export const oneAdapter = setting(z.string().min(1).nullable(), null, {
+export const oneAdapter: Setting<string | null> = setting(z.string().min(1).nullable(), null, {
   group: GROUP,
   value: "path",
   description: "adapter: its folder (PEFT, mlx-lm), the run folder that holds it, a .gguf file or a Hub id",
   knownAs: ["lora", "adapterPath"],
-}) as Setting<string | null>;
+});
 
 /** A model to load, as the library takes it. */
 export interface ModelRequest {
@@ -99,7 +104,7 @@ async function baseOf(adapter: string): Promise<string | null> {
 
 /** Loads the model and says on stderr what was passed over in its adapter. */
 export async function loadChosen(
-  choice: ModelChoice & TemplateChoice,
+  choice: ModelChoice & TemplateOptions,
   cli: Cli,
   signal?: AbortSignal,
 ): Promise<LoadedModel> {

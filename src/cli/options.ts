@@ -1,12 +1,7 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { z } from "zod";
-import {
-  describeSettings,
-  nearestSetting,
-  resolveSettings,
-  type SettingInfo,
-} from "../train/config/setting.ts";
+import { describeSettings, nearestSetting, resolveSettings, type SettingInfo } from "../options/setting.ts";
 import { printable } from "./display/text.ts";
 import { UsageError } from "./errors.ts";
 

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { type Setting, setting } from "../train/config/setting.ts";
+import { setting } from "../options/setting.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importPush } from "./library.ts";
@@ -15,25 +15,25 @@ const schema = z.strictObject({
     value: "user/name",
     description: "repository, made where it is not there",
     knownAs: ["repoId"],
-  }) as Setting<string | null>,
+  }),
   private: setting(z.boolean(), false, {
     group: HUB,
     description: "make the repository private",
     defaultText: "as the account makes them",
-  }) as Setting<boolean>,
+  }),
   revision: setting(z.string().min(1), "main", {
     group: HUB,
     value: "branch",
     description: "branch to write to",
     knownAs: ["branch"],
-  }) as Setting<string>,
+  }),
   message: setting(z.string().min(1).nullable(), null, {
     group: HUB,
     value: "text",
     description: "message of the commit",
     defaultText: "a plain one",
     knownAs: ["commitMessage"],
-  }) as Setting<string | null>,
+  }),
   offline: modelSettings.offline,
 });
 

@@ -1,9 +1,9 @@
 import { answerLeadIn, attempt, type EncodedPrompt, encodePrompt, encodeTurn } from "../text/chat-encode.ts";
 import { contentText, type Message } from "../text/messages.ts";
-import type { TextCodec } from "./encode.ts";
 import { renderOptions } from "./encode-chat.ts";
 import { encodePair, heldMarkup } from "./encode-pair.ts";
 import type { Conversation, Row } from "./formats/format.ts";
+import type { TextCodec } from "./sequence.ts";
 
 /** The last answer of a conversation, to be asked for. */
 export interface AskedRow extends EncodedPrompt {

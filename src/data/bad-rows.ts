@@ -1,7 +1,7 @@
 import type { BadRow, Report } from "./formats/format.ts";
 import type { NoteList } from "./notes.ts";
+import { formatWhere, type Where } from "./place.ts";
 import type { ProblemList } from "./problems.ts";
-import { formatWhere, type Where } from "./records.ts";
 
 /** What becomes of rows that cannot be used: left out, or an error. Without it malformed rows are an error, and empty ones are left
  *  out and counted. */

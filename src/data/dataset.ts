@@ -4,32 +4,36 @@ import type { HubOptions } from "../hub/repo.ts";
 import { permutation, random } from "../tensor/random.ts";
 import { badRows } from "./bad-rows.ts";
 import { type Duplicates, digestList, findDuplicates } from "./duplicates.ts";
-import type { Rows } from "./examples.ts";
 import type { DataFormat, FieldMapping } from "./formats/format.ts";
-import { describeUndetected, detectFormat, findFormat } from "./formats/table.ts";
+import { describeUndetected, detectFormat, FIELD_NAMES, findFormat } from "./formats/table.ts";
 import { indicesWhere } from "./indexed.ts";
 import { type DataNote, type NoteList, noteList, noteText } from "./notes.ts";
+import { formatWhere } from "./place.ts";
 import { type ProblemList, problemList } from "./problems.ts";
-import { formatWhere, type ReadOptions, readRecords } from "./records.ts";
+import { type ReadOptions, readRecords } from "./records.ts";
 import { rowStore, rowsAt } from "./row-store.ts";
+import type { Rows } from "./rows.ts";
 import { type FetchDataset, resolveSource, type SourceFiles } from "./sources.ts";
 import { LONG_WORK_BYTES, type RowWork } from "./visit-rows.ts";
 
-export interface DatasetOptions extends FieldMapping, ReadOptions, RowWork {
+type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
+
+/** What to read; what is left out or null has its default. */
+export interface DatasetOptions extends Partial<Nullable<FieldMapping>>, ReadOptions, RowWork {
   /** Bundled name, file, folder or Hub id; or several of them, one after the other. */
   readonly source: string | readonly string[];
   /** Rows to validate on, as a source. Without it: the source's own validation files, else `validationFraction`. */
-  readonly validation?: string | readonly string[] | undefined;
+  readonly validation?: string | readonly string[] | null | undefined;
   /** Rows to test on, as a source. Without it: the source's own test files. */
-  readonly test?: string | readonly string[] | undefined;
+  readonly test?: string | readonly string[] | null | undefined;
   /** Share of the training rows set apart for validation, in [0, 1); default 0. Chosen by `seed`. */
   readonly validationFraction?: number | undefined;
   /** Default 0. */
   readonly seed?: number | undefined;
   /** Name of a data format; default: by the first record. */
-  readonly format?: string | undefined;
+  readonly format?: string | null | undefined;
   /** At most so many rows of each split: the first ones. */
-  readonly limit?: number | undefined;
+  readonly limit?: number | null | undefined;
   /** Configuration of a Hub data set that has several. */
   readonly subset?: string | undefined;
   /** How the Hub is reached. */
@@ -80,16 +84,16 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   };
 }
 
-function checkOptions({ validation, validationFraction = 0, limit }: DatasetOptions): void {
+function checkOptions({ validation = null, validationFraction = 0, limit = null }: DatasetOptions): void {
   const problems: Problem[] = [];
   if (!(validationFraction >= 0 && validationFraction < 1))
     problems.push({
       where: "validationFraction",
       message: `expected a share in [0, 1), got ${validationFraction}`,
     });
-  if (validation !== undefined && validationFraction > 0)
+  if (validation !== null && validationFraction > 0)
     problems.push({ where: "validationFraction", message: "validation rows are given already" });
-  if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))
+  if (limit !== null && !(Number.isInteger(limit) && limit > 0))
     problems.push({ where: "limit", message: `expected a positive integer, got ${limit}` });
   if (problems.length > 0) throw new InputError("Invalid data options", problems);
 }
@@ -106,8 +110,10 @@ async function resolveSplits(
   const everyFile = (sources: readonly SourceFiles[]): string[] =>
     sources.flatMap((source) => [...source.train, ...source.validation, ...source.test]);
   const sources = await resolve(options.source);
-  const validation = options.validation === undefined ? null : await resolve(options.validation);
-  const test = options.test === undefined ? null : await resolve(options.test);
+  const given = (source: string | readonly string[] | null | undefined): Promise<SourceFiles[]> | null =>
+    source === null || source === undefined ? null : resolve(source);
+  const validation = await given(options.validation);
+  const test = await given(options.test);
   return {
     ...sources[0],
     name: sources.map((source) => source.name).join("+"),
@@ -142,6 +148,8 @@ function rowReader(
   const mapping = mergeMapping(options, files.mapping);
   const name = options.format ?? files.format;
   let format = name === undefined ? null : findFormat(name);
+  let isChecked = false;
+  const { limit = null } = options;
   const read = async (paths: readonly string[]): Promise<ReadRows> => {
     const rows = rowStore(options.spill ?? null);
     const digests = digestList();
@@ -159,6 +167,10 @@ function rowReader(
         problems.add(formatWhere(where), describeUndetected(record));
         break;
       }
+      if (!isChecked)
+        for (const { where: key, message } of fieldsWithoutEffect(options, format))
+          problems.add(key, message);
+      isChecked = true;
       const faults = faultsAt(where);
       const row = format.parse(record, mapping, faults.report);
       if (row === null) faults.settle();
@@ -167,7 +179,7 @@ function rowReader(
         digests.add(json);
         rows.append(json, where);
       }
-      if (options.limit !== undefined && rows.length >= options.limit) break;
+      if (limit !== null && rows.length >= limit) break;
     }
     progress.end();
     if (rows.length === 0 && dropped > 0 && problems.count === 0)
@@ -204,6 +216,14 @@ async function readProgress(
   };
 }
 
+/** Fields that are named and that a format does not read. */
+function fieldsWithoutEffect(options: DatasetOptions, { name, fields }: DataFormat): Problem[] {
+  return FIELD_NAMES.filter((key) => (options[key] ?? null) !== null && !fields.includes(key)).map((key) => ({
+    where: key,
+    message: `has no effect: the format of the data is ${name}, which has ${fields.join(", ")}`,
+  }));
+}
+
 /** What the user names wins over what the data set says of itself. */
 function mergeMapping(options: DatasetOptions, own: FieldMapping = {}): FieldMapping {
   const template = options.promptTemplate;
@@ -211,7 +231,7 @@ function mergeMapping(options: DatasetOptions, own: FieldMapping = {}): FieldMap
     promptField: options.promptField ?? own.promptField,
     completionField: options.completionField ?? own.completionField,
     systemField: options.systemField ?? own.systemField,
-    promptTemplate: template ?? (options.promptField === undefined ? own.promptTemplate : undefined),
+    promptTemplate: template ?? ((options.promptField ?? null) === null ? own.promptTemplate : undefined),
     messagesField: options.messagesField ?? own.messagesField,
     textField: options.textField ?? own.textField,
     pairField: options.pairField ?? own.pairField,

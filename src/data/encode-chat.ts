@@ -5,9 +5,9 @@ import type { ChatTemplate } from "../text/chat-template.ts";
 import { contentText, type Message, namesInTemplate, type RenderOptions } from "../text/messages.ts";
 import { pythonStrip } from "../text/python-text.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { EncodedRow, RowNotes, RowSequence, TextCodec } from "./encode.ts";
 import type { Conversation } from "./formats/format.ts";
 import type { TakeNote } from "./notes.ts";
+import type { EncodedRow, RowNotes, RowSequence, TextCodec } from "./sequence.ts";
 
 /** A codec with a chat template. */
 export interface ChatCodec extends TextCodec {

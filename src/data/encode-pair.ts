@@ -1,8 +1,9 @@
 import { type ChatText, chatMarkup } from "../text/chat-encode.ts";
 import { contentText } from "../text/messages.ts";
 import { encodeRaw } from "../text/raw.ts";
-import { closed, type EncodedRow, type TextCodec } from "./encode.ts";
 import type { Conversation, Report } from "./formats/format.ts";
+import type { EncodedRow, TextCodec } from "./sequence.ts";
+import { closed } from "./sequence.ts";
 
 /** Markup of the model's chat template that the plain prompt of a row holds; null where there is none. */
 export function heldMarkup(

@@ -1,27 +1,15 @@
 import { InputError } from "../errors.ts";
 import { badRows, type OnBadRow } from "./bad-rows.ts";
 import { countLabels, type Example, type Sequence, sequencesOf } from "./batch.ts";
-import { type EncodedRow, encodeRow, type LossOn, type RowSequence, type TextCodec } from "./encode.ts";
+import { encodeRow } from "./encode.ts";
 import { exampleStore, type StoredExamples } from "./example-store.ts";
-import type { Row } from "./formats/format.ts";
-import type { Indexed } from "./indexed.ts";
 import { leastTokens, shortened } from "./long-rows.ts";
 import { type DataNote, noteList, noteText } from "./notes.ts";
+import { formatWhere } from "./place.ts";
 import { type ProblemList, problemList } from "./problems.ts";
-import { formatWhere, type Where } from "./records.ts";
+import type { Rows } from "./rows.ts";
+import type { EncodedRow, LossOn, RowSequence, TextCodec } from "./sequence.ts";
 import { type RowWork, visitRows } from "./visit-rows.ts";
-
-/** A training row and the place it was read from. */
-export interface DatasetRow {
-  readonly row: Row;
-  readonly where: Where;
-}
-
-/** Rows by index: an array, or rows of which most are on disk. */
-export interface Rows extends Indexed<DatasetRow> {
-  /** About how large they are, where that is known. */
-  readonly sizeBytes?: number | undefined;
-}
 
 export interface EncodeOptions extends RowWork {
   /** Longest example, in tokens; at least 2. */

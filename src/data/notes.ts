@@ -1,4 +1,4 @@
-import { formatWhere, type Where } from "./records.ts";
+import { formatWhere, type Where } from "./place.ts";
 
 /** Something about rows that is no fault, but that nobody would expect. */
 export type NoteKind =

@@ -1,7 +1,6 @@
 import { extname } from "node:path";
 import { fileFault } from "../io/regular-file.ts";
 import { badRows, type OnBadRow } from "./bad-rows.ts";
-import type { DataRecord } from "./formats/format.ts";
 import { type NoteList, noteList } from "./notes.ts";
 import { GivenUp, type ProblemList } from "./problems.ts";
 import { readCsv } from "./readers/csv.ts";
@@ -9,20 +8,7 @@ import { readJson } from "./readers/json.ts";
 import { readJsonLines } from "./readers/jsonl.ts";
 import { readParquet } from "./readers/parquet.ts";
 import { readText } from "./readers/text.ts";
-
-/** Where a record stands. */
-export interface Where {
-  readonly file: string;
-  /** 1-based line (the first, where a record spans several), or row number in files without lines. */
-  readonly line: number;
-  readonly unit: "line" | "row";
-}
-
-/** One record and its place. */
-export interface SourceRecord {
-  readonly record: DataRecord;
-  readonly where: Where;
-}
+import type { ReadContext, RecordReader, SourceRecord } from "./record.ts";
 
 export interface ReadOptions {
   /** Longest line or record accepted, in bytes; default 64 MiB. Longer ones are reported, and never held in memory. */
@@ -35,24 +21,8 @@ export interface ReadOptions {
   readonly onBytes?: ((count: number) => void) | undefined;
 }
 
-/** What a reader needs: where to note problems, and the limits. */
-export interface ReadContext {
-  /** Faults of files. */
-  readonly problems: ProblemList;
-  /** What nobody would expect of records. */
-  readonly notes: NoteList;
-  readonly maxLineBytes: number;
-  readonly textUnit: "file" | "paragraph" | "line";
-  onBytes(count: number): void;
-  /** Notes a record that cannot be read. */
-  bad(where: Where, message: string): void;
-}
-
 /** After so many faulty records a file is given up: it is not what its name says. */
 const MAX_FAULTS = 1000;
-
-/** Reads one file's records; faults of the file go to `context.problems`, never into an exception. */
-export type RecordReader = (file: string, context: ReadContext) => AsyncGenerator<SourceRecord>;
 
 const READERS: ReadonlyMap<string, RecordReader> = new Map([
   [".jsonl", readJsonLines],
@@ -68,11 +38,6 @@ const DEFAULT_MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /** File extensions that can be read, with the dot. */
 export const dataExtensions: readonly string[] = [...READERS.keys()];
-
-/** `file:12`, or `file row 12` for files without lines. */
-export function formatWhere(where: Where): string {
-  return where.unit === "line" ? `${where.file}:${where.line}` : `${where.file} row ${where.line}`;
-}
 
 /** Streams the records of files in order. What is wrong (bad JSON, not an object, invalid UTF-8, a line too long, an
  *  empty or unreadable file, an unknown extension) is collected in `problems` with file and line, and reading goes on. */

@@ -1,8 +1,8 @@
 import { parseMarked } from "../text/exact-number.ts";
-import type { DatasetRow, Rows } from "./examples.ts";
 import { indexed, subset } from "./indexed.ts";
+import type { Where } from "./place.ts";
 import { recordStore } from "./record-store.ts";
-import type { Where } from "./records.ts";
+import type { DatasetRow, Rows } from "./rows.ts";
 import type { Spill } from "./spill.ts";
 
 /** Rows, appended and read by index. */

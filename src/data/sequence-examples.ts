@@ -3,12 +3,13 @@ import type { SequenceEncoder } from "../text/sequence.ts";
 import { badRows, type OnBadRow } from "./bad-rows.ts";
 import type { Example } from "./batch.ts";
 import { exampleStore } from "./example-store.ts";
-import { type Counts, type EncodedDataset, type Rows, throwNothingLeft, zeroCounts } from "./examples.ts";
+import { type Counts, type EncodedDataset, throwNothingLeft, zeroCounts } from "./examples.ts";
 import type { Report, Row } from "./formats/format.ts";
 import { targetOf } from "./labels.ts";
 import { noteList } from "./notes.ts";
+import { formatWhere } from "./place.ts";
 import { problemList } from "./problems.ts";
-import { formatWhere } from "./records.ts";
+import type { Rows } from "./rows.ts";
 import { type RowWork, visitRows } from "./visit-rows.ts";
 
 /** How labelled texts become one encoder's tokens and targets. */

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { OnProgress } from "../io/progress.ts";
-import type { DatasetRow, Rows } from "./examples.ts";
+import type { DatasetRow, Rows } from "./rows.ts";
 import type { Spill } from "./spill.ts";
 
 /** What work on many rows is given. */

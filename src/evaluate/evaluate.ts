@@ -1,10 +1,13 @@
 import type { Dataset } from "../data/dataset.ts";
-import type { EncodedDataset, Rows } from "../data/examples.ts";
+import type { EncodedDataset } from "../data/examples.ts";
 import { noteText } from "../data/notes.ts";
+import type { DataOptions, ExampleOptions } from "../data/options.ts";
+import type { Rows } from "../data/rows.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
 import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
-import { type BaseModel, type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
+import { type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/use/adapted-model.ts";
@@ -13,19 +16,24 @@ import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { type TrainConfig, trainConfig } from "../train/config/config.ts";
-import { type DataChoice, encodeRows, lengthLimit, readData } from "../train/data.ts";
+import { encodeRows, lengthLimit, readData } from "../train/data.ts";
 import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "../train/engine.ts";
-import type { ProgressEvent, Sample, WarningEvent } from "../train/events.ts";
+import type { ProgressEvent, WarningEvent } from "../train/events.ts";
 import type { Measures } from "../train/measures.ts";
 import { maxRowTokens } from "../train/plan.ts";
 import { reporting, withProgress } from "../train/progress.ts";
+import type { Sample } from "../train/sample.ts";
 import { answer, promptsOf } from "../train/samples.ts";
 import { taskOf } from "../train/tasks/table.ts";
 import type { Task } from "../train/tasks/task.ts";
 import { bleu, exactMatch, rouge } from "./text-metrics.ts";
 
 /** What to evaluate, and on what. Options not given have training's defaults. */
-export interface EvaluateOptions extends Partial<DataChoice>, OpenBaseOptions, AdapterChoice {
+export interface EvaluateOptions
+  extends Partial<DataOptions>,
+    Partial<ExampleOptions>,
+    OpenBaseOptions,
+    AdapterChoice {
   readonly model: string;
   readonly device?: Device;
   readonly threads?: number | null;

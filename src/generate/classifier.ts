@@ -1,5 +1,6 @@
 import { InputError, UnsupportedError } from "../errors.ts";
-import { type BaseModel, openBase } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
+import { openBase } from "../models/base-model.ts";
 import { encoderOf } from "../models/family.ts";
 import type { OpenedAdapter } from "../peft/files/adapter.ts";
 import type { Adaptation } from "../peft/use/active.ts";

@@ -3,8 +3,8 @@ import { basename, join } from "node:path";
 import { type Value, weight } from "../graph/value.ts";
 import { storing, writeAll } from "../io/disk.ts";
 import { removeLeftovers, temporaryPath } from "../io/temporary.ts";
+import type { BaseModel } from "../models/base.ts";
 import type { WeightLookup } from "../models/base-context.ts";
-import type { BaseModel } from "../models/base-model.ts";
 import type { MergedWeights } from "../peft/merge/weights.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 

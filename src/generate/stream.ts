@@ -1,5 +1,5 @@
 import { InputError, type Problem } from "../errors.ts";
-import type { BaseModel } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
 import { contentLength, type Message, type RenderOptions } from "../text/messages.ts";

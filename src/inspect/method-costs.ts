@@ -3,11 +3,12 @@ import { publicModelName } from "../hub/resolve.ts";
 import { openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import { missingWeights } from "../models/new-head.ts";
+import { createOptimizer } from "../optim/table.ts";
 import type { Method } from "../peft/method.ts";
 import { createMethods, METHOD_NAMES } from "../peft/methods/table.ts";
 import { trainedCount } from "../peft/parameters.ts";
 import { type TrainOptions, trainConfig } from "../train/config/config.ts";
-import { fittedOptions } from "../train/plan.ts";
+import { trainingUse } from "../train/plan.ts";
 import { type StateResources, stateResources } from "../train/resources.ts";
 import { taskOf } from "../train/tasks/table.ts";
 
@@ -28,24 +29,30 @@ export async function methodCosts(
 ): Promise<readonly MethodCost[]> {
   const source = await openSource(model, { offline: true });
   try {
-    const { config } = source;
-    const family = familyOf(config.family);
-    const modules = family.modules(config);
+    const family = familyOf(source.config.family);
+    const modules = family.modules(source.config);
     const stored = new Map(source.weights.map((w) => [w.path, w.shape]));
     const newWeights = missingWeights(modules, (path) => stored.get(path) ?? null).map((w) => w.path);
-    const shape = { config, family, modules, newWeights };
+    const shape = { config: source.config, family, modules, newWeights };
     const task = taskOf(shape);
-    const choice = fittedOptions(trainConfig({ model, ...options }), shape, task);
+    const config = trainConfig({ model, ...options, method: METHOD_NAMES.join("+") });
+    const use = trainingUse(shape, task);
     const create = (method: string): readonly Method[] => {
-      const parts = createMethods(method, choice, shape);
+      const parts = createMethods(method, config, shape, use);
       task.checkMethods(shape, parts);
       return parts;
     };
-    const fits = (method: string): boolean => config.encoder === undefined || trains(() => create(method));
+    const fits = (method: string): boolean =>
+      source.config.encoder === undefined || trains(() => create(method));
     return (methods ?? METHOD_NAMES.filter(fits)).map((method) => {
       const parts = create(method);
       const trainableParameters = trainedCount(parts.flatMap((m) => m.trainables));
-      const resources = stateResources(shape, parts, publicModelName(source.name));
+      const resources = stateResources(
+        shape,
+        parts,
+        publicModelName(source.name),
+        createOptimizer(config).vectors,
+      );
       return { method, trainableParameters, resources };
     });
   } finally {

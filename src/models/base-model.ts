@@ -1,15 +1,16 @@
 import { InputError } from "../errors.ts";
-import type { ModelConfig, ModelSource } from "../formats/model.ts";
+import type { ModelSource } from "../formats/model.ts";
 import { openModel } from "../formats/open-model.ts";
 import { type ResolveOptions, resolveModel, substitution } from "../hub/resolve.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import type { OnProgress } from "../io/progress.ts";
-import { type WeightLookup, weightLookups } from "./base-context.ts";
+import type { BaseModel } from "./base.ts";
+import { weightLookups } from "./base-context.ts";
 import { familyOf } from "./families.ts";
-import { type Family, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
-import { type ModelText, modelText } from "./model-text.ts";
+import { type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
+import { modelText } from "./model-text.ts";
 import { withNewWeights } from "./new-head.ts";
-import { openWeightFile, type WeightFile } from "./weight-file.ts";
+import { openWeightFile } from "./weight-file.ts";
 import { type BaseBits, ROW_MULTIPLE, type WeightStorage, weightStorages } from "./weight-storage.ts";
 
 /** How to find and open a model. */
@@ -26,26 +27,6 @@ export interface OpenBaseOptions {
   readonly templateDate?: string | null;
   readonly onProgress?: OnProgress;
   readonly signal?: AbortSignal;
-}
-
-/** A frozen model, opened: its modules, weights on disk, tokenizer and chat template. */
-export interface BaseModel extends ModelText {
-  readonly source: ModelSource;
-  readonly config: ModelConfig;
-  readonly family: Family;
-  readonly modules: readonly ModuleSpec[];
-  readonly weights: WeightFile;
-  /** What its user should know: another model taken in its place, a conversion put right. */
-  readonly warnings: readonly string[];
-  /** Bits that the matrices of linear layers are kept in. */
-  readonly bits: BaseBits;
-  /** The weights for training and scoring: activations are floats throughout. */
-  readonly frozen: WeightLookup;
-  /** Paths of weights that the checkpoint lacks, and that start at random: those of a new head. */
-  readonly newWeights: readonly string[];
-  /** The weights for decoding: products with quantized ones round activations to 8 bits, and gradients pass through as if they
-   *  did not. The same for a base of floats. */
-  readonly decoding: WeightLookup;
 }
 
 /** The part of the options that says how to find a model or an adapter. */

@@ -2,8 +2,8 @@ import type { Classifier } from "../formats/model.ts";
 import { constant } from "../graph/value.ts";
 import { random } from "../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../tensor/tensor.ts";
+import type { BaseModel } from "./base.ts";
 import { type WeightLookup, weightLookups } from "./base-context.ts";
-import type { BaseModel } from "./base-model.ts";
 import { encoderOf, type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 
 /** Weights that a model has and its checkpoint lacks, or has in another shape: parts of a head. */

@@ -1,5 +1,23 @@
 import { add, div, min, mul, reshape, slice, sqrt, square, sum, sumAll } from "../graph/ops/index.ts";
 import { known, scalarConstant, type Value } from "../graph/value.ts";
+import { type SettingsOf, setting } from "../options/setting.ts";
+import { positive } from "../options/values.ts";
+import { OPTIMIZER } from "./schedule.ts";
+
+/** How far a gradient may go. */
+export interface ClipOptions {
+  /** Largest global norm of the gradient; null does not clip. */
+  readonly clipNorm: number | null;
+}
+
+export const clipSettings: SettingsOf<ClipOptions> = {
+  clipNorm: setting(positive.nullable(), 1, {
+    group: OPTIMIZER,
+    value: "x",
+    description: "largest global norm of the gradient; none does not clip",
+    knownAs: ["maxGradNorm", "gradientClipping", "gradClip"],
+  }),
+};
 
 /** Σ of a flat vector [N], in two stages of about √N terms: one float32 sum over millions of terms of one sign comes out low
  *  (by 1.2·10⁻⁴ at 5 million elements and 7·10⁻³ at 80 million, measured). */

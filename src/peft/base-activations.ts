@@ -1,7 +1,7 @@
 import { reshape } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
+import type { BaseModel } from "../models/base.ts";
 import { type AttentionStrategy, baseContext, batchAttention } from "../models/base-context.ts";
-import type { BaseModel } from "../models/base-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type FloatTensor, floats, ints, longs } from "../tensor/tensor.ts";
 

@@ -85,13 +85,16 @@ export interface Runtime {
 type Call = (request: Request) => Promise<Record<string, Tensor>>;
 
 // Sources run under a TypeScript loader in tests, but a worker thread needs JavaScript: the built file then.
-function workerUrl(): URL {
-  const built = import.meta.url.endsWith(".ts") ? "../../dist/runtime/worker.js" : "./worker.js";
-  return new URL(built, import.meta.url);
+const SOURCE = /src\/runtime\/runtime\.ts$/;
+
+function newWorker(): Worker {
+  const here = import.meta.url;
+  if (SOURCE.test(here)) return new Worker(new URL(here.replace(SOURCE, "dist/runtime/worker.js")));
+  return new Worker(new URL("./worker.js", import.meta.url)); // as bundlers find a worker: in these words alone
 }
 
 function startWorker(device: Device): { call: Call; stop: () => Promise<void> } {
-  const worker = new Worker(workerUrl());
+  const worker = newWorker();
   const waiting = new Map<
     number,
     { resolve: (t: Record<string, Tensor>) => void; reject: (e: Error) => void }

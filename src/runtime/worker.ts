@@ -182,6 +182,11 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<s
   for (const [from, to] of Object.entries(request.append)) append(to, outputs[from] as ort.Tensor);
   for (const [from, to] of Object.entries(request.insert))
     insert(to, outputs[from] as ort.Tensor, request.at);
+  const isKept = new Set(
+    [request.carry, request.append, request.insert, request.inPlace].flatMap(Object.keys),
+  );
+  for (const name of request.fetch)
+    if (!isKept.has(name)) given.push((outputs[name] as ort.Tensor).data as Float32Array);
   return Object.fromEntries(request.fetch.map((name) => [name, fromOrt(outputs[name] as ort.Tensor)]));
 }
 
@@ -221,8 +226,13 @@ async function handle(request: Request): Promise<Record<string, Tensor>> {
   }
 }
 
+/** Results that nothing here reads again: handed over instead of copied. */
+let given: Float32Array[] = [];
+
 function answer(reply: Reply): void {
-  parentPort?.postMessage(reply);
+  const buffers = given.map(({ buffer }) => buffer as ArrayBuffer);
+  given = [];
+  parentPort?.postMessage(reply, buffers);
 }
 
 // One request at a time, in order: a run must see the state that the one before left.

@@ -1,5 +1,3 @@
-import type { TextSection } from "./tokenizer.ts";
-
 /** A token beside the model's own vocabulary, as tokenizer.json lists it. */
 export interface AddedToken {
   readonly content: string;
@@ -58,4 +56,13 @@ function matcher(token: AddedToken): string {
   const content = token.content.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
   const word = token.single_word ? `(?<![\\p{L}\\p{N}_])${content}(?![\\p{L}\\p{N}_])` : content;
   return `${token.lstrip ? "\\s*" : ""}${word}${token.rstrip ? "\\s*" : ""}`;
+}
+
+/** A stretch of text between special tokens, or (with `id`) one special token. */
+export interface TextSection {
+  /** Offset in the text cut up, in UTF-16 units. */
+  readonly start: number;
+  readonly text: string;
+  /** Id of the special token, or null for ordinary text. */
+  readonly id: number | null;
 }

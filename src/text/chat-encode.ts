@@ -1,11 +1,11 @@
 import { LowrankError } from "../errors.ts";
 import { commonLength } from "../tensor/common-length.ts";
-import type { Span } from "./added-tokens.ts";
+import type { Span, TextSection } from "./added-tokens.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import type { DataSpan, Rendering } from "./jinja/template.ts";
 import { contentText, type Message, type RenderOptions } from "./messages.ts";
 import { encodeRaw } from "./raw.ts";
-import type { TextSection, Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 /** How a model's conversations become tokens. */
 export interface ChatText {

@@ -1,4 +1,5 @@
-/** A number of a data file that a double would not print as it stands there: 12345678901234567890, 5.0, 1e400. */
+/** A number of a data file that a double would not print as it stands there: 12345678901234567890, 5.0, 1e400; inf and -inf as Python
+ *  prints them. */
 export class ExactNumber {
   /** As in the file. */
   readonly digits: string;
@@ -23,7 +24,8 @@ const MARK = "\u0000number";
 /** The number as a double, where it is one or an `ExactNumber`; null for other values. */
 export function doubleOf(value: unknown): number | null {
   if (typeof value === "number") return value;
-  return value instanceof ExactNumber ? Number(value.digits) : null;
+  if (!(value instanceof ExactNumber)) return null;
+  return Number(value.digits.replace("inf", "Infinity"));
 }
 
 /** Whether a number prints as other digits once it is a double. */

@@ -19,7 +19,7 @@ export interface Message {
 }
 
 /** Fields that hold an assistant's thoughts, that of chat templates first. */
-const REASONING_FIELDS: readonly string[] = ["reasoning_content", "thinking", "reasoning"];
+export const REASONING_FIELDS: readonly string[] = ["reasoning_content", "thinking", "reasoning"];
 
 /** A message as a template sees it, as `apply_chat_template` of transformers (5.24) hands it over: without fields that are null, and
  *  thoughts under the names that templates read, whichever of `REASONING_FIELDS` they have. */

@@ -1,17 +1,8 @@
 import { FormatError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model.ts";
-import { type AddedToken, type Span, splitter } from "./added-tokens.ts";
+import { type AddedToken, type Span, splitter, type TextSection } from "./added-tokens.ts";
 import { pieceBytes } from "./piece-bytes.ts";
 import { openPipeline, type Pipeline } from "./pipeline.ts";
-
-/** A stretch of text between special tokens, or (with `id`) one special token. */
-export interface TextSection {
-  /** Offset in the text cut up, in UTF-16 units. */
-  readonly start: number;
-  readonly text: string;
-  /** Id of the special token, or null for ordinary text. */
-  readonly id: number | null;
-}
 
 /** Encoder and decoder of one model's tokens. */
 export interface Tokenizer {

@@ -1,11 +1,12 @@
 import { basename } from "node:path";
 import { cardTable } from "../formats/hf/card.ts";
 import { publicModelName } from "../hub/resolve.ts";
+import { describeSettings } from "../options/setting.ts";
 import { writeAdapterCard } from "../peft/files/card.ts";
+import { chosenModules } from "../peft/methods/target-options.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "./config/config.ts";
-import { describeSettings } from "./config/setting.ts";
 import type { DoneEvent, PlanEvent } from "./events.ts";
-import { fittedOptions, type RunPlan } from "./plan.ts";
+import type { RunPlan } from "./plan.ts";
 
 /** What a run's card tells. */
 export interface RunCard {
@@ -45,7 +46,7 @@ export async function writeRunCard(folder: string, card: RunCard): Promise<void>
       `## Data\n\n${cardTable(dataRows(card))}`,
       `## Training\n\n${cardTable(
         options(
-          { ...config, targetModules: fittedOptions(config, plan.base, plan.task).lora.targetModules },
+          { ...config, targetModules: chosenModules(config, plan.base) },
           configs.some((c) => "r" in c || "init_r" in c),
         ),
       )}`,

@@ -9,7 +9,6 @@ import { readBytes, storing, syncFolder, writeFileAtomic } from "../io/disk.ts";
 import { hashFile } from "../io/download.ts";
 import { makeFolder } from "../io/folder.ts";
 import type { TrainState } from "./engine.ts";
-import type { RunIdentity } from "./identity.ts";
 
 const STATE_FILE = "trainer_state.json";
 const OPTIMIZER_FILE = "optimizer.safetensors";
@@ -99,20 +98,15 @@ function temporaryPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
 }
 
-function vectorsOf(
-  size: number,
-): { readonly name: "theta" | "m" | "v"; readonly shape: readonly number[] }[] {
-  return (["theta", "m", "v"] as const).map((name) => ({ name, shape: [size] }));
-}
-
-/** Bytes of the file with parameters and moments, of which there are `size` each. */
-export function optimizerFileBytes(size: number): number {
-  return safetensorsBytes(vectorsOf(size));
+/** Bytes of the file with parameters and the optimizer's vectors, of `size` each. */
+export function optimizerFileBytes(size: number, vectors: readonly string[]): number {
+  return safetensorsBytes(["theta", ...vectors].map((name) => ({ name, shape: [size] })));
 }
 
 /** The files of a checkpoint beside the adapter's. */
 async function fill(folder: string, { progression, state, identity }: CheckpointContent): Promise<void> {
-  const vectors = vectorsOf(state.theta.length).map((v) => ({ ...v, data: state[v.name] }));
+  const shape = [state.theta.length];
+  const vectors = Object.entries(state).map(([name, data]) => ({ name, shape, data }));
   await writeSafetensors(join(folder, OPTIMIZER_FILE), vectors);
   const sums: Record<string, string> = {};
   for (const name of await filesBelow(folder)) sums[name] = await hashFile(join(folder, name));
@@ -162,7 +156,8 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   const file = await openSafetensors(join(path, OPTIMIZER_FILE));
   try {
     const read = async (name: string): Promise<Float32Array> => (await file.read(name)).data;
-    const state = { theta: await read("theta"), m: await read("m"), v: await read("v") };
+    const state: Record<string, Float32Array> & { theta: Float32Array } = { theta: await read("theta") };
+    for (const name of file.entries.keys()) state[name] = await read(name);
     return { path, progression, identity, state };
   } finally {
     await file.close();
@@ -234,4 +229,14 @@ export async function pruneCheckpoints(runFolder: string, options: KeepOptions):
   const names = await readdir(join(runFolder, FOLDER)).catch(() => []);
   for (const name of [...old, ...names.filter((n) => n.endsWith(".partial"))])
     await rm(join(runFolder, FOLDER, name), { recursive: true, force: true });
+}
+
+/** Hashes of what a run's numbers follow from, beside its options: a run goes on only with the same. */
+export interface RunIdentity {
+  /** Names, sizes and times of the model's files, and its configuration. */
+  readonly model: string;
+  /** Every training example: tokens and which of them are labels. */
+  readonly data: string;
+  /** Names and shapes of what is trained. */
+  readonly adapter: string;
 }

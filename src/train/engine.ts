@@ -2,6 +2,9 @@ import type { Example, PackedBatch } from "../data/batch.ts";
 import { largestSum, type StoredExamples } from "../data/example-store.ts";
 import type { Indexed } from "../data/indexed.ts";
 import { packingCosts } from "../data/trie.ts";
+import type { ClipOptions } from "../optim/clip.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { createOptimizer, type OptimizerOptions } from "../optim/table.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
@@ -11,7 +14,7 @@ import type { Measures } from "./measures.ts";
 import { evaluationGraph, gradientGraph, MAX_CHUNK_EDGES, type Recompute, rowBucket } from "./step-graphs.ts";
 import { languageModelling } from "./tasks/language-modelling.ts";
 import type { Task } from "./tasks/task.ts";
-import { scalarName } from "./update-graphs.ts";
+import { optimizerScalarName, scalarName } from "./update-graphs.ts";
 import { createUpdater, isStretched } from "./updater.ts";
 
 /** Examples side by side in an evaluation. */
@@ -66,11 +69,10 @@ export function batchFeeds(batch: PackedBatch, chunks: number): Record<string, T
   return feeds;
 }
 
-/** Parameters and optimizer moments, [|Θ|] each. */
+/** Parameters, and the vectors that the optimizer keeps, by their names; [|Θ|] each. */
 export interface TrainState {
   readonly theta: Float32Array;
-  readonly m: Float32Array;
-  readonly v: Float32Array;
+  readonly [vector: string]: Float32Array;
 }
 
 /** What one update did. */
@@ -83,12 +85,7 @@ export interface UpdateResult {
 }
 
 /** Constants of the optimizer and the loss. */
-export interface EngineOptions {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  readonly clipNorm: number | null;
+export interface EngineOptions extends OptimizerOptions, ClipOptions {
   readonly labelSmoothing: number;
   readonly seed: number;
   /** Updates of the whole run, for methods that follow a schedule. */
@@ -141,6 +138,7 @@ export async function createTrainEngine(
 ): Promise<TrainEngine> {
   const { labelSmoothing, recompute = "none", prepack = false } = options;
   const arena = keepsMemory(model);
+  const optimizer = createOptimizer(options);
   const updater = await createUpdater(runtime, model, options);
   const size = parameterCount(trainablesOf(model.methods));
   let backward: Session | null = null;
@@ -181,8 +179,7 @@ export async function createTrainEngine(
         loss += await accumulate(batch, scales, `noise ${step}.${i}`);
       const { gradNorm, isKept } = await updater.apply({
         learningRate: scalar(learningRate),
-        correction1: scalar(1 - options.beta1 ** step),
-        correction2: scalar(1 - options.beta2 ** step),
+        optimizer: optimizerScalars(optimizer, step),
         loss,
         others: methodScalars(model, step, options.steps ?? step),
       });
@@ -194,7 +191,9 @@ export async function createTrainEngine(
     state: async () => {
       const read = async (name: string): Promise<Float32Array> =>
         (await runtime.get([name]))[name]?.data as Float32Array;
-      return { theta: await read("theta"), m: await read("m"), v: await read("v") };
+      const state: Record<string, Float32Array> & { theta: Float32Array } = { theta: await read("theta") };
+      for (const name of optimizer.vectors) state[name] = await read(name);
+      return state;
     },
     setState: async (state) => {
       for (const [name, data] of Object.entries(state)) await runtime.put({ [name]: floats(data, [size]) });
@@ -213,6 +212,11 @@ export async function createTrainEngine(
       await updater.close();
     },
   };
+}
+
+function optimizerScalars(optimizer: Optimizer, step: number): Record<string, Tensor> {
+  const entries = Object.entries(optimizer.scalars(step));
+  return Object.fromEntries(entries.map(([name, x]) => [optimizerScalarName(name), scalar(x)]));
 }
 
 function methodScalars(model: AdaptedModel, step: number, steps: number): Record<string, Tensor> {

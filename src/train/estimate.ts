@@ -1,7 +1,7 @@
 import { packingCosts } from "../data/trie.ts";
 import { FORMED_ROWS, matmul } from "../graph/ops/index.ts";
 import { input } from "../graph/value.ts";
-import type { BaseModel } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
 import { outputModule } from "../models/family.ts";
 import type { Method } from "../peft/method.ts";
 import { parameterCount } from "../peft/parameters.ts";

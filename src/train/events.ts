@@ -1,9 +1,10 @@
 import type { Measures } from "./measures.ts";
 import type { StepProfile } from "./profile/read.ts";
+import type { PreviewSpan, Sample } from "./sample.ts";
 import type { Recompute } from "./step-graphs.ts";
 
 /** What a training run says while it runs, in order: progress*, plan, preview, (resumed), evaluation (before),
- *  samples (before), then step with evaluation and checkpoint between, evaluation (after), samples (after), and
+ *  samples (before), then step with evaluation, samples and checkpoint between, evaluation (after), samples (after), and
  *  either done or stopped. Warnings come at any time. Every number's name carries its unit. */
 export type TrainEvent =
   | PlanEvent
@@ -107,14 +108,6 @@ export interface ProgressEvent {
   readonly totalBytes: number | null;
 }
 
-/** A piece of a decoded example: `isLabel` where the loss counts. */
-export interface PreviewSpan {
-  readonly text: string;
-  readonly isLabel: boolean;
-  /** Offsets between tokens of text that looks like a special token and is none. */
-  readonly cuts?: readonly number[];
-}
-
 /** The first examples, decoded as the model will see them. */
 export interface PreviewEvent {
   readonly type: "preview";
@@ -180,18 +173,11 @@ export interface ProfileEvent {
   readonly chartPath: string;
 }
 
-/** A prompt, what the data says, and what the model says. */
-export interface Sample {
-  readonly prompt: string;
-  readonly reference: string;
-  readonly output: string;
-}
-
 /** Greedy outputs for a few held-out prompts. */
 export interface SamplesEvent {
   readonly type: "samples";
   readonly step: number;
-  readonly when: "before" | "after";
+  readonly when: "before" | "during" | "after";
   readonly samples: readonly Sample[];
 }
 

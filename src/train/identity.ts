@@ -1,17 +1,8 @@
 import { createHash } from "node:crypto";
 import { TrainingError } from "../errors.ts";
 import { trainablesOf } from "../peft/use/adapted-model.ts";
+import type { RunIdentity } from "./checkpoint.ts";
 import type { RunPlan } from "./plan.ts";
-
-/** Hashes of what a run's numbers follow from, beside its options: a run goes on only with the same. */
-export interface RunIdentity {
-  /** Names, sizes and times of the model's files, and its configuration. */
-  readonly model: string;
-  /** Every training example: tokens and which of them are labels. */
-  readonly data: string;
-  /** Names and shapes of what is trained. */
-  readonly adapter: string;
-}
 
 /** Identity of a planned run. */
 export function identityOf({ base, train, model }: RunPlan): RunIdentity {

@@ -98,7 +98,8 @@ async function* objectLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<strin
 
 function identity(event: MetricsEvent): string {
   if (event.type === "evaluation") return `evaluation ${event.split} ${event.step}`;
-  return event.type === "samples" ? `samples ${event.when}` : `step ${event.step}`;
+  if (event.type !== "samples") return `step ${event.step}`;
+  return event.when === "during" ? `samples ${event.step}` : `samples ${event.when}`;
 }
 
 /** Numbers that a line of each type has. */

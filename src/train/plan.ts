@@ -2,25 +2,26 @@ import { totalmem } from "node:os";
 import { type PackingReport, packingReport } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { largestSum } from "../data/example-store.ts";
-import type { EncodedDataset, Rows } from "../data/examples.ts";
+import type { EncodedDataset } from "../data/examples.ts";
+import type { Rows } from "../data/rows.ts";
 import { longestRow } from "../data/trie.ts";
 import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { hfModuleName } from "../formats/names.ts";
-import { DEFAULT_LORA_CONFIG } from "../formats/peft/config.ts";
 import { publicModelName } from "../hub/resolve.ts";
-import { type BaseModel, parameterTotal } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
+import { parameterTotal } from "../models/base-model.ts";
 import { moduleWeights } from "../models/family.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
+import { createOptimizer } from "../optim/table.ts";
 import type { Method } from "../peft/method.ts";
-import type { MethodOptions } from "../peft/methods/options.ts";
+import type { TrainingUse } from "../peft/method-kind.ts";
 import { createMethods } from "../peft/methods/table.ts";
 import { trainedCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TrainConfig } from "./config/config.ts";
-import { lastLayers, peftModules } from "./config/values.ts";
 import { type EncodedSplit, encodeRows, lengthLimit } from "./data.ts";
 import { EVALUATION_BATCH, maxBatchLabels, packBatch } from "./engine.ts";
 import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
@@ -61,55 +62,18 @@ export function maxRowTokens(splits: readonly EncodedSplit[], batchSize: number)
   return Math.max(...sizes);
 }
 
-/** The training options' part that the methods read. */
-export function methodOptionsOf(config: TrainConfig): MethodOptions {
-  const { rank, alpha, dropout, bias, rsLora, loraBias, rankPattern, alphaPattern } = config;
-  const { modulesToSave, init, layers } = config;
-  const lora = {
-    ...DEFAULT_LORA_CONFIG,
-    ...{ rank, alpha, dropout, bias, rsLora, loraBias, rankPattern, alphaPattern, modulesToSave, init },
-    targetModules: peftModules(config.targetModules ?? "all-linear"),
-    excludeModules: config.excludeModules === null ? null : peftModules(config.excludeModules),
-    layersToTransform: typeof layers === "string" ? null : layers,
-    baseModel: config.model,
-  };
-  const { prefixLength, infixLength, prefixText: text, prefixProjection: projection } = config;
-  return {
-    lora,
-    lastLayers: lastLayers(layers),
-    loraPlusRatio: config.loraPlusRatio,
-    veraInitial: config.veraInitial,
-    adaLora: {
-      targetRank: config.targetRank,
-      warmupSteps: config.rankWarmupSteps,
-      finalSteps: config.rankFinalSteps,
-      interval: config.rankInterval,
-      orthogonality: config.orthogonality,
-    },
-    bottleneck: { size: config.adapterSize, drop: config.adapterDrop },
-    feedforwardModules: config.feedforwardModules,
-    prefix: { prefixLength, infixLength, text, projection },
-  };
-}
-
-/** What the methods read of the training options, for a model: the usual modules of its architecture where none are named; the head of an encoder, and what else
- *  its checkpoint lacks, are trained whole. */
-export function fittedOptions(
-  config: TrainConfig,
-  base: Pick<BaseModel, "config" | "newWeights">,
-  task: Task,
-): MethodOptions {
-  const options = methodOptionsOf(config);
-  const { loraTargets, headModules = [] } = architectureOf(base.config.family);
-  const named = config.targetModules !== null || loraTargets === undefined;
+/** What the methods must know of a task on a model: the head of an encoder, and what else its checkpoint lacks, are trained whole. */
+export function trainingUse(base: Pick<BaseModel, "config" | "newWeights">, task: Task): TrainingUse {
+  const { headModules = [] } = architectureOf(base.config.family);
   const parts = base.newWeights.map((path) =>
     hfModuleName(base.config.family, path.replace(/\.(weight|bias)$/, "")),
   );
   const isCovered = (part: string): boolean =>
     headModules.some((name) => part === name || part.startsWith(`${name}.`));
-  const saved = [...config.modulesToSave, ...headModules, ...parts.filter((part) => !isCovered(part))];
-  const lora = { ...options.lora, taskType: task.peftName, modulesToSave: [...new Set(saved)] };
-  return { ...options, lora: named ? lora : { ...lora, targetModules: loraTargets } };
+  return {
+    taskType: task.peftName,
+    wholeModules: [...new Set([...headModules, ...parts.filter((part) => !isCovered(part))])],
+  };
 }
 
 /** Encodes the data for a model and works out the run. @throws InputError */
@@ -128,7 +92,7 @@ export async function planRun(
       },
     ]);
   const base = task.prepare(opened, dataset, config);
-  const methods = createMethods(config.method, fittedOptions(config, base, task), base);
+  const methods = createMethods(config.method, config, base, trainingUse(base, task));
   task.checkMethods(base, methods);
   checkSize(methods);
   const maxLength = lengthLimit(config, base, methods);
@@ -199,15 +163,17 @@ function checkSize(methods: readonly Method[]): void {
 
 /** What a run will take: bytes of its state and files, and the memory that it works in; and what is computed again for that. */
 function planMemory(
-  { recompute: wanted, prepack, compute }: TrainConfig,
+  config: TrainConfig,
   base: BaseModel,
   methods: readonly Method[],
   work: Workload,
 ): Pick<RunPlan, "recompute" | "resources"> {
+  const { recompute: wanted, prepack, compute } = config;
   const state = stateResources(
     base,
     methods,
     publicModelName(base.source.name),
+    createOptimizer(config).vectors,
     base.bits === 32 ? null : base.weights.sizeBytes,
   );
   const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;

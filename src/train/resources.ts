@@ -14,12 +14,13 @@ import type { MeasuredResources, ResourcePlan } from "./events.ts";
 /** The part of a plan's resources that follows from model and methods alone. */
 export type StateResources = Omit<ResourcePlan, "workingBytes" | "memoryBytes">;
 
-/** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files. `quantizedBytes`: of a
+/** Bytes that methods on a model take, and write. `baseModel`: its name in the adapter's files; `vectors`: what the optimizer keeps. `quantizedBytes`: of a
  *  base that is kept in fewer bits than floats. */
 export function stateResources(
   shape: Pick<ModelShape, "config" | "modules" | "source" | "weights">,
   methods: readonly Method[],
   baseModel: string | null,
+  vectors: readonly string[],
   quantizedBytes: number | null = null,
 ): StateResources {
   const { config, modules } = shape;
@@ -35,9 +36,9 @@ export function stateResources(
     frozenBytes: (quantizedBytes ?? floats) + 4 * (size - trained),
     trainableBytes: 4 * trained,
     gradientBytes: 4 * size,
-    optimizerBytes: 8 * size,
+    optimizerBytes: 4 * vectors.length * size,
     adapterBytes: adapter,
-    checkpointBytes: adapter + optimizerFileBytes(size),
+    checkpointBytes: adapter + optimizerFileBytes(size, vectors),
   };
 }
 

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import type { Example } from "../data/batch.ts";
-import { formatWhere } from "../data/records.ts";
+import { formatWhere } from "../data/place.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
 import { writeLabels } from "../formats/peft/labels.ts";
 import { writeTemplateArgs } from "../formats/peft/text.ts";
 import { publicModelName } from "../hub/resolve.ts";
 import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { createOptimizer } from "../optim/table.ts";
 import { baseActivations } from "../peft/base-activations.ts";
 import { writeMethods } from "../peft/files/adapter.ts";
 import { baseIdentityOf } from "../peft/model-shape.ts";
@@ -19,6 +20,7 @@ import {
   loadCheckpoint,
   type Progression,
   pruneCheckpoints,
+  type RunIdentity,
   saveCheckpoint,
 } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
@@ -41,7 +43,7 @@ import type {
   StepEvent,
   WarningEvent,
 } from "./events.ts";
-import { identityOf, type RunIdentity } from "./identity.ts";
+import { identityOf } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
 import { type Profiling, startProfiling } from "./profile/take.ts";
 import { stepsPerEpoch, windowReader } from "./windows.ts";
@@ -65,6 +67,8 @@ export interface Run {
   progression: Progression;
   /** Step of the newest checkpoint; −1 for none. */
   savedStep: number;
+  /** Step of the newest samples that were taken here; −1 for none. */
+  sampledStep: number;
   recentMs: number[];
   /** null where none is wanted, or it is done. */
   profiling: Profiling | null;
@@ -91,7 +95,17 @@ export async function startRun(
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows, config.groupByPrefix ? plan.train.examples : null);
   const identity = identityOf(plan);
-  return { ...parts, engine, identity, windowAt, progression, savedStep, recentMs: [], profiling };
+  return {
+    ...parts,
+    engine,
+    identity,
+    windowAt,
+    progression,
+    savedStep,
+    sampledStep: -1,
+    recentMs: [],
+    profiling,
+  };
 }
 
 const START: Progression = {
@@ -111,7 +125,8 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
     (path) => plan.base.weights.read(path),
     baseActivations(runtime, plan.base),
   );
-  return { theta, m: new Float32Array(theta.length), v: new Float32Array(theta.length) };
+  const { vectors } = createOptimizer(config);
+  return { theta, ...Object.fromEntries(vectors.map((name) => [name, new Float32Array(theta.length)])) };
 }
 
 function examplesAt(run: Run, step: number): Example[][] {
@@ -258,7 +273,7 @@ export function noteEvaluation(run: Run, event: EvaluationEvent): void {
 /** Answers the run's sample prompts with the parameters as they are, which are those of `step`. */
 export async function takeSamples(
   run: Run,
-  when: "before" | "after",
+  when: SamplesEvent["when"],
   step: number,
 ): Promise<SamplesEvent | null> {
   const { plan, config, runtime, signal } = run;

@@ -1,14 +1,14 @@
 import { askedRow } from "../data/asked.ts";
-import type { DatasetRow } from "../data/examples.ts";
+import type { DatasetRow } from "../data/rows.ts";
 import { continueAll, textOf } from "../generate/continuation.ts";
 import { createDecoder } from "../generate/decoder.ts";
 import { withoutLeadIn } from "../generate/lead-in.ts";
-import type { BaseModel } from "../models/base-model.ts";
+import type { BaseModel } from "../models/base.ts";
 import type { Method } from "../peft/method.ts";
 import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import { virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Sample } from "./events.ts";
+import type { Sample } from "./sample.ts";
 
 /** A prompt that can be answered, and the answer in the data. */
 export interface Prompt {

@@ -2,7 +2,14 @@ import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { writeRunCard } from "./card.ts";
 import { checkpointPath } from "./checkpoint.ts";
-import type { DoneEvent, EvaluationEvent, PlanEvent, StoppedEvent, TrainEvent } from "./events.ts";
+import type {
+  DoneEvent,
+  EvaluationEvent,
+  PlanEvent,
+  SamplesEvent,
+  StoppedEvent,
+  TrainEvent,
+} from "./events.ts";
 import type { RunPlan } from "./plan.ts";
 import { writeReport } from "./report/report.ts";
 import { measuredResources } from "./resources.ts";
@@ -99,7 +106,7 @@ function firstStepWithRate({ schedule, steps: count }: RunPlan): number {
   return -1;
 }
 
-/** The evaluation and the checkpoint that are due at this step and not done. */
+/** The evaluation, the samples and the checkpoint that are due at this step and not done. */
 async function* settle(run: Run): AsyncGenerator<TrainEvent> {
   const { config, plan } = run;
   const { step, evaluatedStep } = run.progression;
@@ -107,6 +114,7 @@ async function* settle(run: Run): AsyncGenerator<TrainEvent> {
   const isEvaluationDue =
     config.evalEvery !== null && step % config.evalEvery === 0 && evaluatedStep !== step;
   const isBest = isEvaluationDue ? yield* midway(run) : false;
+  yield* midwaySamples(run);
   const checkpointEvery = config.checkpointEvery ?? Math.ceil(plan.steps / CHECKPOINTS_PER_RUN);
   const isCheckpointDue = step % checkpointEvery === 0 || step === plan.steps;
   if (isBest || (isCheckpointDue && run.savedStep !== step)) yield await checkpoint(run);
@@ -123,6 +131,18 @@ async function* midway(run: Run): AsyncGenerator<EvaluationEvent, boolean> {
   noteEvaluation(run, event);
   yield event;
   return event.isBest;
+}
+
+/** The samples that are due at this step; those at the end come later. */
+async function* midwaySamples(run: Run): AsyncGenerator<SamplesEvent> {
+  const { samplesEvery } = run.config;
+  const { step } = run.progression;
+  const isDue = samplesEvery !== null && step % samplesEvery === 0 && step < run.plan.steps;
+  if (!isDue || run.sampledStep === step) return;
+  run.sampledStep = step;
+  if (run.plan.recompute !== "none") await run.engine.rest(); // as for an evaluation
+  const samples = await takeSamples(run, "during", step);
+  if (samples) yield samples;
 }
 
 async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> {

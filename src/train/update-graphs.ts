@@ -1,14 +1,15 @@
 import { add, concat, mul, reshape, sub } from "../graph/ops/index.ts";
 import { apply, constant, input, scalarConstant, type Value } from "../graph/value.ts";
-import { type AdamWOptions, type AdamWState, adamw } from "../optim/adamw.ts";
-import { clipByNorm, globalNorm, squaredNorm } from "../optim/clip.ts";
+import { type ClipOptions, clipByNorm, globalNorm, squaredNorm } from "../optim/clip.ts";
+import type { OptimizerState } from "../optim/optimizer.ts";
+import { createOptimizer, type OptimizerOptions } from "../optim/table.ts";
 import type { Trainable } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import { floats, sizeOf } from "../tensor/tensor.ts";
 
 /** Constants of an update. */
-export type UpdateOptions = AdamWOptions & { readonly clipNorm: number | null };
+export type UpdateOptions = OptimizerOptions & ClipOptions;
 
 /** Factor on the learning rate of every element of θ; null where all are 1. */
 export function rateFactors(model: AdaptedModel): Float32Array | null {
@@ -55,23 +56,32 @@ function afterUpdates(model: AdaptedModel, theta: Value, gradient: Value): Value
   );
 }
 
-/** AdamW on vectors [size] named theta, m and v, from the clipped gradient. */
-function stepped(size: number, clipped: Value, rates: Value | null, options: UpdateOptions): AdamWState {
-  const scalars = {
-    learningRate: input("learningRate", "float32", []),
-    correction1: input("correction1", "float32", []),
-    correction2: input("correction2", "float32", []),
-  };
+/** Name of one of the optimizer's numbers that change with the update. */
+export function optimizerScalarName(name: string): string {
+  return `optimizer.${name}`;
+}
+
+/** The optimizer on vectors [size] by their names, from the clipped gradient. */
+function stepped(size: number, clipped: Value, rates: Value | null, options: UpdateOptions): OptimizerState {
+  const optimizer = createOptimizer(options);
   const vector = (name: string): Value => input(name, "float32", [size]);
-  const state = { theta: vector("theta"), m: vector("m"), v: vector("v") };
-  const learningRate = rates ? mul(scalars.learningRate, rates) : scalars.learningRate;
-  return adamw(state, clipped, { ...scalars, learningRate }, options);
+  const rate = input("learningRate", "float32", []);
+  const scalars = Object.keys(optimizer.scalars(1)).map((name): [string, Value] => [
+    name,
+    input(optimizerScalarName(name), "float32", []),
+  ]);
+  const state = {
+    theta: vector("theta"),
+    vectors: Object.fromEntries(optimizer.vectors.map((name) => [name, vector(name)])),
+  };
+  return optimizer.apply(state, clipped, rates ? mul(rate, rates) : rate, Object.fromEntries(scalars));
 }
 
 /** What is kept of an update. g − g is +0 for every number: the next window starts from it, and no vector of |Θ| zeros comes
  *  from the host. */
-function carried({ theta, m, v }: AdamWState, gradient: Value): Record<string, Value> {
-  return { "theta.next": theta, "m.next": m, "v.next": v, "gradient.next": sub(gradient, gradient) };
+function carried({ theta, vectors }: OptimizerState, gradient: Value): Record<string, Value> {
+  const kept = { theta, ...vectors, gradient: sub(gradient, gradient) };
+  return Object.fromEntries(Object.entries(kept).map(([name, value]) => [`${name}.next`, value]));
 }
 
 /** One optimizer update from the summed gradient. Outputs the new state, the norm before clipping, and `finite`: whether

@@ -1,3 +1,4 @@
+import { createOptimizer } from "../optim/table.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { KeptPart } from "../runtime/protocol.ts";
@@ -11,14 +12,19 @@ export const LONGEST_WHOLE: number = 2 ** 24;
 const STRETCH = 2 ** 20;
 
 /** State that an update changes, by the names under which the runtime keeps it. */
-const KEPT = ["theta", "m", "v", "gradient"] as const;
-const CARRY = { "theta.next": "theta", "m.next": "m", "v.next": "v", "gradient.next": "gradient" };
+function keptNames(options: UpdateOptions): readonly string[] {
+  return ["theta", ...createOptimizer(options).vectors, "gradient"];
+}
+
+function carries(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [`${name}.next`, name]));
+}
 
 /** Numbers that change with the step. */
 export interface UpdateScalars {
   readonly learningRate: Tensor;
-  readonly correction1: Tensor;
-  readonly correction2: Tensor;
+  /** Those of the optimizer, by the names of the graph's inputs. */
+  readonly optimizer: Readonly<Record<string, Tensor>>;
   /** Loss of the window. */
   readonly loss: number;
   /** Those of methods. */
@@ -58,11 +64,12 @@ export function createUpdater(
 
 async function wholeUpdater(runtime: Runtime, model: AdaptedModel, options: UpdateOptions): Promise<Updater> {
   const session = await runtime.load(updateGraph(model, options));
+  const carry = carries(keptNames(options));
   return {
-    apply: async ({ loss, others, ...scalars }) => {
+    apply: async ({ learningRate, optimizer, loss, others }) => {
       const out = await session.run(
-        { ...scalars, ...others, loss: scalar(loss) },
-        { fetch: ["gradNorm", "finite"], carry: CARRY, carryIf: "finite" },
+        { learningRate, ...optimizer, ...others, loss: scalar(loss) },
+        { fetch: ["gradNorm", "finite"], carry, carryIf: "finite" },
       );
       return { gradNorm: Number(out.gradNorm?.data[0]), isKept: out.finite?.data[0] === 1 };
     },
@@ -88,7 +95,8 @@ async function stretchedUpdater(
     squares.set(n, await runtime.load(squaresGraph(n)));
     steps.set(n, await runtime.load(stretchGraph(n, rates !== null, options)));
   }
-  const names = rates ? [...KEPT, "rates"] : KEPT;
+  const kept = keptNames(options);
+  const names = rates ? [...kept, "rates"] : kept;
   const sweep = async (
     sessions: ReadonlyMap<number, Session>,
     feeds: Readonly<Record<string, Tensor>>,
@@ -104,14 +112,15 @@ async function stretchedUpdater(
     return sum;
   };
   return {
-    apply: async ({ learningRate, correction1, correction2, loss }) => {
+    apply: async ({ learningRate, optimizer, loss }) => {
       const gradNorm = Math.sqrt(await sweep(squares, {}, {}));
       const feeds = {
-        ...{ learningRate, correction1, correction2 },
+        learningRate,
+        ...optimizer,
         ...(options.clipNorm === null ? {} : { norm: scalar(gradNorm) }),
       };
       const isKept = Number.isFinite(loss + gradNorm + (await sweep(steps, feeds, {})));
-      if (isKept) await sweep(steps, feeds, CARRY);
+      if (isKept) await sweep(steps, feeds, carries(kept));
       return { gradNorm, isKept };
     },
     close: async () => {

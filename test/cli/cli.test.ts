@@ -90,6 +90,18 @@ describe("lowrank", () => {
   });
 });
 
+test("env says what a report needs, and no value of a variable", async () => {
+  const env = { HF_TOKEN: "hf_secret", HTTPS_PROXY: "http://user:word@proxy" };
+  const text = await runCli(["env"], { env });
+  expect(text).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(text.stdout).toContain(`Node          ${process.versions.node}\n`);
+  expect(text.stdout).toMatch(/Variables .*HF_TOKEN, HTTPS_PROXY/);
+  expect(text.stdout).not.toMatch(/secret|word/);
+  const json = JSON.parse((await runCli(["env", "--json"], { env })).stdout);
+  expect(json).toMatchObject({ node: process.versions.node, onnxRuntime: expect.stringMatching(/^\d/) });
+  expect(json.devices).toContain("cpu");
+});
+
 describe("inspect", () => {
   test("a folder and a GGUF of one model: kinds, shapes, totals", async () => {
     const folder = await runCli(["inspect", join(FIXTURES, "llama"), "--json"]);

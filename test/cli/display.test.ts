@@ -45,6 +45,7 @@ function capture(options: { isLive?: boolean; isColored?: boolean; columns?: num
   stream.on("data", (data) => parts.push(String(data)));
   return {
     write: (text) => void stream.write(text),
+    clean: (text) => text,
     stream,
     isLive: options.isLive ?? false,
     columns: () => options.columns ?? 100,
@@ -345,6 +346,7 @@ describe("pieces", () => {
     expect(written(true, {}, ({ style: s }) => `${s.green("ok")} ${hostile}`)).toBe(
       "\u001b[32mok\u001b[39m a\u241b]0;title\u2407\u241b[2J\u001b[31mb\n",
     );
+    expect(outputTo({ isTTY: true } as NodeJS.WriteStream, {}).clean("\u001b[2Jx")).toBe("\u241b[2Jx");
     for (const env of [{ NO_COLOR: "1" }, { TERM: "dumb" }])
       expect(written(true, env, () => hostile)).toBe("a\u241b]0;title\u2407\u241b[2J\u241b[31mb\n");
     expect(written(false, {}, () => hostile)).toBe(hostile);

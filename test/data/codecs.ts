@@ -1,4 +1,4 @@
-import type { TextCodec } from "../../src/data/encode.ts";
+import type { TextCodec } from "../../src/data/sequence.ts";
 import { createChatTemplate } from "../../src/text/chat-template.ts";
 import { createTokenizer } from "../../src/text/tokenizer.ts";
 import { tinySource } from "../text/fixtures.ts";

@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { bundledDatasets } from "../../src/data/bundled.ts";
 import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
-import type { DatasetRow } from "../../src/data/examples.ts";
 import { noteText } from "../../src/data/notes.ts";
+import type { DatasetRow } from "../../src/data/rows.ts";
 import { openSpill } from "../../src/data/spill.ts";
 import type { HubDataset } from "../../src/hub/dataset.ts";
 import type { Progress } from "../../src/io/progress.ts";
@@ -299,5 +299,23 @@ describe("problems", () => {
     await expect(loadDataset({ source: path })).rejects.toThrow(
       'messages.parquet row 2: messages[1]: "content": expected text, got null',
     );
+  });
+
+  it("of fields that the format does not have, all of them; null stands for not given", async () => {
+    const options = { source: "shell-recipes", labelField: "kind", messagesField: "talk", textField: null };
+    await expect(loadDataset({ ...options, format: "prompt-completion" })).rejects.toThrow(
+      "The data cannot be used (2 problems)\n" +
+        "  messagesField: has no effect: the format of the data is prompt-completion, which has promptField, completionField, systemField, promptTemplate\n" +
+        "  labelField: has no effect",
+    );
+    const nothing = {
+      validation: null,
+      test: null,
+      limit: null,
+      format: null,
+      promptField: null,
+      onBadRow: null,
+    };
+    expect((await loadDataset({ source: "shell-recipes", ...nothing })).train.length).toBe(1307);
   });
 });

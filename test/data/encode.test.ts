@@ -1,16 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { askedRow } from "../../src/data/asked.ts";
 import type { Example } from "../../src/data/batch.ts";
-import {
-  type EncodedRow,
-  encodeRow,
-  type LossOn,
-  previewExample,
-  type RowSequence,
-  type TextCodec,
-} from "../../src/data/encode.ts";
+import { encodeRow, previewExample } from "../../src/data/encode.ts";
 import { encodeDataset } from "../../src/data/examples.ts";
 import type { Row } from "../../src/data/formats/format.ts";
+import type { EncodedRow, LossOn, RowSequence, TextCodec } from "../../src/data/sequence.ts";
 import { packTrie } from "../../src/data/trie.ts";
 import { commonLength } from "../../src/tensor/common-length.ts";
 import type { Message } from "../../src/text/messages.ts";

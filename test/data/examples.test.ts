@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { previewExample } from "../../src/data/encode.ts";
-import {
-  type DatasetRow,
-  type EncodedDataset,
-  type EncodeOptions,
-  encodeDataset,
-} from "../../src/data/examples.ts";
+import { type EncodedDataset, type EncodeOptions, encodeDataset } from "../../src/data/examples.ts";
 import type { Row } from "../../src/data/formats/format.ts";
+import type { DatasetRow } from "../../src/data/rows.ts";
 import { chatCodec, plainCodec } from "./codecs.ts";
 
 const rowsOf = (...rows: Row[]): DatasetRow[] =>

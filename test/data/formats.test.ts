@@ -7,6 +7,7 @@ import type {
   Row,
 } from "../../src/data/formats/format.ts";
 import { dataFormats, describeUndetected, detectFormat, findFormat } from "../../src/data/formats/table.ts";
+import { ExactNumber } from "../../src/text/exact-number.ts";
 import { contentText } from "../../src/text/messages.ts";
 
 interface Parsed {
@@ -402,4 +403,20 @@ describe("text", () => {
       'field "text" is empty: there is nothing to learn from it',
     ]);
   });
+});
+
+it("keeps the order of a message's fields, and thoughts without a content", () => {
+  const messages = [
+    { name: "bob", role: "user", content: "q" },
+    { role: "assistant", content: null, reasoning: "r" },
+  ];
+  const parsed = parse("messages", { messages });
+  expect(parsed.problems).toEqual([]);
+  expect(JSON.stringify((parsed.row as Conversation).messages)).toBe(JSON.stringify(messages));
+});
+
+it("an infinite label is malformed, not a class", () => {
+  expect(problems("classification", { text: "t", label: new ExactNumber("inf") })).toEqual([
+    'field "label": expected a label (a name or a number), got inf',
+  ]);
 });

@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { textField } from "../../src/data/formats/fields.ts";
+import { formatWhere } from "../../src/data/place.ts";
 import { problemList } from "../../src/data/problems.ts";
 import { converted, schemaTree } from "../../src/data/readers/parquet-values.ts";
-import { formatWhere, readRecords } from "../../src/data/records.ts";
+import { readRecords } from "../../src/data/records.ts";
+import { ExactNumber } from "../../src/text/exact-number.ts";
 import { readContent, readPath, temporaryFolder, writeFiles } from "./files.ts";
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/data/${name}`, import.meta.url));
@@ -156,6 +158,55 @@ describe("JSON Lines", () => {
   }, 20_000);
 });
 
+describe("what one object is", () => {
+  const shown = async (content: string) => {
+    const { records, problems } = await readContent("a.json", content);
+    return { rows: records.map(([, record]) => record), problems };
+  };
+
+  it("a container holds a list of objects under data, and nothing stands behind it", async () => {
+    expect(await shown('{"version": 1, "data": [{"a": 1}, {"a": 2}], "more": {}}\n')).toEqual({
+      rows: [{ a: 1 }, { a: 2 }],
+      problems: [],
+    });
+    const cut = (await shown('{"data": [{"a": 1}]')).problems;
+    expect(cut).toEqual(["a.json:1: not valid JSON: the object does not end"]);
+    const behind = (await shown('{"data": [{"a": 1}], "b": 2} garbage')).problems;
+    expect(behind).toEqual(["a.json:1: not valid JSON: text behind the object"]);
+  });
+
+  it("a record may have a field data", async () => {
+    const lists = '{"prompt": "p", "completion": "c", "data": [1, 2]}';
+    expect(await shown(lists)).toEqual({
+      rows: [{ prompt: "p", completion: "c", data: [1, 2] }],
+      problems: [],
+    });
+    const lines = '{"prompt": "a", "data": []}\n{"prompt": "b", "data": [{"x": 1}]}\n';
+    expect((await shown(lines)).rows).toEqual([
+      { prompt: "a", data: [] },
+      { prompt: "b", data: [{ x: 1 }] },
+    ]);
+    const containers = '{"data": [{"a": 1}]}\n{"data": [{"a": 2}]}\n';
+    expect((await shown(containers)).rows).toEqual([{ data: [{ a: 1 }] }, { data: [{ a: 2 }] }]);
+  });
+
+  it("objects may stand on one line, the first may be one, and a byte-order mark does not matter", async () => {
+    const rows = [{ a: 1 }, { a: 2 }];
+    for (const content of ['{"a": 1} {"a": 2}', '{"a": 1}\n{\n"a": 2\n}\n', '{\n"a": 1\n}{"a": 2}'])
+      for (const mark of ["", "\ufeff"])
+        expect(await shown(`${mark}${content}`), content).toEqual({ rows, problems: [] });
+  });
+
+  it("lines stay lines where one of them is broken", async () => {
+    const { rows, problems } = await shown('{"a": 1}\n{"a": "open}\nnonsense\n{"a": 2}\n');
+    expect(rows).toEqual([{ a: 1 }, { a: 2 }]);
+    expect(problems.map((p) => p.split(": ").slice(0, 2).join(": "))).toEqual([
+      "a.json:2: not valid JSON",
+      "a.json:3: not valid JSON",
+    ]);
+  });
+});
+
 describe("JSON", () => {
   it("may be objects one after another, over several lines each", async () => {
     const read = await readContent("a.json", '{\n "a": "}{"\n}\n{"a": {"b": [1]}}{\n"a": 3}\n');
@@ -225,7 +276,7 @@ describe("JSON", () => {
     ]);
     expect(await of('[{"a":1},\n{"a":2}')).toEqual(["a.json:2: not valid JSON: the array does not end"]);
     expect(await of('[{"a":1}]\n[2]')).toEqual(["a.json:2: not valid JSON: text behind the array"]);
-    expect(await of('{"a":1}\n[2]')).toEqual(["a.json:2: not valid JSON: text behind the object"]);
+    expect(await of('{"a":1}\n[2]')).toEqual(["a.json:2: expected a JSON object, got an array"]);
     expect((await of('[{"a":1},]'))[0]).toMatch(/^a\.json:1: not valid JSON: Unexpected end/);
     expect(await of(bytes("[\n", [0xff], "]"))).toEqual(["a.json:2: not valid UTF-8: byte 2 (0xff)"]);
     expect(await of("[]")).toEqual(["a.json: holds no records"]);
@@ -313,6 +364,23 @@ describe("CSV of spreadsheets", () => {
     ]);
     const late = `a;b,c\n${"x,y\n".repeat(100)}1;2;3\n`; // read on with the separator of the first fifty lines
     expect((await readContent("a.csv", late)).records).toHaveLength(100);
+  });
+
+  it("loses the whole record of a line that is not UTF-8, and says which line", async () => {
+    const { records, problems } = await readContent(
+      "a.csv",
+      bytes('a,b\nx,"l1\n', [0xff, 0xfe], '\nl3"\nz,3\n'),
+    );
+    expect(records).toEqual([[5, { a: "z", b: "3" }]]);
+    expect(problems).toEqual(["a.csv:3: not valid UTF-8: byte 1 (0xff)"]);
+    const header = await readContent("a.csv", bytes("a,", [0xff], "\nx,1\n"));
+    expect(header).toMatchObject({ records: [], problems: ["a.csv:1: not valid UTF-8: byte 3 (0xff)"] });
+  });
+
+  it("does not repair broken UTF-16", async () => {
+    const text = (part: string): Buffer => Buffer.from(part, "utf16le");
+    const broken = Buffer.concat([text("a,b\nx,"), Buffer.from([0x00, 0xd8]), text("y\n")]);
+    expect((await readContent("a.csv", broken)).problems).toEqual(["a.csv: not valid UTF-16 (utf-16le)"]);
   });
 
   it("loses one record to a quote that is not closed, not the rest of the file", async () => {
@@ -434,6 +502,29 @@ describe("Parquet", () => {
       value !== null && typeof value === "object" && "\u0000number" in value ? value["\u0000number"] : value;
     const plain = records.map(([, record]) => JSON.parse(JSON.stringify(record), digits));
     expect(plain).toEqual(rows);
+  });
+
+  it("names the column of a NaN in a list, keeps the numbers of JSON texts, and the digits of halves", () => {
+    const found: string[] = [];
+    const list = schemaTree(
+      [
+        { name: "root", num_children: 1 },
+        { name: "scores", num_children: 1, converted_type: "LIST" },
+        { name: "list", num_children: 1, repetition_type: "REPEATED" },
+        { name: "element", type: "DOUBLE" },
+      ],
+      (column) => found.push(column),
+    );
+    expect(converted({ scores: [Number.NaN, 5] }, list)).toEqual({ scores: [null, new ExactNumber("5.0")] });
+    expect(found).toEqual(["scores"]);
+    const json = schemaTree([{ name: "j", type: "BYTE_ARRAY", converted_type: "JSON" }]);
+    const value = { x: new ExactNumber("1.0") };
+    expect(converted(value, json)).toEqual(value);
+    const half = schemaTree([
+      { name: "h", type: "FIXED_LEN_BYTE_ARRAY", type_length: 2, logical_type: { type: "FLOAT16" } },
+    ]);
+    expect(converted(0.0999755859375, half)).toBe(0.1);
+    expect(String(converted(Number.NEGATIVE_INFINITY, half))).toBe("-inf");
   });
 
   it("gives durations, which have no other type that is read", () => {

@@ -9,7 +9,7 @@ const FIXTURES = join(ROOT, "test/fixtures");
 const dist = (path) => import(join(ROOT, "dist", path));
 
 const { openModel } = await dist("formats/open-model.js");
-const { openZipMember } = await dist("formats/zip.js");
+const { openZipMember } = await dist("io/zip.js");
 const { openBase } = await dist("models/base-model.js");
 const { familyOf } = await dist("models/families.js");
 const { moduleWeights } = await dist("models/family.js");
@@ -18,10 +18,10 @@ const { createChatTemplate } = await dist("text/chat-template.js");
 const { createTokenizer } = await dist("text/tokenizer.js");
 const { problemList } = await dist("data/problems.js");
 const { readRecords } = await dist("data/records.js");
-const { labelsOf, openAdapter } = await dist("peft/adapter.js");
+const { labelsOf, openAdapter } = await dist("peft/files/adapter.js");
 const { loadCheckpoint, newestCheckpoint } = await dist("train/checkpoint.js");
-const { readConfigFile } = await dist("train/config-file.js");
-const { inspect } = await dist("train/inspect.js");
+const { readConfigFile } = await dist("train/config/file.js");
+const { inspect } = await dist("inspect/inspect.js");
 const { readMetrics } = await dist("train/metrics-log.js");
 
 /** Everything of a model that loading reads. */

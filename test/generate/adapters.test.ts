@@ -13,10 +13,10 @@ import { initialParameters } from "../../src/peft/parameters.ts";
 import { random } from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
 import { errorOf } from "../error-of.ts";
 import { readTensors } from "../models/harness.ts";
 import { fixturePath, makeAdapter } from "../peft/adapters.ts";
+import { optionsFor } from "../train/options-for.ts";
 import { adapterPath, createLoader, type Loader, modelPath } from "./loading.ts";
 
 // Counts the sessions that are loaded.
@@ -64,7 +64,7 @@ async function otherAdapter(model: LoadedModel, method: string, options = {}): P
   const { base } = model;
   const methods = createMethods(
     method,
-    methodOptionsOf(trainConfig({ rank: 2, targetModules: ["q_proj"], prefixLength: 2, ...options })),
+    trainConfig(optionsFor(method, { rank: 2, targetModules: ["q_proj"], prefixLength: 2, ...options })),
     base,
   );
   const all = methods.flatMap((m) => m.trainables);

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { constant, input, type Value } from "../../src/graph/value.ts";
 import { adamw } from "../../src/optim/adamw.ts";
 import { clipByNorm, globalNorm } from "../../src/optim/clip.ts";
+import type { Optimizer } from "../../src/optim/optimizer.ts";
+import { sgd } from "../../src/optim/sgd.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { floats, scalar, type Tensor } from "../../src/tensor/tensor.ts";
 import { numbers, type PlainTensor, readFixture, relativeError, toTensor } from "./harness.ts";
@@ -29,7 +31,21 @@ interface ClipCase {
   readonly clipped: readonly PlainTensor[];
 }
 
-const fixture = readFixture<{ adamw: AdamWFixture; clip: readonly ClipCase[] }>("ops/optimizer.json");
+interface SgdFixture {
+  readonly momentum: number;
+  readonly weightDecay: number;
+  readonly parameter: PlainTensor;
+  readonly steps: readonly {
+    readonly lr: number;
+    readonly gradient: PlainTensor;
+    readonly parameter: PlainTensor;
+    readonly momentum: PlainTensor;
+  }[];
+}
+
+const fixture = readFixture<{ adamw: AdamWFixture; sgd: SgdFixture; clip: readonly ClipCase[] }>(
+  "ops/optimizer.json",
+);
 
 // Element by element, relative: fp32 rounding (6e-8) of a dozen operations, times 25 where the moments' terms cancel.
 // Gradients span nine orders of magnitude: a tolerance relative to the largest element would hide the small ones.
@@ -81,6 +97,38 @@ test("AdamW is torch.optim.AdamW over six steps, one of them with learning rate 
     expectClose(state.v as Tensor, step.v, `second moment after step ${i + 1}`);
   }
   await session.close();
+});
+
+test("gradient descent is torch.optim.SGD over six steps; without momentum it keeps no vector", async () => {
+  const { parameter, steps, ...constants } = fixture.sgd;
+  const flat = (name: string): Value => input(name, "float32", parameter.shape);
+  const graphOf = (optimizer: Optimizer): Record<string, Value> => {
+    const vectors = Object.fromEntries(optimizer.vectors.map((name) => [name, flat(name)]));
+    const rate = input("learningRate", "float32", []);
+    const next = optimizer.apply({ theta: flat("theta"), vectors }, flat("gradient"), rate, {});
+    return { theta: next.theta, ...next.vectors };
+  };
+  const renamed = (graph: Record<string, Value>): Record<string, Value> =>
+    Object.fromEntries(Object.entries(graph).map(([name, value]) => [`${name}.next`, value]));
+  const session = await runtime.load(renamed(graphOf(sgd(constants))));
+  let state: Record<string, Tensor> = {
+    theta: toTensor(parameter),
+    momentum: floats(new Float32Array(parameter.data.length), parameter.shape),
+  };
+  for (const [i, step] of steps.entries()) {
+    const got = await session.run({
+      ...state,
+      gradient: toTensor(step.gradient),
+      learningRate: scalar(step.lr),
+    });
+    state = { theta: got["theta.next"] as Tensor, momentum: got["momentum.next"] as Tensor };
+    expectClose(state.theta as Tensor, step.parameter, `parameter after step ${i + 1}`);
+    expectClose(state.momentum as Tensor, step.momentum, `momentum after step ${i + 1}`);
+  }
+  await session.close();
+  const plain = sgd({ momentum: 0, weightDecay: 0 });
+  expect(plain.vectors).toEqual([]);
+  expect(Object.keys(graphOf(plain))).toEqual(["theta"]);
 });
 
 test("weight decay can be left out element by element", async () => {

@@ -41,8 +41,8 @@ test.each<[adapter: string, model: string, BaseComparison]>([
   [SMOLLM2, "./SmolLM2-135M-Instruct-hf", "same"],
   [SMOLLM2, "./mine", "doubtful"],
 ])("an adapter for %s on %s: %s", async (adapter, model, expected) => {
-  const at = (name: string): string => (name.startsWith("../formats/") ? join(folder, name) : name);
-  const path = model.startsWith("../formats/") ? at(model) : join(folder, CACHED);
+  const at = (name: string): string => (name.startsWith("./") ? join(folder, name) : name);
+  const path = model.startsWith("./") ? at(model) : join(folder, CACHED);
   expect(await compareBase(at(adapter), { name: at(model), path, hfConfig: {} })).toBe(expected);
 });
 

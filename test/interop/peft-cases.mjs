@@ -13,6 +13,7 @@ const NAMES = {
 };
 const EVERY = ["llama", "qwen2", "qwen3", "gpt2", "gemma3", "phi3"];
 const LORA = { r: 3, lora_alpha: 6, target_modules: "all-linear" };
+const SCALED = ["lora", "dora", "rslora", "pissa", "olora", "adalora"];
 const TOKENS = { num_virtual_tokens: 3 };
 
 /** GPT-2 stores its linear weights [in, out]; PEFT wants to be told. */
@@ -26,7 +27,7 @@ function kind(peftType, variant, models, method, options, config, how = {}) {
     variant,
     model,
     method,
-    train: { method, rank: 3, alpha: 6, ...of(options, model) },
+    train: { method, ...(SCALED.includes(method) ? { rank: 3, alpha: 6 } : {}), ...of(options, model) },
     // PEFT decomposes GPT-2's weights as they lie, [in, out], and cannot run what comes of it.
     peft:
       peftType === "LORA" && variant === "olora" && model === "gpt2"

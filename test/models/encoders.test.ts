@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packSequences } from "../../src/data/sequence-batch.ts";
 import { hfModuleName } from "../../src/formats/names.ts";
-import type { BaseModel } from "../../src/models/base-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
 import type { OpenedAdapter } from "../../src/peft/files/adapter.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { adaptBase } from "../../src/peft/use/adapted-base.ts";
@@ -129,6 +129,8 @@ describe.each(["bert", "roberta", "score"])(
       const { adapter, base } = adapted;
       if (!adapter) throw new Error("no adapter");
       const options = {
+        optimizer: "adamw",
+        momentum: 0,
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Example } from "../../src/data/batch.ts";
-import type { BaseModel } from "../../src/models/base-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
 import { openBase } from "../../src/models/base-model.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { readTensors } from "./harness.ts";

@@ -4,7 +4,8 @@ import type { Example } from "../../src/data/batch.ts";
 import { InputError } from "../../src/errors.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
 import { serialize } from "../../src/graph/onnx.ts";
-import { type BaseModel, openBase } from "../../src/models/base-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
+import { openBase } from "../../src/models/base-model.ts";
 import { createMethods } from "../../src/peft/methods/table.ts";
 import { parameterCount } from "../../src/peft/parameters.ts";
 import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
@@ -14,9 +15,9 @@ import { random } from "../../src/tensor/random.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
 import { gradientGraph } from "../../src/train/step-graphs.ts";
 import { FIXTURES, temporaryFolder } from "../formats/fixtures.ts";
+import { optionsFor } from "../train/options-for.ts";
 import { quantizedPair } from "./wide-llama.ts";
 
 // Both compute the same products of the same numbers; the runtime packs a constant matrix, sums in another order, and offsets
@@ -44,12 +45,14 @@ const EXAMPLES: Example[] = [0, 1, 2].map((index) => ({
 
 function adapted(base: BaseModel, method: string): AdaptedModel {
   const { config, family, modules, frozen } = base;
-  const options = methodOptionsOf(trainConfig({ method, rank: 4, alpha: 8 }));
+  const options = trainConfig(optionsFor(method, { rank: 4, alpha: 8 }));
   const methods = createMethods(method, options, base);
   return { config, family, modules, frozen, methods, positionCount: 16, rowTokens: 64 };
 }
 
 const OPTIMIZER = {
+  optimizer: "adamw",
+  momentum: 0,
   beta1: 0,
   beta2: 0.9,
   epsilon: 1,
@@ -68,7 +71,7 @@ async function step(base: BaseModel, method: string, frozen = base.frozen) {
   const theta = Float32Array.from({ length: size }, () => 0.1 * generator.normal());
   await engine.setState({ theta, m: new Float32Array(size), v: new Float32Array(size) });
   const { loss } = await engine.update([packBatch(EXAMPLES, model, 1)], 1, 0);
-  const { m: gradient } = await engine.state();
+  const gradient = (await engine.state()).m as Float32Array;
   await engine.close();
   return { loss, gradient };
 }

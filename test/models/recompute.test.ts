@@ -9,9 +9,10 @@ import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { sizeOf } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
-import { fittedOptions, methodOptionsOf } from "../../src/train/plan.ts";
+import { trainingUse } from "../../src/train/plan.ts";
 import { gradientGraph, RECOMPUTE_LEVELS, type Recompute } from "../../src/train/step-graphs.ts";
 import { taskOf } from "../../src/train/tasks/table.ts";
+import { optionsFor } from "../train/options-for.ts";
 import { examplesOf, openEncoder, type TinyEncoder } from "./encoders.ts";
 import { FAMILY_NAMES, openTiny, type TinyModel } from "./harness.ts";
 
@@ -31,6 +32,8 @@ const EXAMPLES: Example[] = [
   index,
 }));
 const OPTIONS = {
+  optimizer: "adamw",
+  momentum: 0,
   beta1: 0.9,
   beta2: 0.999,
   epsilon: 1e-8,
@@ -57,15 +60,9 @@ const IN_BLOCKS = 4096;
 
 /** Losses and gradient norms of three updates, and the state after them. */
 async function trained(tiny: TinyModel, method: string, recompute: Recompute, rowTokens = 256) {
-  const config = trainConfig({
-    data: ["x"],
-    method,
-    rank: 2,
-    targetModules: "all-linear",
-    dropout: 0.1,
-    prefixLength: 2,
-  });
-  const methods = createMethods(config.method, methodOptionsOf(config), tiny.model);
+  const all = { data: ["x"], rank: 2, targetModules: "all-linear", dropout: 0.1, prefixLength: 2 } as const;
+  const config = trainConfig(optionsFor(method, all));
+  const methods = createMethods(config.method, config, tiny.model);
   const model = { ...tiny.model, methods, positionCount: 16, rowTokens };
   const engine = await createTrainEngine(runtime, model, tiny.file.folder, { ...OPTIONS, recompute }, 1);
   const theta = await startOf(tiny, methods);
@@ -93,7 +90,7 @@ async function trainedEncoder(tiny: TinyEncoder, recompute: Recompute) {
   const { base } = tiny;
   const task = taskOf(base);
   const config = trainConfig({ data: ["x"], rank: 2, dropout: 0.1 });
-  const methods = createMethods(config.method, fittedOptions(config, base, task), base);
+  const methods = createMethods(config.method, config, base, trainingUse(base, task));
   const model = { ...base, methods, positionCount: 40, rowTokens: 256 };
   const own = openRuntime({ threads: 1 });
   const { folder } = base.weights;
@@ -166,7 +163,7 @@ test.each(["llama", "mistral", "gemma3"])(
 test("no block sees more keys than it may, and each is computed again by itself", async () => {
   const tiny = await openTiny("llama-sharded");
   const config = trainConfig({ data: ["x"], rank: 2, targetModules: ["q_proj"] });
-  const methods = createMethods(config.method, methodOptionsOf(config), tiny.model);
+  const methods = createMethods(config.method, config, tiny.model);
   const model = { ...tiny.model, methods, rowTokens: IN_BLOCKS };
   const count = (level: Recompute) =>
     serialize(gradientGraph(model, 0, 1, undefined, level)).opCounts.get("Softmax");
@@ -178,7 +175,7 @@ test("no block sees more keys than it may, and each is computed again by itself"
 test("each level computes more again", async () => {
   const tiny = await openTiny("llama-sharded");
   const config = trainConfig({ data: ["x"], rank: 2, targetModules: ["q_proj"] });
-  const methods = createMethods(config.method, methodOptionsOf(config), tiny.model);
+  const methods = createMethods(config.method, config, tiny.model);
   const counts = RECOMPUTE_LEVELS.map((level) => {
     const { opCounts } = serialize(gradientGraph({ ...tiny.model, methods }, 0, 1, undefined, level));
     const products = (opCounts.get("MatMul") ?? 0) + (opCounts.get("com.microsoft::FusedMatMul") ?? 0);

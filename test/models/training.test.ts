@@ -73,7 +73,14 @@ async function readTheta(name: string): Promise<Float32Array> {
 
 async function openEngine(labelSmoothing: number, chunks: number): Promise<TrainEngine> {
   const model = { ...tiny.model, methods: [method], positionCount: 32 };
-  const options = { ...settings, clipNorm: settings.clip, labelSmoothing, seed: 0 };
+  const options = {
+    ...settings,
+    optimizer: "adamw",
+    momentum: 0,
+    clipNorm: settings.clip,
+    labelSmoothing,
+    seed: 0,
+  };
   return createTrainEngine(runtime, model, tiny.file.folder, options, chunks);
 }
 

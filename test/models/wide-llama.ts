@@ -1,8 +1,9 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../../src/formats/open-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
 import { weightLookups } from "../../src/models/base-context.ts";
-import { type BaseModel, openBase } from "../../src/models/base-model.ts";
+import { openBase } from "../../src/models/base-model.ts";
 import { moduleWeights } from "../../src/models/family.ts";
 import { openWeightFile } from "../../src/models/weight-file.ts";
 import { weightStorages } from "../../src/models/weight-storage.ts";

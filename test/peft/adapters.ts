@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft/config.ts";
-import type { BaseModel } from "../../src/models/base-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
 import { writeMethods } from "../../src/peft/files/adapter.ts";
 import { lora } from "../../src/peft/methods/lora.ts";
 import { initialParameters } from "../../src/peft/parameters.ts";

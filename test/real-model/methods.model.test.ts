@@ -6,6 +6,7 @@ import { findBundled } from "../../src/data/bundled.ts";
 import { METHOD_NAMES } from "../../src/peft/methods/table.ts";
 import type { TrainOptions } from "../../src/train/config/config.ts";
 import { train } from "../../src/train/trainer.ts";
+import { optionsFor } from "../train/options-for.ts";
 import { MODEL } from "./smollm2.ts";
 
 /** What each method trains with: a learning rate at which five steps show, small sizes. */
@@ -50,16 +51,16 @@ test("every method of the table is here", () => {
 
 test.each(Object.entries(METHODS))("%s: five steps lower the loss on held-out rows", async (method, own) => {
   const losses: number[] = [];
-  const run = train({
+  const options = optionsFor(method, {
     ...data,
     model: MODEL,
-    method,
     output: join(folder, method),
     ...{ promptField: "prompt", completionField: "command", maxLength: 96 },
     ...{ rank: 8, alpha: 16, targetModules: ["q_proj", "v_proj"], adapterSize: 16, prefixLength: 4 },
     ...{ batchSize: 4, maxSteps: 5, warmupSteps: 0, schedule: "constant", checkpointEvery: 5, samples: 0 },
     ...own,
   });
+  const run = train(options);
   for await (const event of run) if (event.type === "evaluation") losses.push(event.loss);
   await rm(join(folder, method), { recursive: true });
   const [before, after] = losses as [number, number];

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { BaseModel } from "../../src/models/base-model.ts";
+import type { BaseModel } from "../../src/models/base.ts";
 import type { Message } from "../../src/text/messages.ts";
 import { readFixture } from "../graph/harness.ts";
 import { fixturePath } from "../peft/adapters.ts";

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openBase } from "../../src/models/base-model.ts";
 import { openAdapter } from "../../src/peft/files/adapter.ts";
+import { LANGUAGE_MODELLING } from "../../src/peft/method-kind.ts";
 import { type Lora, lora } from "../../src/peft/methods/lora.ts";
+import { loraConfig } from "../../src/peft/methods/lora-options.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import type { TrainOptions } from "../../src/train/config/config.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
 import { eventsOf, folderHashes, openLab, runAll, tinyModel } from "./tiny-run.ts";
 
 const lab = openLab();
@@ -80,7 +81,7 @@ test.each(KINDS)("%s, %s: trains, and the adapter reads back the same", async (m
   expect(losses.every(Number.isFinite)).toBe(true);
   const base = await openBase(run.model as string, { offline: true });
   const family = base.config.family;
-  const trained = lora(methodOptionsOf(trainConfig(run)).lora, family, base.modules);
+  const trained = lora(loraConfig(trainConfig(run), base, LANGUAGE_MODELLING), family, base.modules);
   const { state } = await loadCheckpoint(checkpointPath(lab.path(name), 3));
   const { methods, theta } = await openAdapter(join(lab.path(name), "adapter"), base);
   const [read] = methods as [Lora];

@@ -8,10 +8,10 @@ import { createMethods } from "../../src/peft/methods/table.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import { type TrainOptions, trainConfig } from "../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
 import { openTiny } from "../models/harness.ts";
 import { fixturePath } from "../peft/adapters.ts";
 import { difference, runPadded } from "../peft/methods/relatives.ts";
+import { optionsFor } from "./options-for.ts";
 import {
   eventsOf,
   folderHashes,
@@ -113,7 +113,7 @@ describe.each([
   test("what is loaded from the adapter is what was trained", async () => {
     if (method.includes("prefix")) return; // compared in prefix.test.ts
     const tiny = await openTiny(model);
-    const methods = createMethods(method, methodOptionsOf(trainConfig(options)), tiny.model);
+    const methods = createMethods(method, trainConfig(optionsFor(method, options)), tiny.model);
     const { state } = await loadCheckpoint(checkpointPath(options.output as string, 12));
     const row = Int32Array.from([...IDS, ...IDS]);
     tiny.expected.get("input_ids")?.data.set(row as never);

@@ -132,6 +132,8 @@ test.each(["llama", "mistral", "gpt2"])(
 
 describe("an update that is not finite", () => {
   const options = {
+    optimizer: "adamw",
+    momentum: 0,
     beta1: 0.9,
     beta2: 0.999,
     epsilon: 1e-8,

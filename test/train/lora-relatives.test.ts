@@ -9,10 +9,10 @@ import { initialParameters, unflatten } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import { type TrainOptions, trainConfig } from "../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
 import { openTiny, paddedFeeds, type TinyModel } from "../models/harness.ts";
 import { fixturePath } from "../peft/adapters.ts";
 import { difference, runPadded } from "../peft/methods/relatives.ts";
+import { optionsFor } from "./options-for.ts";
 import {
   adapterHashes,
   eventsOf,
@@ -93,7 +93,7 @@ describe.each(METHODS)("%s", (method) => {
   });
 
   test("what is loaded from the adapter is what was trained", async () => {
-    const methods = createMethods(method, methodOptionsOf(trainConfig(options)), tiny.model);
+    const methods = createMethods(method, trainConfig(optionsFor(method, options)), tiny.model);
     const { state } = await loadCheckpoint(checkpointPath(options.output as string, 12));
     const { logits } = await runPadded(runtime, tiny, methods, state.theta);
     const trained = (logits.data as Float32Array).slice(0, 12 * 128);
@@ -155,7 +155,7 @@ test("the projections and starting factors are not touched by weight decay", asy
   const base = await openBase(tinyModel("llama"), { offline: true });
   for (const method of ["pissa", "vera"]) {
     const run = { ...statefulRun(lab, `${method}-whole`), method };
-    const [created] = createMethods(method, methodOptionsOf(trainConfig(run)), base);
+    const [created] = createMethods(method, trainConfig(optionsFor(method, run)), base);
     const { state } = await loadCheckpoint(checkpointPath(run.output as string, 9));
     const trainables = created?.trainables ?? [];
     const first = await initialParameters(trainables, 0, (path) => base.weights.read(path));

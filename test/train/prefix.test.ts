@@ -11,7 +11,7 @@ import { openRuntime } from "../../src/runtime/runtime.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import { type TrainOptions, trainConfig } from "../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../src/train/plan.ts";
+import { optionsFor } from "./options-for.ts";
 import { eventsOf, folderHashes, openLab, runAll, runUntil, tinyModel } from "./tiny-run.ts";
 
 const lab = openLab();
@@ -40,7 +40,11 @@ function differenceOf(a: readonly Float32Array[], b: readonly Float32Array[]): n
 /** Logits of the parameters in a run's last checkpoint, by the methods that trained them. */
 async function trainedLogits(run: TrainOptions, output: string): Promise<Float32Array[]> {
   const base = await openBase(run.model as string, { offline: true });
-  const methods = createMethods(run.method as string, methodOptionsOf(trainConfig(run)), base);
+  const methods = createMethods(
+    run.method as string,
+    trainConfig(optionsFor(run.method as string, run)),
+    base,
+  );
   const { state } = await loadCheckpoint(checkpointPath(lab.path(output), STEPS));
   const { config, family, modules, frozen, weights } = base;
   const model = { config, family, modules, frozen, methods, positionCount: 40, rowTokens: 40 };

@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from "vitest";
+import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import type { TrainEvent } from "../../src/train/events.ts";
 import {
   adapterHashes,
@@ -112,4 +113,22 @@ test("a finished run, resumed, ends the same again", async () => {
   expect(eventsOf(again, "step")).toEqual([]);
   expect(again.at(-1)?.type).toBe("done");
   expect(await measures(lab.path("whole"))).toEqual(before);
+});
+
+test("the optimizer says what it keeps: sgd with momentum resumes the same, and without keeps nothing", async () => {
+  const sgd = (output: string, momentum = 0.9) => ({
+    ...{ ...statefulRun(lab, output), optimizer: "sgd", momentum, learningRate: 0.5 },
+  });
+  const events = await runAll(sgd("sgd"));
+  const [done] = eventsOf(events, "done");
+  expect(done?.lossAfter as number).toBeLessThan(done?.lossBefore as number);
+  await runUntil(sgd("sgd cut"), atStep(4));
+  await runAll({ resume: lab.path("sgd cut") });
+  expect(await adapterHashes(lab.path("sgd cut"))).toEqual(await adapterHashes(lab.path("sgd")));
+  const [plan] = eventsOf(events, "plan");
+  expect(plan?.resources.optimizerBytes).toBe(plan?.resources.gradientBytes);
+  const [plain] = eventsOf(await runAll(sgd("plain sgd", 0)), "plan");
+  expect(plain?.resources.optimizerBytes).toBe(0);
+  const { state } = await loadCheckpoint(checkpointPath(lab.path("plain sgd"), 9));
+  expect(Object.keys(state)).toEqual(["theta"]);
 });

@@ -8,6 +8,7 @@ import type { TrainOptions } from "../../src/train/config/config.ts";
 import type { StoppedEvent, TrainEvent } from "../../src/train/events.ts";
 import { readMetrics } from "../../src/train/metrics-log.ts";
 import { type TrainRunOptions, train } from "../../src/train/trainer.ts";
+import { optionsFor } from "./options-for.ts";
 
 /** A model of test/fixtures/models by name. */
 export function tinyModel(name: string): string {
@@ -80,7 +81,10 @@ export async function runAll(
   { onEvent, ...how }: TrainRunOptions & { onEvent?: (event: TrainEvent) => void } = {},
 ): Promise<TrainEvent[]> {
   const events: TrainEvent[] = [];
-  for await (const event of train(options, how)) {
+  for await (const event of train(
+    options.method === undefined ? options : optionsFor(options.method, options),
+    how,
+  )) {
     events.push(event);
     onEvent?.(event);
   }

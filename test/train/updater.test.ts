@@ -4,6 +4,7 @@ import { parameterCount } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { random } from "../../src/tensor/random.ts";
 import { floats, scalar } from "../../src/tensor/tensor.ts";
+import { optimizerScalarName } from "../../src/train/update-graphs.ts";
 import { createUpdater } from "../../src/train/updater.ts";
 import { openTiny, type TinyModel } from "../models/harness.ts";
 import { createOn, difference } from "../peft/methods/relatives.ts";
@@ -19,7 +20,7 @@ afterAll(async () => {
   await runtime.close();
 });
 
-const OPTIONS = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1 };
+const OPTIONS = { optimizer: "adamw", momentum: 0, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1 };
 
 function vectors(size: number): Record<string, Float32Array> {
   const of = (name: string, map: (x: number) => number): Float32Array => {
@@ -52,8 +53,10 @@ async function updated(
   for (const [name, data] of Object.entries(start)) await runtime.put({ [name]: floats(data, [size]) });
   const said = await updater.apply({
     learningRate: scalar(change.rate ?? 0.01),
-    correction1: scalar(1 - 0.9 ** 3),
-    correction2: scalar(1 - 0.99 ** 3),
+    optimizer: {
+      [optimizerScalarName("correction1")]: scalar(1 - 0.9 ** 3),
+      [optimizerScalarName("correction2")]: scalar(1 - 0.99 ** 3),
+    },
     loss: change.loss ?? 1,
     others: {},
   });

@@ -16,7 +16,15 @@ const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, im
 
 // Two rows of 136 tokens, a stem of 31, 112 edges: a batch of 8 of the quick start.
 const BATCH: DimSizes = { R: 2, T: 136, P: 31, E: 112 };
-const OPTIMIZER = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
+const OPTIMIZER = {
+  optimizer: "adamw",
+  momentum: 0,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  clipNorm: 1,
+};
 
 function workOf(graph: Record<string, Value>, sizes: DimSizes): object {
   const { nodes, flops, gemmFlops, movedBytes, outputBytes } = graphWork(Object.values(graph), sizes);

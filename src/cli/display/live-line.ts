@@ -33,7 +33,7 @@ export function liveLine(output: Output): LiveLine {
       bar.update(Math.min(1, Math.max(0, share)));
     },
     write: (above) => {
-      bars.log(above);
+      bars.log(output.clean(above));
       bars.update();
     },
     stop: () => {

@@ -21,6 +21,8 @@ export function style(isColored: boolean): Style {
 /** Where a command writes. */
 export interface Output {
   write(text: string): void;
+  /** A text as `write` would write it. */
+  clean(text: string): string;
   readonly stream: NodeJS.WritableStream;
   /** A terminal whose last line can be redrawn. */
   readonly isLive: boolean;
@@ -47,9 +49,11 @@ const PIPED_COLUMNS = 100;
 export function outputTo(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv = process.env): Output {
   const isTerminal = stream.isTTY === true && env.TERM !== "dumb";
   const isColored = !env.NO_COLOR && (isTerminal || (!!env.FORCE_COLOR && env.FORCE_COLOR !== "0"));
+  // The last door: whatever a place that prints has forgotten to clean, no terminal is steered by it.
+  const clean = (text: string): string => (stream.isTTY ? withColorsAlone(text, isColored) : text);
   return {
-    // The last door: whatever a place that prints has forgotten to clean, no terminal is steered by it.
-    write: (text) => void stream.write(stream.isTTY ? withColorsAlone(text, isColored) : text),
+    write: (text) => void stream.write(clean(text)),
+    clean,
     stream,
     isLive: isTerminal,
     columns: () => (isTerminal ? Math.max(40, stream.columns ?? 80) : PIPED_COLUMNS),

@@ -1,10 +1,12 @@
-import type { PlanEvent, Sample, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
+import type { PlanEvent, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
+import type { Sample } from "../../train/sample.ts";
 import { type LiveLine, liveLine } from "./live-line.ts";
 import type { Output } from "./output.ts";
 import { type Pace, pace } from "./pace.ts";
 import { progressDisplay } from "./progress.ts";
 import { printable } from "./text.ts";
 import {
+  answerLines,
   evaluationLine,
   liveStepText,
   planLines,
@@ -78,6 +80,7 @@ function eventLines(output: Output): LinesOf {
     checkpoint: ({ path, isBest }) => [style.dim(`checkpoint ${path}${isBest ? " (best)" : ""}`)],
     samples: (event) => {
       if (event.when === "after") return sampleLines(before, event.samples, columns(), style);
+      if (event.when === "during") return answerLines(event, columns(), style);
       before = event.samples;
       return [];
     },

@@ -3,14 +3,14 @@ import type {
   EvaluationEvent,
   PlanEvent,
   PreviewEvent,
-  PreviewSpan,
   ProfileEvent,
   ResourcePlan,
-  Sample,
+  SamplesEvent,
   StepEvent,
 } from "../../train/events.ts";
 import { measureTexts } from "../../train/measures.ts";
 import type { ProfileShare } from "../../train/profile/read.ts";
+import type { PreviewSpan, Sample } from "../../train/sample.ts";
 import {
   formatBytes,
   formatCount,
@@ -212,6 +212,15 @@ export function sampleLines(
     );
     return ["", style.bold(`Sample ${i + 1}`), ...head, ...answers(earlier, sample, columns, style)];
   });
+}
+
+/** What an adapter answers so far, a line for each prompt. */
+export function answerLines({ step, samples }: SamplesEvent, columns: number, style: Style): string[] {
+  const rows = samples.flatMap(({ prompt, output }): [string, string][] => [
+    ["Prompt", printable(prompt)],
+    ["Answer", printable(output).trim()],
+  ]);
+  return [style.dim(`samples at step ${step}`), ...labelled(rows, columns)];
 }
 
 function answers(before: Sample | undefined, after: Sample, columns: number, style: Style): string[] {

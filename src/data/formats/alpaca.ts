@@ -10,6 +10,7 @@ import { exchange, plainRow } from "./prompt-completion.ts";
 export const alpaca: DataFormat = {
   name: "alpaca",
   description: "fields instruction, input (optional) and output",
+  fields: ["promptField", "completionField", "systemField"],
   detect: (record) => field(record, "instruction") !== undefined && field(record, "output") !== undefined,
   parse(record, mapping, report) {
     if (refusesPreference(record, mapping, report)) return null;

@@ -40,11 +40,12 @@ function fieldsOf(
 
 function labelOf(record: DataRecord, name: string, report: Report): string | number | null {
   const value = field(record, name);
-  if (isLabel(value)) return doubleOf(value) ?? String(value);
+  const number = doubleOf(value);
+  if (isLabel(value) && (number === null || Number.isFinite(number))) return number ?? String(value);
   if (value === undefined) report(`no field "${name}"; the record has ${listFields(record)}`);
   else
     report(
-      `field "${name}": expected a label (a name or a number), got ${value === "" ? "an empty text" : kindOf(value)}`,
+      `field "${name}": expected a label (a name or a number), got ${value === "" ? "an empty text" : number === null ? kindOf(value) : value}`,
     );
   return null;
 }
@@ -53,6 +54,7 @@ function labelOf(record: DataRecord, name: string, report: Report): string | num
 export const classification: DataFormat = {
   name: "classification",
   description: "a field label beside text, sentence, or a pair such as sentence1 and sentence2",
+  fields: ["textField", "pairField", "labelField"],
   detect: (record) => usualFields(record) !== undefined && isLabel(field(record, LABEL)),
   parse(record, mapping, report) {
     const [first, second] = fieldsOf(record, mapping);

@@ -63,6 +63,8 @@ export type Report = (message: string, reason?: BadRow) => void;
 export interface DataFormat {
   readonly name: string;
   readonly description: string;
+  /** What may be named in it. */
+  readonly fields: readonly (keyof FieldMapping)[];
   /** Whether a record looks like this format under its usual field names. */
   detect(record: DataRecord): boolean;
   /** The row, or null if something is wrong with the record, which is then reported. */

@@ -24,6 +24,7 @@ const NAMES: TurnNames = {
 export const sharegpt: DataFormat = {
   name: "sharegpt",
   description: "a list `conversations` of {from: human | gpt | system, value}",
+  fields: ["messagesField", "systemField"],
   detect(record) {
     const list = field(record, "conversations");
     return Array.isArray(list) && Object.hasOwn(Object(list[0]), "from");

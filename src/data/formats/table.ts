@@ -19,6 +19,11 @@ export const dataFormats: readonly DataFormat[] = [
   text,
 ];
 
+/** Every field that a format may have named. */
+export const FIELD_NAMES: readonly (keyof FieldMapping)[] = [
+  ...new Set(dataFormats.flatMap(({ fields }) => fields)),
+];
+
 /** The format of that name. @throws InputError that lists the known ones. */
 export function findFormat(name: string): DataFormat {
   const format = dataFormats.find((candidate) => candidate.name === name);

@@ -5,6 +5,7 @@ import type { DataFormat } from "./format.ts";
 export const text: DataFormat = {
   name: "text",
   description: "a field `text`, or a .txt file",
+  fields: ["textField"],
   detect: (record) => typeof field(record, "text") === "string",
   parse(record, mapping, report) {
     const value = completionField(record, mapping.textField ?? "text", report);

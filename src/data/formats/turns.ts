@@ -1,6 +1,6 @@
 import { doubleOf } from "../../text/exact-number.ts";
 import type { Message, MessageContent, Role, TextPart } from "../../text/messages.ts";
-import { contentText } from "../../text/messages.ts";
+import { contentText, REASONING_FIELDS } from "../../text/messages.ts";
 import { field, kindOf, listFields } from "./fields.ts";
 import type { Conversation, DataRecord, Report } from "./format.ts";
 
@@ -57,8 +57,12 @@ function parseTurn(turn: unknown, names: TurnNames, report: Report): Turn | null
   const content = parseContent(record, names.contentKey, report);
   const isLearned = parseMarks(record, role, report);
   if (content === "wrong" || isLearned === null) return null;
-  const { [names.roleKey]: _, [names.contentKey]: __, ...others } = record;
-  const message: Message = { ...others, role, ...(content === undefined ? {} : { content }) };
+  const named = (key: string, value: unknown): [string, unknown] =>
+    key === names.roleKey ? ["role", role] : key === names.contentKey ? ["content", content] : [key, value];
+  // In their order, which a template that prints whole messages shows.
+  const message = Object.fromEntries(
+    Object.entries(record).map(([key, value]) => named(key, value)),
+  ) as Message;
   if (role !== "assistant" || saysSomething(message)) return { message, isLearned };
   report("the assistant's turn is empty: there is nothing to learn from it", "empty");
   return null;
@@ -85,6 +89,9 @@ function parseRole(turn: DataRecord, names: TurnNames, report: Report): Role | n
   return null;
 }
 
+/** Fields by which a turn says something without a content. */
+const SPEAKING: readonly string[] = ["tool_calls", ...REASONING_FIELDS];
+
 /** Text, a list of text parts as OpenAI's clients write it, or nothing where the turn calls a tool. */
 function parseContent(
   turn: DataRecord,
@@ -93,7 +100,8 @@ function parseContent(
 ): MessageContent | undefined | "wrong" | string {
   const content = field(turn, key);
   if (typeof content === "string") return content;
-  if ((content === null || content === undefined) && field(turn, "tool_calls")) return content;
+  if ((content === null || content === undefined) && SPEAKING.some((name) => field(turn, name)))
+    return content;
   const parts = Array.isArray(content) ? content.map(textPart) : [];
   if (parts.length > 0 && parts.every((part) => part !== null)) return parts;
   if (content === undefined) report(`no "${key}"; the turn has ${listFields(turn)}`);

@@ -1,12 +1,13 @@
 import { parse } from "csv-parse/sync";
 import type { DataRecord } from "../formats/format.ts";
-import type { ReadContext, RecordReader, SourceRecord, Where } from "../records.ts";
-import { readLines } from "./lines.ts";
+import type { Where } from "../place.ts";
+import type { ReadContext, RecordReader, SourceRecord } from "../record.ts";
+import { type CheckedLine, readAllLines } from "./lines.ts";
 
 /** The lines of one record, joined: a quoted field may span several. */
 interface RawRecord {
   readonly text: string;
-  /** Line that it begins on. */
+  /** CheckedLine that it begins on. */
   readonly line: number;
   /** Why it is none; null mostly. */
   readonly fault: string | null;
@@ -17,7 +18,7 @@ interface RawRecord {
  *  line "sep=;" in front of it, or where the header has several, the first records (which is noted). */
 export function readCsv(usual: "," | "\t"): RecordReader {
   return async function* read(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
-    const lines = readLines(file, context);
+    const lines = readAllLines(file, context);
     const opening = await openTable(lines, usual, file, context);
     if (opening === null) return;
     const { delimiter, seen } = opening;
@@ -27,7 +28,7 @@ export function readCsv(usual: "," | "\t"): RecordReader {
     const records = rawRecords(chained(seen, lines), delimiter, isStrict, context, at);
     for await (const { line, values } of parsedRecords(records, delimiter, isStrict)) {
       if (typeof values === "string") {
-        context.bad(at(line), `not valid CSV: ${values}`);
+        context.bad(at(line), values);
         if (names === null) return; // without a header nothing can be named
       } else if (names === null) {
         names = checkedHeader(values, at(line), context);
@@ -42,12 +43,10 @@ export function readCsv(usual: "," | "\t"): RecordReader {
   };
 }
 
-interface Line {
-  readonly text: string;
-  readonly line: number;
-}
-
-async function* chained(first: readonly Line[], rest: AsyncGenerator<Line>): AsyncGenerator<Line> {
+async function* chained(
+  first: readonly CheckedLine[],
+  rest: AsyncGenerator<CheckedLine>,
+): AsyncGenerator<CheckedLine> {
   yield* first;
   yield* rest;
 }
@@ -57,16 +56,20 @@ const [SAMPLE_LINES, SAMPLE_LENGTH] = [50, 1 << 20];
 
 /** The separator, and the lines read from the header's first on. */
 async function openTable(
-  lines: AsyncGenerator<Line>,
+  lines: AsyncGenerator<CheckedLine>,
   usual: "," | "\t",
   file: string,
   context: ReadContext,
-): Promise<{ readonly delimiter: string; readonly seen: readonly Line[] } | null> {
+): Promise<{ readonly delimiter: string; readonly seen: readonly CheckedLine[] } | null> {
   let given: string | null = null;
   for (;;) {
     const next = await lines.next();
     if (next.done) return null;
-    const { text, line } = next.value;
+    const { text, line, fault } = next.value;
+    if (fault !== null) {
+      context.bad({ file, line, unit: "line" }, fault); // without a header nothing can be named
+      return null;
+    }
     if (text.trim() === "") continue;
     const stated: string | undefined =
       given === null ? /^"?sep=(.)"?;*,*$/i.exec(text.replace(/\r$/, ""))?.[1] : undefined;
@@ -100,8 +103,8 @@ function separatorsOf(header: string): string[] {
   return [",", ";", "\t"].filter((candidate) => bare.includes(candidate));
 }
 
-async function taken(lines: AsyncGenerator<Line>): Promise<Line[]> {
-  const seen: Line[] = [];
+async function taken(lines: AsyncGenerator<CheckedLine>): Promise<CheckedLine[]> {
+  const seen: CheckedLine[] = [];
   let length = 0;
   while (seen.length < SAMPLE_LINES && length < SAMPLE_LENGTH) {
     const next = await lines.next();
@@ -113,7 +116,7 @@ async function taken(lines: AsyncGenerator<Line>): Promise<Line[]> {
 }
 
 /** Whether lines are a table with a separator: records, all of as many fields as the header. A last record may be cut. */
-function isTable(lines: readonly Line[], delimiter: string): boolean {
+function isTable(lines: readonly CheckedLine[], delimiter: string): boolean {
   let open: string[] = [];
   let width: number | null = null;
   let records = 0;
@@ -136,7 +139,7 @@ function isTable(lines: readonly Line[], delimiter: string): boolean {
 
 /** Lines joined to records at quotes that are open at their ends. */
 async function* rawRecords(
-  lines: AsyncGenerator<Line>,
+  lines: AsyncGenerator<CheckedLine>,
   delimiter: string,
   isStrict: boolean,
   context: ReadContext,
@@ -146,9 +149,11 @@ async function* rawRecords(
   let size = 0;
   let start = 0;
   let quotes: QuoteState = "closed";
-  for await (const { text, line } of lines) {
+  let fault: Pick<RawRecord, "line" | "fault"> | null = null;
+  for await (const { text, line, fault: own } of lines) {
+    if (own !== null) fault ??= { line, fault: own };
     if (parts.length === 0) {
-      if (text.trim() === "" && !text.includes(delimiter)) continue;
+      if (own === null && text.trim() === "" && !text.includes(delimiter)) continue;
       start = line;
     }
     parts.push(text);
@@ -160,9 +165,10 @@ async function* rawRecords(
     }
     if (quotes === "open") continue;
     const stray =
-      `a quoted field of this record is closed in the middle of line ${line}: expected the separator or the line's end behind the ` +
-      "quote";
-    yield { text: parts.join("\n"), line: start, fault: quotes === "stray" ? stray : null };
+      `not valid CSV: a quoted field of this record is closed in the middle of line ${line}: expected the separator or the line's ` +
+      "end behind the quote";
+    yield { text: parts.join("\n"), line: start, fault: quotes === "stray" ? stray : null, ...fault };
+    fault = null;
     parts = [];
     size = 0;
   }
@@ -267,7 +273,7 @@ function parsedText(text: string, delimiter: string, isStrict: boolean): string[
     }) as string[][];
   } catch (error) {
     if (!/^(CSV|INVALID)_/.test(String((error as { code?: unknown }).code))) throw error;
-    return (error as Error).message.replace(/ at line \d+/, "");
+    return `not valid CSV: ${(error as Error).message.replace(/ at line \d+/, "")}`;
   }
 }
 

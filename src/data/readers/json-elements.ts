@@ -1,4 +1,4 @@
-import type { ReadContext } from "../records.ts";
+import type { ReadContext } from "../record.ts";
 import { utf8Chunks, utf8Problem } from "./lines.ts";
 
 /** A stretch of a JSON file, and the line it begins on. */
@@ -31,7 +31,10 @@ function createLexer(): (chunk: Buffer, onMark: (mark: Mark) => void) => void {
   return (chunk, onMark) => {
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at] as number;
-      if (byte === NEWLINE) line++;
+      if (byte === NEWLINE) {
+        line++;
+        inString = false; // no string goes over lines: what is wrong stays in its line
+      }
       if (inString) {
         const ends = !isEscaped && byte === QUOTE;
         isEscaped = !isEscaped && byte === BACKSLASH;
@@ -147,8 +150,11 @@ export async function* jsonElements(
     context.problems.add(`${file}:${textBehind}`, "not valid JSON: text behind the array");
 }
 
-/** What a file that begins with an object is: "data" for one with an array under that key; where another object follows, "lines" if the
- *  first one is a line, else "objects"; else the object. What is wrong is noted, and null given. */
+/** Objects looked at to tell JSON Lines from others. */
+const SEEN_OBJECTS = 16;
+
+/** What a file that begins with an object is: "data" for one object with an array of objects under that key; where other objects follow,
+ *  "lines" if each of the first is a line of its own, else "objects"; else the object. What is wrong is noted, and null given. */
 export async function outermost(
   file: string,
   context: ReadContext,
@@ -156,36 +162,46 @@ export async function outermost(
   const lex = createLexer();
   const holder = createHolder(file, context);
   const watch = keyWatch("data");
-  let found: "data" | "lines" | "objects" | "other" | null = null;
-  let [isOver, isBegun, lastLine, firstLine, endLine] = [false, false, 1, 1, 1];
+  const shape: { list: "no" | "begun" | "of objects" } = { list: "no" };
+  let [count, isInside, areLines, hasOthers, lastLine, firstLine, endLine] = [0, false, true, false, 1, 1, 0];
   for await (const chunk of utf8Chunks(file, context)) {
     let from = 0;
-    let to = chunk.length;
+    let to: number | null = null;
     lex(chunk, (mark) => {
       lastLine = mark.line;
-      if (found !== null) return;
-      if (!isBegun) {
-        isBegun = true;
-        from = mark.at;
-        firstLine = mark.line;
-        holder.begin(mark.line);
-      } else if (isOver)
-        found = mark.byte !== OPEN_OBJECT ? "other" : endLine === firstLine ? "lines" : "objects";
-      else if (watch(mark)) found = "data";
-      else if (mark.depth === 0 && mark.byte === CLOSE_OBJECT) {
-        isOver = true;
-        endLine = mark.line;
-        to = mark.at + 1;
-        holder.add(chunk.subarray(from, to));
+      if (count > SEEN_OBJECTS || hasOthers) return;
+      if (!isInside) {
+        if (mark.byte !== OPEN_OBJECT) {
+          hasOthers = true;
+          if (mark.line === endLine) areLines = false;
+        } else {
+          if (mark.line === endLine) areLines = false;
+          [isInside, firstLine] = [true, mark.line];
+          count++;
+          if (count > 1) return;
+          from = mark.at;
+          holder.begin(mark.line);
+        }
+        return;
       }
+      if (count === 1 && shape.list === "begun") shape.list = mark.byte === OPEN_OBJECT ? "of objects" : "no";
+      else if (count === 1 && shape.list === "no" && watch(mark)) shape.list = "begun";
+      if (mark.depth > 0 || mark.byte !== CLOSE_OBJECT) return;
+      if (mark.line !== firstLine) areLines = false;
+      [isInside, endLine] = [false, mark.line];
+      if (count === 1) to = mark.at + 1;
     });
-    if (found !== null && found !== "other") return found;
-    if (isBegun && !isOver) holder.add(chunk.subarray(from));
+    // Of a container the elements are read one by one: it need not be held.
+    if (count === 1 && (isInside || to !== null)) holder.add(chunk.subarray(from, to ?? chunk.length));
+    if (count > SEEN_OBJECTS) break;
   }
-  if (found === null && isOver) return holder.end();
-  const what = isOver ? "text behind the object" : "the object does not end";
-  context.problems.add(`${file}:${lastLine}`, `not valid JSON: ${what}`);
-  return null;
+  const isAlone = count === 1 && !(hasOthers && areLines);
+  const behind = hasOthers ? "text behind the object" : null;
+  const problem = isAlone ? (isInside ? "the object does not end" : behind) : null;
+  if (problem !== null) context.problems.add(`${file}:${lastLine}`, `not valid JSON: ${problem}`);
+  if (problem !== null) return null;
+  if (!isAlone) return areLines ? "lines" : "objects";
+  return shape.list === "of objects" ? "data" : holder.end();
 }
 
 /** Objects that stand one after another, each over any number of lines. What stands between them, and one that does not end, are noted. */

@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import type { DataRecord } from "../formats/format.ts";
-import type { ReadContext, SourceRecord, Where } from "../records.ts";
+import type { Where } from "../place.ts";
+import type { ReadContext, SourceRecord } from "../record.ts";
 import { type JsonStretch, jsonElements, jsonObjects, outermost } from "./json-elements.ts";
 import { asRecord, parseRecord, parseValue, readJsonLines } from "./jsonl.ts";
 

@@ -1,6 +1,7 @@
 import { kindOf } from "../formats/fields.ts";
 import type { DataRecord } from "../formats/format.ts";
-import type { ReadContext, SourceRecord, Where } from "../records.ts";
+import type { Where } from "../place.ts";
+import type { ReadContext, SourceRecord } from "../record.ts";
 import { parseJson } from "./json-values.ts";
 import { readLines } from "./lines.ts";
 

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
-import type { ReadContext } from "../records.ts";
+import type { ReadContext } from "../record.ts";
 
 /** A line of a text file, without its line end. */
 export interface Line {
@@ -13,21 +13,36 @@ const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const CHUNK_BYTES = 1 << 20;
 
-/** Streams the lines of a file in UTF-8 or UTF-16. The mark is stripped, CRLF accepted, and CR alone where
- *  the file has no LF; lines of white space are given as
- *  they are. Lines that are too long or not UTF-8 are reported and left out. */
+/** Streams the lines of a file in UTF-8 or UTF-16. A byte-order mark is stripped, CRLF accepted, and CR alone where the file has no LF;
+ *  lines of white space are given as they are. Lines that are too long or not UTF-8 are reported and left out. */
 export async function* readLines(file: string, context: ReadContext): AsyncGenerator<Line> {
-  for await (const { bytes, line } of byteLines(file, context)) {
-    const text = decodeLine(bytes, line, file, context);
-    if (text !== null) yield { text, line };
+  for await (const { text, line, fault } of readAllLines(file, context))
+    if (fault === null) yield { text, line };
+    else context.bad({ file, line, unit: "line" }, fault);
+}
+
+/** A line, or what is wrong with it; then its text is empty. */
+export interface CheckedLine extends Line {
+  readonly fault: string | null;
+}
+
+/** The same with the lines that cannot be used, for records that go over several lines. */
+export async function* readAllLines(file: string, context: ReadContext): AsyncGenerator<CheckedLine> {
+  for await (const { bytes, line, size } of byteLines(file, context)) {
+    const fault = bytes === null ? tooLong(size, context.maxLineBytes) : utf8Problem(bytes);
+    yield { text: fault === null && bytes !== null ? bytes.toString("utf8") : "", line, fault };
   }
 }
 
+interface ByteLine {
+  /** Without the line's end; null if there are more than `maxLineBytes`. */
+  readonly bytes: Buffer | null;
+  readonly line: number;
+  readonly size: number;
+}
+
 /** Splits a byte stream at newlines, holding at most `maxLineBytes` plus one chunk. */
-async function* byteLines(
-  file: string,
-  context: ReadContext,
-): AsyncGenerator<{ bytes: Buffer; line: number }> {
+async function* byteLines(file: string, context: ReadContext): AsyncGenerator<ByteLine> {
   let held: Buffer[] = [];
   let heldBytes = 0;
   let line = 1;
@@ -36,13 +51,13 @@ async function* byteLines(
     if (heldBytes > context.maxLineBytes) held = [];
     else held.push(part);
   };
-  const take = (): Buffer | null => {
-    const bytes = heldBytes > context.maxLineBytes ? null : Buffer.concat(held);
-    const where = { file, line, unit: "line" } as const;
-    if (bytes === null) context.bad(where, tooLong(heldBytes, context.maxLineBytes));
+  const take = (): ByteLine => {
+    const whole = heldBytes > context.maxLineBytes ? null : Buffer.concat(held);
+    const bytes = whole?.at(-1) === RETURN ? whole.subarray(0, -1) : whole;
+    const taken = { bytes, line, size: heldBytes };
     held = [];
     heldBytes = 0;
-    return bytes;
+    return taken;
   };
   let lineEnd: number | null = null;
   for await (const chunk of utf8Chunks(file, context)) {
@@ -50,31 +65,41 @@ async function* byteLines(
     let start = 0;
     for (let end = chunk.indexOf(lineEnd); end >= 0; end = chunk.indexOf(lineEnd, start)) {
       hold(chunk.subarray(start, end));
-      const bytes = take();
-      if (bytes !== null) yield { bytes, line };
+      yield take();
       line++;
       start = end + 1;
     }
     if (start < chunk.length) hold(chunk.subarray(start));
   }
-  const bytes = heldBytes > 0 ? take() : null;
-  if (bytes !== null) yield { bytes, line };
+  if (heldBytes > 0) yield take();
 }
 
-/** The bytes of a text file as UTF-8; UTF-16 is converted. */
+/** The bytes of a text file as UTF-8, without a byte-order mark; UTF-16 is converted. Broken UTF-16 ends it, which is noted. */
 export async function* utf8Chunks(file: string, context: ReadContext): AsyncGenerator<Buffer> {
   let decoder: InstanceType<typeof TextDecoder> | null = null;
   let isFirst = true;
-  for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
-    context.onBytes(chunk.length);
-    const encoding = isFirst ? utf16Of(chunk) : null;
-    if (encoding !== null) decoder = new TextDecoder(encoding);
-    isFirst = false;
-    yield decoder === null ? chunk : Buffer.from(decoder.decode(chunk, { stream: true }));
+  try {
+    for await (const chunk of createReadStream(file, {
+      highWaterMark: CHUNK_BYTES,
+    }) as AsyncIterable<Buffer>) {
+      context.onBytes(chunk.length);
+      const encoding = isFirst ? utf16Of(chunk) : null;
+      if (encoding !== null) decoder = new TextDecoder(encoding, { fatal: true });
+      const hasMark = isFirst && chunk.subarray(0, 3).equals(MARK);
+      isFirst = false;
+      if (decoder === null) yield hasMark ? chunk.subarray(3) : chunk;
+      else yield Buffer.from(decoder.decode(chunk, { stream: true }));
+    }
+    const rest = decoder?.decode() ?? "";
+    if (rest !== "") yield Buffer.from(rest);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "ERR_ENCODING_INVALID_ENCODED_DATA") throw error;
+    context.problems.add(file, `not valid UTF-16 (${decoder?.encoding})`);
   }
-  const rest = decoder?.decode() ?? "";
-  if (rest !== "") yield Buffer.from(rest);
 }
+
+/** UTF-8's byte-order mark. */
+const MARK = Buffer.from("\ufeff");
 
 /** UTF-16 that the first bytes of a file tell: by a byte-order mark, or by zeros beside characters of ASCII. */
 function utf16Of(bytes: Buffer): "utf-16le" | "utf-16be" | null {
@@ -89,17 +114,6 @@ function utf16Of(bytes: Buffer): "utf-16le" | "utf-16be" | null {
 
 function tooLong(bytes: number, limit: number): string {
   return `the line is ${bytes.toLocaleString("en")} bytes long; the limit is ${limit.toLocaleString("en")}`;
-}
-
-function decodeLine(raw: Buffer, line: number, file: string, context: ReadContext): string | null {
-  const bytes = raw.at(-1) === 0x0d ? raw.subarray(0, -1) : raw;
-  const problem = utf8Problem(bytes);
-  if (problem !== null) {
-    context.bad({ file, line, unit: "line" }, problem);
-    return null;
-  }
-  const text = bytes.toString("utf8");
-  return line === 1 && text.startsWith("\ufeff") ? text.slice(1) : text;
 }
 
 /** What is wrong with bytes as UTF-8, with the 1-based place of the first faulty byte; null if nothing. */

@@ -1,4 +1,5 @@
 import type { SchemaElement } from "hyparquet";
+import { fromHalf, toHalf } from "../../tensor/half.ts";
 import { ExactNumber, isInexact } from "../../text/exact-number.ts";
 import { floatText } from "../../text/python-text.ts";
 
@@ -16,12 +17,19 @@ export function schemaTree(
   onNaN: (column: string) => void = () => {},
 ): SchemaNode {
   let at = 0;
-  const next = (): SchemaNode => {
+  // `column`: the outermost one, by whose name people know it.
+  const next = (column: string | null): SchemaNode => {
     const element = schema[at++] as SchemaElement;
-    const children = Array.from({ length: element.num_children ?? 0 }, next);
-    return { element, children, convert: children.length > 0 ? null : converterOf(element, onNaN) };
+    const own = column ?? element.name;
+    const isRoot = at === 1 && (element.num_children ?? 0) > 0;
+    const children = Array.from({ length: element.num_children ?? 0 }, () => next(isRoot ? null : own));
+    return {
+      element,
+      children,
+      convert: children.length > 0 ? null : converterOf(element, () => onNaN(own)),
+    };
   };
-  return next();
+  return next(null);
 }
 
 /** Paths of the columns below a node, with dots. */
@@ -46,8 +54,8 @@ type Convert = (raw: unknown) => unknown;
 
 /** How raw values of a column become what the file says; null for columns that need nothing. */
 function converterOf(
-  { name, type, converted_type: ctype, logical_type: ltype, scale }: SchemaElement,
-  onNaN: (column: string) => void,
+  { type, converted_type: ctype, logical_type: ltype, scale }: SchemaElement,
+  onNaN: () => void,
 ): Convert | null {
   const logical = ltype?.type;
   if (ctype === "DECIMAL" || logical === "DECIMAL") {
@@ -64,8 +72,8 @@ function converterOf(
   if (type === "FLOAT" || type === "DOUBLE" || logical === "FLOAT16")
     return (raw) => {
       if (typeof raw !== "number") return raw;
-      if (!Number.isNaN(raw)) return floatValue(type === "FLOAT" ? shortest(raw) : raw);
-      onNaN(name);
+      if (!Number.isNaN(raw)) return floatValue(shortest(raw, roundingOf(type, logical)));
+      onNaN();
       return null;
     };
   return null;
@@ -137,16 +145,26 @@ function durationText(bytes: Uint8Array): string {
 /** A float as Python prints it: 5.0, 1e+16, inf. */
 function floatValue(value: number): unknown {
   const digits = floatText(value);
-  if (!Number.isFinite(value)) return digits;
   return isInexact(digits) ? new ExactNumber(digits) : value;
 }
 
-/** The shortest decimal that is this float32. */
-function shortest(value: number): number {
+/** How a type of floats rounds. */
+function roundingOf(type: SchemaElement["type"], logical: string | undefined): (value: number) => number {
+  if (type === "DOUBLE") return (value) => value;
+  if (logical !== "FLOAT16") return Math.fround;
+  const out = new Float32Array(1);
+  return (value) => {
+    fromHalf(toHalf(Float32Array.of(value)), out);
+    return out[0] as number;
+  };
+}
+
+/** The shortest decimal that a type rounds to this value. */
+function shortest(value: number, rounded: (value: number) => number): number {
   if (!Number.isFinite(value) || Number.isInteger(value)) return value;
   for (let digits = 1; digits <= 9; digits++) {
     const text = Number(value.toPrecision(digits));
-    if (Math.fround(text) === value) return text;
+    if (rounded(text) === value) return text;
   }
   return value;
 }
@@ -167,6 +185,7 @@ export function converted(value: unknown, node: SchemaNode): unknown {
   if (value === null || value === undefined) return null;
   if (node.convert !== null && !Array.isArray(value)) return node.convert(value);
   if (Array.isArray(value)) return value.map((item) => converted(item, itemNode(node)));
+  if (value instanceof ExactNumber) return value; // of a column of JSON texts
   if (value instanceof Uint8Array) return textOrBytes(value);
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (typeof value !== "object") return value;

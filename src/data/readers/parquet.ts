@@ -8,8 +8,9 @@ import {
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { DataRecord } from "../formats/format.ts";
+import type { Where } from "../place.ts";
 import { GivenUp } from "../problems.ts";
-import type { ReadContext, SourceRecord, Where } from "../records.ts";
+import type { ReadContext, SourceRecord } from "../record.ts";
 import { parseJson } from "./json-values.ts";
 import { converted, leafPaths, rawSchema, type SchemaNode, schemaTree } from "./parquet-values.ts";
 

@@ -1,4 +1,4 @@
-import type { ReadContext, SourceRecord } from "../records.ts";
+import type { ReadContext, SourceRecord } from "../record.ts";
 import { readLines } from "./lines.ts";
 
 /** Plain text as records `{text}`: the whole file, its paragraphs, or its lines; blank ones are left out. */

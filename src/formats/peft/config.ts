@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { InputError, type Problem, UnsupportedError } from "../../errors.ts";
 import { isObject } from "../../io/json.ts";
+import { MAX_WIDTH } from "../../options/values.ts";
 
 /** A LoRA adapter's configuration in this project's terms; module names are the Hugging Face ones. */
 export interface LoraConfig {
@@ -59,8 +60,6 @@ export const DEFAULT_LORA_CONFIG: LoraConfig = {
   taskType: "CAUSAL_LM",
 };
 
-export const MAX_RANK = 65536;
-
 /** An adapter_config.json, read. */
 export interface PeftConfig {
   readonly config: LoraConfig;
@@ -71,7 +70,7 @@ export interface PeftConfig {
 }
 
 const names = z.array(z.string());
-const rank = z.int().min(1).max(MAX_RANK);
+const rank = z.int().min(1).max(MAX_WIDTH);
 
 /** The keys of PEFT's LoraConfig (0.21) that count here, with its defaults. */
 const FILE = z.object({

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { InputError, UnsupportedError } from "../../errors.ts";
-import { type LoraConfig, MAX_RANK, readPeftConfig } from "./config.ts";
+import { MAX_WIDTH } from "../../options/values.ts";
+import { type LoraConfig, readPeftConfig } from "./config.ts";
 import { pythonRegExp } from "./python-regex.ts";
 
 /** Keys that choose modules, the same in every PEFT configuration of this kind. */
@@ -95,7 +96,7 @@ export interface RelativeFile<T> {
   readonly warnings: readonly string[];
 }
 
-const rank = z.int().min(1).max(MAX_RANK);
+const rank = z.int().min(1).max(MAX_WIDTH);
 const share = z.number().min(0).lt(1);
 
 /** Modules of IA3 whose input is scaled: ends of names, or a Python regular expression over the whole name. */

@@ -1,7 +1,7 @@
 import { foldRows } from "../../graph/ops/index.ts";
 import { input, type Value } from "../../graph/value.ts";
+import type { BaseModel } from "../../models/base.ts";
 import { batchAttention } from "../../models/base-context.ts";
-import type { BaseModel } from "../../models/base-model.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { floats, ints, longs } from "../../tensor/tensor.ts";
 import { parameterCount, viewsOf } from "../parameters.ts";

@@ -4,7 +4,10 @@ import { int64s } from "../../graph/ops/reduce.ts";
 import { apply, applyMany, scalarConstant, type Value } from "../../graph/value.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import type { AfterUpdate, Trainable, UpdatedState } from "../method.ts";
-import type { AdaLoraOptions } from "./options.ts";
+import type { AdaLoraOptions } from "./adalora-options.ts";
+
+/** When ranks fall. */
+export type BudgetOptions = Pick<AdaLoraOptions, "rankWarmupSteps" | "rankFinalSteps" | "rankInterval">;
 
 /** Names of a module's triplets. */
 export interface TripletNames {
@@ -47,20 +50,20 @@ interface Phase extends Readonly<Record<string, number>> {
  *  target. Steps as PEFT's `update_and_allocate` counts them.
  *  @throws InputError if no step is left for the fall */
 export function budgetPhase(
-  { warmupSteps, finalSteps, interval }: AdaLoraOptions,
+  { rankWarmupSteps, rankFinalSteps, rankInterval }: BudgetOptions,
   triplets: { readonly first: number; readonly target: number },
   step: number,
   steps: number,
 ): Phase {
-  const start = warmupSteps ?? Math.floor(steps / 10);
-  const end = steps - (finalSteps ?? Math.floor(steps / 5));
+  const start = rankWarmupSteps ?? Math.floor(steps / 10);
+  const end = steps - (rankFinalSteps ?? Math.floor(steps / 5));
   if (start >= end) {
     const message = `${start} steps before and ${steps - end} after the fall of ranks leave none of ${steps} for it`;
     throw new InputError("the training options do not fit the run", [{ where: "rankWarmupSteps", message }]);
   }
   const rest = 1 - (step - start) / (end - start);
   const budget = Math.trunc((triplets.first - triplets.target) * rest ** 3 + triplets.target);
-  const isDue = step > start && step <= end && (step % interval === 0 || step === end);
+  const isDue = step > start && step <= end && (step % rankInterval === 0 || step === end);
   const dropped = isDue ? triplets.first - budget : 0;
   const flag = (is: boolean): number => (is ? 1 : 0);
   return { measure: flag(step < end), choose: flag(dropped > 0), dropped, hold: flag(step > end) };
@@ -115,7 +118,7 @@ function measured(names: readonly string[], state: UpdatedState): { importance: 
 /** The choice of triplets after each update: the singular values of those that are dropped become 0. */
 export function budgetUpdate(
   modules: readonly TripletNames[],
-  options: AdaLoraOptions,
+  options: BudgetOptions,
   triplets: { readonly first: number; readonly target: number },
 ): AfterUpdate {
   const names = modules.flatMap((m) => [m.a, m.b, m.e]);

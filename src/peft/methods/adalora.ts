@@ -27,13 +27,14 @@ import {
   type MethodInputs,
   type Trainable,
 } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { budgetTrainables, budgetUpdate, type TripletNames } from "./adalora-budget.ts";
-import { type LoraModule, planLora } from "./lora.ts";
+import { type AdaLoraOptions, adaLoraSettings } from "./adalora-options.ts";
+import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
-import type { AdaLoraOptions } from "./options.ts";
 import { requirePlain } from "./plain-modules.ts";
-import type { MethodKind } from "./table.ts";
+import { targetConfig } from "./target-options.ts";
 
 /** What an AdaLoRA adapter is made of. */
 interface AdaLora {
@@ -208,11 +209,15 @@ function create(lora: LoraConfig, options: AdaLoraOptions, shape: ModelShape): M
 }
 
 /** AdaLoRA as a method of the table. */
-export const adaLoraKind: MethodKind = {
+export const adaLoraKind: MethodKind = methodKind({
   name: "adalora",
   summary: "LoRA as singular triplets, of which the unimportant are dropped while it trains",
   peftType: "ADALORA",
-  create: (options, shape) => create(options.lora, options.adaLora, shape),
+  settings: adaLoraSettings,
+  create: (options, shape, use) => {
+    const { rank, alpha, dropout: rate } = options;
+    return create(targetConfig(options, shape, use, { rank, alpha, dropout: rate }), options, shape);
+  },
   open: (json, shape, where) => {
     const { own, targets, warnings } = readAdaLoraConfig(json, where);
     const { initialRank: rank, alpha, dropout: rate, targetRank, kept } = own;
@@ -228,4 +233,4 @@ export const adaLoraKind: MethodKind = {
       warnings,
     };
   },
-};
+});

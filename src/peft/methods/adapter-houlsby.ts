@@ -1,5 +1,5 @@
+import type { MethodKind } from "../method-kind.ts";
 import { bottleneckMethod } from "./bottleneck.ts";
-import type { MethodKind } from "./table.ts";
 
 /** Adapter-H of the LoRA paper (Houlsby et al. 2019): after the attention and after the MLP of each layer, before the
  *  residual. L_adpt = 2L, L_LN = 0. */

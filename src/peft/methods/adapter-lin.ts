@@ -1,5 +1,5 @@
+import type { MethodKind } from "../method-kind.ts";
 import { bottleneckMethod } from "./bottleneck.ts";
-import type { MethodKind } from "./table.ts";
 
 /** Adapter-L of the LoRA paper (Lin et al. 2020): once in a layer, after the MLP and its residual, behind a trained LayerNorm
  *  of its own. L_adpt = L_LN = L. */

@@ -3,9 +3,10 @@ import { allBiasesConfig } from "../../formats/architectures/table.ts";
 import { hfTensorName } from "../../formats/names.ts";
 import { floats } from "../../tensor/tensor.ts";
 import { defineMethod, type Merging, type Method, type Trainable } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { checkLayers, inLayers, type LayerChoice, readLayers } from "./layer-choice.ts";
-import type { MethodKind } from "./table.ts";
+import { chosenLayers, layerSettings } from "./target-options.ts";
 import { wholeWeightFiles } from "./whole-weights.ts";
 
 const NAME = "bitfit";
@@ -94,13 +95,14 @@ export function bitfit(layers: LayerChoice, shape: ModelShape): Method {
 }
 
 /** BitFit as a method of the table. */
-export const bitfitKind: MethodKind = {
+export const bitfitKind: MethodKind = methodKind({
   name: NAME,
   summary: "biases only",
   peftType: null,
-  create: ({ lora }, shape) => bitfit(lora.layersToTransform, shape),
+  settings: layerSettings,
+  create: (options, shape) => bitfit(chosenLayers(options, shape), shape),
   open: (json, shape, where) => ({
     method: bitfit(readLayers(json, shape.config.layerCount, where), shape),
     warnings: [],
   }),
-};
+});

@@ -1,13 +1,17 @@
+import { z } from "zod";
 import { InputError } from "../../errors.ts";
 import { add, layerNorm, linear, relu } from "../../graph/ops/index.ts";
 import type { Value } from "../../graph/value.ts";
+import { type SettingsOf, setting } from "../../options/setting.ts";
+import { width } from "../../options/values.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import { defineMethod, type Method, type MethodInputs, type Trainable } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { checkLayers, inLayers, type LayerChoice, readLayers } from "./layer-choice.ts";
 import { readNamed } from "./named-tensors.ts";
 import { ownCount } from "./prompt-config.ts";
-import type { MethodKind } from "./table.ts";
+import { ADAPTER, chosenLayers, type LayerOptions, layerSettings } from "./target-options.ts";
 
 /** Where a kind of bottleneck adapter stands. */
 export interface BottleneckKind {
@@ -115,14 +119,39 @@ function checkActivation(json: Readonly<Record<string, unknown>>, where: string)
   ]);
 }
 
+/** Options of the bottleneck adapters. */
+export interface BottleneckOptions extends LayerOptions {
+  /** r, the width between the projections. */
+  readonly adapterSize: number;
+  /** Layers at the bottom without adapters (AdapterDrop, Rücklé et al. 2020). */
+  readonly adapterDrop: number;
+}
+
+const settings: SettingsOf<BottleneckOptions> = {
+  ...layerSettings,
+  adapterSize: setting(width, 64, {
+    group: ADAPTER,
+    value: "n",
+    description: "adapter-houlsby, -pfeiffer, -lin: width of the bottleneck",
+    knownAs: ["bottleneckSize", "adapterDim", "bottleneckDim"],
+  }),
+  adapterDrop: setting(z.number().int().min(0), 0, {
+    group: ADAPTER,
+    value: "n",
+    description: "adapter-houlsby, -pfeiffer, -lin: layers at the bottom without adapters",
+  }),
+};
+
 /** A kind of bottleneck adapter as a method of the table. */
 export function bottleneckMethod(kind: BottleneckKind): MethodKind {
-  return {
+  return methodKind({
     name: kind.name,
     summary: kind.summary,
     peftType: null,
-    create: ({ lora, bottleneck: { size, drop } }, shape) => {
-      const layers = afterDrop(lora.layersToTransform, drop, shape.config.layerCount);
+    settings,
+    create: (options, shape) => {
+      const { adapterSize: size, adapterDrop: drop } = options;
+      const layers = afterDrop(chosenLayers(options, shape), drop, shape.config.layerCount);
       return bottleneck(kind, { size, layers }, shape);
     },
     open: (json, shape, where) => {
@@ -131,5 +160,5 @@ export function bottleneckMethod(kind: BottleneckKind): MethodKind {
       const plan = { size: ownCount(json, "bottleneck", 1, where), layers };
       return { method: bottleneck(kind, plan, shape), warnings: [] };
     },
-  };
+  });
 }

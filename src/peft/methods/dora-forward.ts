@@ -4,7 +4,7 @@ import { apply, type Dim, type Value } from "../../graph/value.ts";
 import type { ForwardContext } from "../../models/context.ts";
 import { type FloatTensor, sizeOf } from "../../tensor/tensor.ts";
 import type { Trainable } from "../method.ts";
-import type { LoraModule } from "./lora.ts";
+import type { LoraModule } from "./lora-plan.ts";
 
 /** Trained values of a module. */
 export interface DoraValues {

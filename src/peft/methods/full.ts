@@ -1,8 +1,9 @@
 import { moduleWeights } from "../../models/family.ts";
 import { defineMethod, type Method, type Trainable } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { checkLayers, inLayers, type LayerChoice, readLayers } from "./layer-choice.ts";
-import type { MethodKind } from "./table.ts";
+import { chosenLayers, layerSettings } from "./target-options.ts";
 import { wholeWeightFiles } from "./whole-weights.ts";
 
 const NAME = "full";
@@ -36,13 +37,14 @@ export function full(layers: LayerChoice, { config, modules }: ModelShape): Meth
 }
 
 /** Full fine-tuning as a method of the table. */
-export const fullKind: MethodKind = {
+export const fullKind: MethodKind = methodKind({
   name: NAME,
   summary: "every weight trained; with layers last:2 those of the last two layers",
   peftType: null,
-  create: ({ lora }, shape) => full(lora.layersToTransform, shape),
+  settings: layerSettings,
+  create: (options, shape) => full(chosenLayers(options, shape), shape),
   open: (json, shape, where) => ({
     method: full(readLayers(json, shape.config.layerCount, where), shape),
     warnings: [],
   }),
-};
+});

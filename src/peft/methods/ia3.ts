@@ -6,6 +6,8 @@ import { isAllLinear } from "../../formats/peft/targets.ts";
 import { mul, reshape } from "../../graph/ops/index.ts";
 import type { Value } from "../../graph/value.ts";
 import type { ForwardContext } from "../../models/context.ts";
+import { type SettingsOf, setting } from "../../options/setting.ts";
+import { names } from "../../options/values.ts";
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import {
   type AdapterTensors,
@@ -14,12 +16,13 @@ import {
   type Method,
   type MethodInputs,
 } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { inLayers } from "./layer-choice.ts";
-import { type LoraModule, planLora } from "./lora.ts";
+import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
 import { requirePlain } from "./plain-modules.ts";
-import type { MethodKind } from "./table.ts";
+import { ADAPTER, type TargetOptions, targetConfig, targetSettings } from "./target-options.ts";
 
 /** What an IA3 adapter scales. */
 interface Ia3Config {
@@ -199,14 +202,33 @@ function requireAmong(modules: readonly LoraModule[], feedforward: readonly stri
     );
 }
 
+/** Options of IA3. */
+export interface Ia3Options extends TargetOptions {
+  /** Modules whose input is scaled, by name; null for the MLP's last layer. */
+  readonly feedforwardModules: readonly string[] | null;
+}
+
+const settings: SettingsOf<Ia3Options> = {
+  ...targetSettings,
+  feedforwardModules: setting(names.nullable(), null, {
+    group: ADAPTER,
+    value: "modules",
+    description: "ia3: modules whose input is scaled; of the others it is the output",
+    defaultText: "the MLP's last layer",
+    expects: "a list of module names",
+  }),
+};
+
 /** IA3 as a method of the table. */
-export const ia3Kind: MethodKind = {
+export const ia3Kind: MethodKind = methodKind({
   name: "ia3",
   summary: "vectors that scale keys, values and the MLP's inner activations",
   peftType: "IA3",
-  create: ({ lora, feedforwardModules }, shape) => ia3(chosenTargets(lora, feedforwardModules, shape), shape),
+  settings,
+  create: (options, shape, use) =>
+    ia3(chosenTargets(targetConfig(options, shape, use, {}), options.feedforwardModules, shape), shape),
   open: (json, shape, where) => {
     const { own, targets, warnings } = readIa3Config(json, where);
     return { method: ia3({ targets, feedforward: own.feedforward }, shape), warnings };
   },
-};
+});

@@ -1,5 +1,4 @@
 import { InputError } from "../../errors.ts";
-import type { MethodOptions } from "./options.ts";
 
 /** Some of a model's layers by number; null for the whole model, what is outside of layers included. */
 export type LayerChoice = readonly number[] | null;
@@ -16,13 +15,10 @@ export function inLayers(layers: LayerChoice): (path: string) => boolean {
   return (path) => layers.includes(layerOf(path) ?? -1);
 }
 
-/** Options with "the last n layers" as numbers of this model's layers. @throws InputError if it has fewer */
-export function withLayers(options: MethodOptions, layerCount: number): MethodOptions {
-  const { lastLayers, lora } = options;
-  if (lastLayers === null) return options;
-  if (lastLayers > layerCount) throw missingLayers([`last:${lastLayers}`], layerCount);
-  const layersToTransform = Array.from({ length: lastLayers }, (_, i) => layerCount - lastLayers + i);
-  return { ...options, lora: { ...lora, layersToTransform } };
+/** The last n layers by number. @throws InputError if the model has fewer */
+export function lastOf(n: number, layerCount: number): readonly number[] {
+  if (n > layerCount) throw missingLayers([`last:${n}`], layerCount);
+  return Array.from({ length: n }, (_, i) => layerCount - n + i);
 }
 
 /** @throws InputError naming the chosen layers that a model does not have */

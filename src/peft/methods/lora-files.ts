@@ -14,7 +14,7 @@ import { type ModuleSpec, outputModule } from "../../models/family.ts";
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import type { AdapterTensors, Trainable } from "../method.ts";
-import type { LoraPlan } from "./lora.ts";
+import type { LoraPlan } from "./lora-plan.ts";
 
 type Slot = keyof ModuleTensors;
 

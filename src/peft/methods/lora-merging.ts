@@ -3,7 +3,7 @@ import { input, type Value } from "../../graph/value.ts";
 import { scalar } from "../../tensor/tensor.ts";
 import type { Merging, Trainable } from "../method.ts";
 import { magnitudeRatio } from "./dora-forward.ts";
-import type { LoraModule, LoraPlan } from "./lora.ts";
+import type { LoraModule, LoraPlan } from "./lora-plan.ts";
 
 /** W + s·B·A for a linear weight [out, in], W + s·(B·A)ᵀ for an embedding [vocab, dim]; with DoRA scaled to its magnitude. */
 function foldedWeight(kind: LoraModule["kind"], dora: boolean): Value {

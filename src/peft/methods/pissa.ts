@@ -1,9 +1,9 @@
 import { leadingSvd } from "../../tensor/leading-svd.ts";
 import { type Matrix, transposedMatrix } from "../../tensor/linear-algebra.ts";
-import type { LoraModule } from "./lora.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import { loraKind } from "./lora-kind.ts";
-import { type Factors, residualLora } from "./residual-lora.ts";
-import type { MethodKind } from "./table.ts";
+import type { LoraModule } from "./lora-plan.ts";
+import { type Factors, residualConfig, residualLora, residualSettings } from "./residual-lora.ts";
 
 /** B = U·√(S/s), A = √(S/s)·Vᵀ of the leading singular triplets (Meng et al. 2024, arXiv 2404.02948, eq. 2 and 3), so that
  *  s·B·A is the best approximation of W of that rank. */
@@ -21,10 +21,12 @@ export function principalFactors(
 }
 
 /** PiSSA: LoRA on the principal part of each weight. Its files are plain LoRA of twice the rank. */
-export const pissaKind: MethodKind = {
+export const pissaKind: MethodKind = methodKind({
   name: "pissa",
   summary: "LoRA that starts as the principal part of each weight (SVD)",
   peftType: null,
-  create: (options, shape) => residualLora("pissa", options.lora, shape, principalFactors),
+  settings: residualSettings,
+  create: (options, shape, use) =>
+    residualLora("pissa", residualConfig(options, shape, use), shape, principalFactors),
   open: loraKind.open,
-};
+});

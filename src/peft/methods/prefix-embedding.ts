@@ -7,11 +7,11 @@ import {
   type Trainable,
   type VirtualTokens,
 } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { readNamed } from "./named-tensors.ts";
-import type { PrefixOptions } from "./options.ts";
+import { type VirtualTokenOptions, virtualTokenSettings } from "./prefix-options.ts";
 import { ownCount, type PromptSizes, promptConfig, readPromptConfig } from "./prompt-config.ts";
-import type { MethodKind } from "./table.ts";
 import { virtualInit } from "./virtual-init.ts";
 import { virtualRows } from "./virtual-rows.ts";
 
@@ -35,7 +35,10 @@ export interface VirtualPlan {
 }
 
 /** Virtual tokens of the options. @throws InputError if there are none */
-export function virtualPlan({ prefixLength, infixLength, text }: PrefixOptions, method: string): VirtualPlan {
+export function virtualPlan(
+  { prefixLength, infixLength, prefixText: text }: VirtualTokenOptions,
+  method: string,
+): VirtualPlan {
   if (prefixLength + infixLength > 0) return { tokens: { prefix: prefixLength, infix: infixLength }, text };
   throw new InputError(`${method} needs virtual tokens`, [
     {
@@ -124,11 +127,12 @@ export function ownVirtualTokens(json: Readonly<Record<string, unknown>>, where:
 }
 
 /** Prefix-embedding tuning as a method of the table. */
-export const prefixEmbeddingKind: MethodKind = {
+export const prefixEmbeddingKind: MethodKind = methodKind({
   name: NAME,
   summary: "trainable token embeddings in front of the prompt and after it (prompt tuning)",
   peftType: PEFT_TYPE,
-  create: ({ prefix }, shape) => prefixEmbedding(virtualPlan(prefix, NAME), shape),
+  settings: virtualTokenSettings,
+  create: (options, shape) => prefixEmbedding(virtualPlan(options, NAME), shape),
   open: (json, shape, where) => {
     if (json.lowrank_method !== undefined) {
       const tokens = ownVirtualTokens(json, where);
@@ -138,4 +142,4 @@ export const prefixEmbeddingKind: MethodKind = {
     const tokens = { prefix: count, infix: 0 };
     return { method: prefixEmbedding({ tokens, text: null }, shape), warnings };
   },
-};
+});

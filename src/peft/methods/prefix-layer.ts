@@ -1,9 +1,10 @@
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import { defineMethod, type Method, type Trainable } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { readNamed } from "./named-tensors.ts";
 import { ownVirtualTokens, type VirtualPlan, virtualPlan, virtualTrainable } from "./prefix-embedding.ts";
-import type { MethodKind } from "./table.ts";
+import { virtualTokenSettings } from "./prefix-options.ts";
 import { virtualRows } from "./virtual-rows.ts";
 
 const NAME = "prefix-layer";
@@ -83,13 +84,14 @@ export function prefixLayer(plan: VirtualPlan, shape: ModelShape): Method {
 }
 
 /** Prefix-layer tuning as a method of the table. */
-export const prefixLayerKind: MethodKind = {
+export const prefixLayerKind: MethodKind = methodKind({
   name: NAME,
   summary: "trainable activations of virtual tokens at the input of every layer",
   peftType: null,
-  create: ({ prefix }, shape) => prefixLayer(virtualPlan(prefix, NAME), shape),
+  settings: virtualTokenSettings,
+  create: (options, shape) => prefixLayer(virtualPlan(options, NAME), shape),
   open: (json, shape, where) => {
     const tokens = ownVirtualTokens(json, where);
     return { method: prefixLayer({ tokens, text: null }, shape), warnings: [] };
   },
-};
+});

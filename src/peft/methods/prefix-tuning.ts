@@ -5,11 +5,12 @@ import type { ForwardContext } from "../../models/context.ts";
 import type { Random } from "../../tensor/random.ts";
 import { type FloatTensor, floats, sizeOf } from "../../tensor/tensor.ts";
 import { defineMethod, type Method, type MethodInputs, type Trainable } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { readNamed } from "./named-tensors.ts";
+import { prefixTuningSettings } from "./prefix-options.ts";
 import { projectPrefix } from "./prefix-projection.ts";
 import { type PromptSizes, promptConfig, readPromptConfig } from "./prompt-config.ts";
-import type { MethodKind } from "./table.ts";
 import { virtualInit } from "./virtual-init.ts";
 
 const NAME = "prefix-tuning";
@@ -157,12 +158,13 @@ export function prefixTuning(plan: PrefixPlan, shape: ModelShape): Method {
 }
 
 /** Prefix tuning as a method of the table. */
-export const prefixTuningKind: MethodKind = {
+export const prefixTuningKind: MethodKind = methodKind({
   name: NAME,
   summary: "trainable keys and values in front of every layer's attention",
   peftType: PEFT_TYPE,
-  create: ({ prefix }, shape) => {
-    const { prefixLength: count, projection, text } = prefix;
+  settings: prefixTuningSettings,
+  create: (options, shape) => {
+    const { prefixLength: count, prefixProjection: projection, prefixText: text } = options;
     if (count > 0) return prefixTuning({ count, projection, text }, shape);
     throw new InputError(`${NAME} needs a prefix`, [
       { where: "prefixLength", message: `expected at least 1, got ${count}` },
@@ -172,4 +174,4 @@ export const prefixTuningKind: MethodKind = {
     const { count, warnings } = readPromptConfig(json, sizesOf(shape), PEFT_KEYS, where);
     return { method: prefixTuning({ count, projection: null, text: null }, shape), warnings };
   },
-};
+});

@@ -2,11 +2,15 @@ import { InputError } from "../../errors.ts";
 import type { LoraConfig } from "../../formats/peft/config.ts";
 import { linear, sub } from "../../graph/ops/index.ts";
 import type { ForwardContext } from "../../models/context.ts";
+import type { SettingsOf } from "../../options/setting.ts";
 import { type Matrix, matrix } from "../../tensor/linear-algebra.ts";
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import { defineMethod, type Merging, type Method, type MethodInputs, type Trainable } from "../method.ts";
+import type { TrainingUse } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
-import { type Lora, type LoraModule, lora } from "./lora.ts";
+import { type Lora, lora } from "./lora.ts";
+import { type LoraOptions, loraConfig, loraSettings } from "./lora-options.ts";
+import type { LoraModule } from "./lora-plan.ts";
 
 /** Factors of a part of a weight: scaling · b · a. */
 export interface Factors {
@@ -14,6 +18,17 @@ export interface Factors {
   readonly a: Matrix;
   /** [out, rank] */
   readonly b: Matrix;
+}
+
+/** Options of LoRA whose first factors the weights decide. */
+type ResidualOptions = Omit<LoraOptions, "init" | "loraBias">;
+
+const { init: _, loraBias: __, ...others } = loraSettings;
+export const residualSettings: SettingsOf<ResidualOptions> = others;
+
+/** LoRA's configuration of them. */
+export function residualConfig(options: ResidualOptions, shape: ModelShape, use: TrainingUse): LoraConfig {
+  return loraConfig({ ...options, init: "gaussian", loraBias: false }, shape, use);
 }
 
 /** How a relative of LoRA chooses its first factors: from the weight W [out, in] of a module. */
@@ -30,13 +45,6 @@ export function residualLora(
   factorize: Factorize,
 ): Method {
   const start = lora(config, family, modules);
-  if (config.loraBias)
-    throw new InputError(`${name} does not fit these options`, [
-      {
-        where: "lora_bias",
-        message: `expected none: ${name} starts as a part of the weights, which has no bias`,
-      },
-    ]);
   checkModules(name, start.plan.modules);
   const saved = lora(twice(config), family, modules);
   const trainables = withStarts(start, factorize);

@@ -1,13 +1,16 @@
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import { lora } from "./lora.ts";
 import { loraKind } from "./lora-kind.ts";
-import type { MethodKind } from "./table.ts";
+import { loraConfig, loraSettings } from "./lora-options.ts";
 
 /** rsLoRA (Kalajdzievski 2023, arXiv 2312.03732): LoRA scaled by α/√r, so that the update's size does not fall with the rank.
  *  Its files are LoRA's with `use_rslora`. */
-export const rsLoraKind: MethodKind = {
+export const rsLoraKind: MethodKind = methodKind({
   name: "rslora",
   summary: "LoRA scaled by alpha / √rank",
   peftType: null,
-  create: (options, { config, modules }) => lora({ ...options.lora, rsLora: true }, config.family, modules),
+  settings: loraSettings,
+  create: (options, shape, use) =>
+    lora({ ...loraConfig(options, shape, use), rsLora: true }, shape.config.family, shape.modules),
   open: loraKind.open,
-};
+});

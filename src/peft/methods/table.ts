@@ -1,44 +1,30 @@
 import { InputError, UnsupportedError } from "../../errors.ts";
 import { architectureOf } from "../../formats/architectures/table.ts";
+import type { SettingsOf } from "../../options/setting.ts";
 import type { Method } from "../method.ts";
+import { LANGUAGE_MODELLING, type MethodKind, type TrainingUse } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { adaLoraKind } from "./adalora.ts";
+import type { AdaLoraOptions } from "./adalora-options.ts";
 import { adapterHoulsbyKind } from "./adapter-houlsby.ts";
 import { adapterLinKind } from "./adapter-lin.ts";
 import { adapterPfeifferKind } from "./adapter-pfeiffer.ts";
 import { bitfitKind } from "./bitfit.ts";
+import type { BottleneckOptions } from "./bottleneck.ts";
 import { doraKind } from "./dora.ts";
 import { fullKind } from "./full.ts";
-import { ia3Kind } from "./ia3.ts";
-import { withLayers } from "./layer-choice.ts";
+import { type Ia3Options, ia3Kind } from "./ia3.ts";
 import { loraKind } from "./lora-kind.ts";
-import { loraPlusKind } from "./lora-plus.ts";
+import type { LoraOptions } from "./lora-options.ts";
+import { type LoraPlusOptions, loraPlusKind } from "./lora-plus.ts";
 import { oloraKind } from "./olora.ts";
-import type { MethodOptions } from "./options.ts";
 import { pissaKind } from "./pissa.ts";
 import { prefixEmbeddingKind } from "./prefix-embedding.ts";
 import { prefixLayerKind } from "./prefix-layer.ts";
+import type { PrefixTuningOptions, VirtualTokenOptions } from "./prefix-options.ts";
 import { prefixTuningKind } from "./prefix-tuning.ts";
 import { rsLoraKind } from "./rslora.ts";
-import { veraKind } from "./vera.ts";
-
-/** One kind of method, by name. */
-export interface MethodKind {
-  readonly name: string;
-  /** One line for help texts. */
-  readonly summary: string;
-  /** PEFT's `peft_type` of its files; null where PEFT has no such method (then ours name it in `lowrank_method`). */
-  readonly peftType: string | null;
-  /** A method for training. @throws InputError if the options do not fit the model */
-  create(options: MethodOptions, shape: ModelShape): Method;
-  /** The method that an adapter_config.json describes, with what was passed over in it. `where` names the file.
-   *  @throws InputError, UnsupportedError */
-  open(
-    config: Readonly<Record<string, unknown>>,
-    shape: ModelShape,
-    where: string,
-  ): { readonly method: Method; readonly warnings: readonly string[] };
-}
+import { type VeraOptions, veraKind } from "./vera.ts";
 
 /** Every method, one line each. */
 const METHODS: readonly MethodKind[] = [
@@ -61,6 +47,33 @@ const METHODS: readonly MethodKind[] = [
   ia3Kind,
 ];
 
+/** Options of all methods; each method reads its own. */
+export interface MethodOptions
+  extends LoraOptions,
+    LoraPlusOptions,
+    VeraOptions,
+    AdaLoraOptions,
+    BottleneckOptions,
+    Ia3Options,
+    VirtualTokenOptions,
+    PrefixTuningOptions {}
+
+/** The settings of all methods, by option; one that several have is the same in each. */
+export const methodSettings: SettingsOf<MethodOptions> = Object.assign(
+  {},
+  ...METHODS.map((m) => m.settings),
+) as SettingsOf<MethodOptions>;
+
+/** The methods that have an option; none for options of other things. */
+export function methodsWith(option: string): readonly string[] {
+  return METHODS.filter(({ settings }) => Object.hasOwn(settings, option)).map((m) => m.name);
+}
+
+/** Names of the methods of a combination such as "lora+prefix-embedding". */
+export function namesIn(combination: string): readonly string[] {
+  return combination.split("+").map((n) => n.trim());
+}
+
 /** PEFT's names of the methods that it has. */
 const PEFT_TYPES = [...new Set(METHODS.flatMap((m) => m.peftType ?? []))].join(", ");
 
@@ -70,17 +83,21 @@ export const METHOD_NAMES: readonly string[] = METHODS.map((m) => m.name);
 /** Methods of a combination such as "lora+prefix-embedding", in that order.
  *  @throws InputError listing the names that are unknown or given twice, with the known ones; and methods that train the
  *  same thing */
-export function createMethods(combination: string, options: MethodOptions, shape: ModelShape): Method[] {
-  const names = combination.split("+").map((n) => n.trim());
+export function createMethods(
+  combination: string,
+  options: MethodOptions,
+  shape: ModelShape,
+  use: TrainingUse = LANGUAGE_MODELLING,
+): Method[] {
+  const names = namesIn(combination);
   const problems = names.flatMap((name, i) => {
     if (names.indexOf(name) !== i) return [{ where: "method", message: `"${name}" is given twice` }];
     if (METHOD_NAMES.includes(name)) return [];
     return [{ where: "method", message: `there is no method "${name}"; known: ${METHOD_NAMES.join(", ")}` }];
   });
   if (problems.length > 0) throw new InputError("the methods cannot be combined", problems);
-  const own = withLayers(options, shape.config.layerCount);
   const methods = names.map((name) =>
-    (METHODS.find((m) => m.name === name) as MethodKind).create(own, shape),
+    (METHODS.find((m) => m.name === name) as MethodKind).create(options, shape, use),
   );
   checkDistinct(methods);
   return methods;

@@ -5,6 +5,8 @@ import { readVeraConfig, targetKeys } from "../../formats/peft/relatives.ts";
 import { add, dropout, linear, matmul, mul, slice } from "../../graph/ops/index.ts";
 import { input, type Value } from "../../graph/value.ts";
 import type { ForwardContext } from "../../models/context.ts";
+import { type SettingsOf, setting } from "../../options/setting.ts";
+import { positive } from "../../options/values.ts";
 import type { Random } from "../../tensor/random.ts";
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import {
@@ -15,11 +17,13 @@ import {
   type MethodInputs,
   type Trainable,
 } from "../method.ts";
+import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
-import { type LoraModule, planLora } from "./lora.ts";
+import { type LoraOptions, loraSettings } from "./lora-options.ts";
+import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
 import { requirePlain } from "./plain-modules.ts";
-import type { MethodKind } from "./table.ts";
+import { ADAPTER, type TargetOptions, targetConfig, targetSettings } from "./target-options.ts";
 
 /** What a VeRA adapter is made of. */
 interface VeraConfig {
@@ -167,12 +171,34 @@ function vera(config: VeraConfig, { config: { family }, modules: specs }: ModelS
   });
 }
 
+/** Options of VeRA. */
+export interface VeraOptions extends TargetOptions, Pick<LoraOptions, "rank" | "dropout"> {
+  /** First value of d. */
+  readonly veraInitial: number;
+}
+
+const settings: SettingsOf<VeraOptions> = {
+  ...targetSettings,
+  rank: loraSettings.rank,
+  dropout: loraSettings.dropout,
+  veraInitial: setting(positive, 0.1, {
+    group: ADAPTER,
+    value: "x",
+    description: "vera: first value of the vector between the projections",
+    knownAs: ["dInitial"],
+  }),
+};
+
 /** VeRA as a method of the table. */
-export const veraKind: MethodKind = {
+export const veraKind: MethodKind = methodKind({
   name: "vera",
   summary: "vectors that scale random projections shared by all modules",
   peftType: "VERA",
-  create: ({ lora, veraInitial }, shape) => vera({ lora, dInitial: veraInitial }, shape),
+  settings,
+  create: (options, shape, use) => {
+    const { rank, dropout, veraInitial: dInitial } = options;
+    return vera({ lora: targetConfig(options, shape, use, { rank, dropout }), dInitial }, shape);
+  },
   open: (json, shape, where) => {
     const { own, targets, warnings } = readVeraConfig(json, where);
     if (!own.hasProjections)
@@ -182,4 +208,4 @@ export const veraKind: MethodKind = {
     const lora = { ...targets, rank: own.rank, dropout: own.dropout };
     return { method: vera({ lora, dInitial: own.dInitial }, shape), warnings };
   },
-};
+});

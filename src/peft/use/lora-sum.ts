@@ -1,5 +1,6 @@
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
-import { type Lora, type LoraModule, loraOfPlan } from "../methods/lora.ts";
+import { type Lora, loraOfPlan } from "../methods/lora.ts";
+import type { LoraModule } from "../methods/lora-plan.ts";
 import type { ModelShape } from "../model-shape.ts";
 
 /** One of several LoRA adapters that act together. */

@@ -1,3 +1,4 @@
+import type { Filter } from "./filter.ts";
 import { fail } from "./limits.ts";
 import { LIST_FILTERS } from "./list-filters.ts";
 import { NUMBER_FILTERS } from "./number-filters.ts";
@@ -5,9 +6,6 @@ import type { Runtime } from "./state.ts";
 import { FILTER_NAMES } from "./tests.ts";
 import { TEXT_FILTERS } from "./text-filters.ts";
 import type { Args, Value } from "./values.ts";
-
-/** A filter behind `|`. */
-export type Filter = (rt: Runtime, value: Value, args: Args) => Value;
 
 /** All filters of jinja2 but `random` (a rendering is to be the same each time), `pprint`, `striptags`, `urlize`,
  *  `wordwrap` and `xmlattr`, which no known chat template uses. */

@@ -1,4 +1,4 @@
-import { ExactNumber } from "../exact-number.ts";
+import { doubleOf, ExactNumber } from "../exact-number.ts";
 import { fail, MAX_DEPTH } from "./limits.ts";
 import { type Origin, TEMPLATE, textOf } from "./text.ts";
 import { type Dict, type Entry, float, hashOf, int, list, type Value } from "./values.ts";
@@ -76,8 +76,9 @@ export function fromJson(value: unknown, origin: Origin, size: Size, depth = 0):
 }
 
 /** As Python's json has it: an int of any size, or a float. */
-function exactValue({ digits }: ExactNumber, origin: Origin): Value {
-  return /^-?\d+$/.test(digits) ? int(BigInt(digits), origin) : float(Number(digits), origin);
+function exactValue(number: ExactNumber, origin: Origin): Value {
+  const { digits } = number;
+  return /^-?\d+$/.test(digits) ? int(BigInt(digits), origin) : float(doubleOf(number) as number, origin);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,6 +1,6 @@
 import { attribute as attributeOf, getAttribute, getItem } from "./attributes.ts";
 import { itemPairs } from "./dict-methods.ts";
-import type { Filter } from "./filters.ts";
+import type { Filter } from "./filter.ts";
 import { fail, produce, tick } from "./limits.ts";
 import { toText } from "./print.ts";
 import { bind, given, intArg, type Runtime, textArg } from "./state.ts";

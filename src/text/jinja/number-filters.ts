@@ -1,4 +1,4 @@
-import type { Filter } from "./filters.ts";
+import type { Filter } from "./filter.ts";
 import { fail } from "./limits.ts";
 import { attributeGetter } from "./list-filters.ts";
 import { fixed } from "./numbers.ts";

@@ -1,5 +1,5 @@
 import { escaped, forceEscaped } from "./escape.ts";
-import type { Filter } from "./filters.ts";
+import type { Filter } from "./filter.ts";
 import { toJson } from "./json.ts";
 import { SPACE } from "./lexer.ts";
 import { checkLength, fail, produce, tick } from "./limits.ts";

@@ -1,154 +1,154 @@
 import { z } from "zod";
+import {
+  type DataOptions,
+  dataSettings,
+  type ExampleOptions,
+  exampleSettings,
+  type HoldOutOptions,
+  holdOutSettings,
+} from "../../data/options.ts";
 import type { Problem } from "../../errors.ts";
+import { type BaseOptions, baseSettings } from "../../models/options.ts";
+import { type ClipOptions, clipSettings } from "../../optim/clip.ts";
+import { type LearningRateOptions, learningRateSettings, OPTIMIZER } from "../../optim/schedule.ts";
+import { type OptimizerOptions, optimizerSettings, optimizersWith } from "../../optim/table.ts";
+import {
+  type Check,
+  type Layer,
+  resolveSettings,
+  type Setting,
+  type SettingsOf,
+  setting,
+} from "../../options/setting.ts";
+import { count, positive, share, text } from "../../options/values.ts";
+import {
+  METHOD_NAMES,
+  type MethodOptions,
+  methodSettings,
+  methodsWith,
+  namesIn,
+} from "../../peft/methods/table.ts";
+import { type DeviceOptions, deviceSettings } from "../../runtime/device.ts";
+import { type TemplateOptions, templateSettings } from "../../text/template-options.ts";
 import { RECOMPUTE_LEVELS, type Recompute } from "../step-graphs.ts";
-import { adapterSettings } from "./adapter.ts";
-import { dataSettings } from "./data.ts";
-import { type Check, type Layer, resolveSettings, type Setting, setting } from "./setting.ts";
-import { type TemplateArgs, templateSettings } from "./template.ts";
-import { count, positive, share, text } from "./values.ts";
+import { type TaskOptions, taskSettings } from "../tasks/table.ts";
 
-/** More threads than any machine has cores; the engine does not come back from many thousands. */
-const MAX_THREADS = 512;
-
-const MODEL = "Model";
-const OPTIMIZER = "Optimizer";
 const RUN = "Run";
 
-const modelSettings = {
-  model: setting(text, "smollm2-135m", {
-    group: MODEL,
-    value: "model",
-    description: "model to adapt: an alias, a Hugging Face folder, a .gguf file or a Hub id",
-    knownAs: ["modelNameOrPath", "baseModel", "modelName"],
-  }) as Setting<string>,
-  baseBits: setting(z.literal([32, 8, 4]), 32, {
-    group: MODEL,
-    value: "bits",
-    description: "keep the frozen matrices in 4 or 8 bits: less memory, faster generation, rounded weights",
-    knownAs: ["loadIn4bit", "loadIn8bit", "quantization", "quantize"],
-  }) as Setting<32 | 8 | 4>,
-  compute: setting(z.enum(["float32", "int8"]), "float32", {
-    group: MODEL,
-    description:
-      "products with a base of 4 or 8 bits: exact, or faster with activations rounded to 8 bits as in generation",
-  }) as Setting<"float32" | "int8">,
-  templateArgs: templateSettings.templateArgs as Setting<TemplateArgs>,
-  templateDate: templateSettings.templateDate as Setting<string | null>,
-  device: setting(z.enum(["cpu", "cuda", "webgpu", "dml", "coreml"]), "cpu", {
-    group: MODEL,
-    description: "where to compute",
-    mayChangeOnResume: true,
-  }) as Setting<"cpu" | "cuda" | "webgpu" | "dml" | "coreml">,
-  threads: setting(count.max(MAX_THREADS).nullable(), null, {
-    group: MODEL,
-    value: "n",
-    description: "threads to compute with",
-    defaultText: "all cores",
-    mayChangeOnResume: true,
-    knownAs: ["numThreads"],
-  }) as Setting<number | null>,
-  offline: setting(z.boolean(), false, {
-    group: MODEL,
-    description: "use the cache only, never the network",
-    mayChangeOnResume: true,
-  }) as Setting<boolean>,
+/** How a model is adapted. */
+interface MethodChoice {
+  /** Names of methods joined by +. */
+  readonly method: string;
+}
+
+const methodChoice: SettingsOf<MethodChoice> = {
+  method: setting(text, "lora", {
+    group: "Adapter",
+    value: "methods",
+    description: `how to adapt: ${METHOD_NAMES.join(", ")}; several joined by +`,
+    expects: `names of methods joined by + (${METHOD_NAMES.join(", ")})`,
+    knownAs: ["peftType", "fineTuneType"],
+  }),
 };
 
-const optimizerSettings = {
-  learningRate: setting(positive, 2e-4, {
-    group: OPTIMIZER,
-    value: "x",
-    description: "peak learning rate",
-    knownAs: ["lr"],
-  }) as Setting<number>,
-  schedule: setting(z.enum(["constant", "linear", "cosine"]), "linear", {
-    group: OPTIMIZER,
-    description: "learning rate after the warm-up",
-    knownAs: ["lrScheduler", "lrSchedulerType", "scheduler", "lrSchedule"],
-  }) as Setting<"constant" | "linear" | "cosine">,
-  warmupSteps: setting(z.number().int().min(0).nullable(), 10, {
-    group: OPTIMIZER,
-    value: "n",
-    description: "steps over which the learning rate rises",
-    knownAs: ["warmup"],
-  }) as Setting<number | null>,
-  warmupRatio: setting(share.nullable(), null, {
-    group: OPTIMIZER,
-    value: "share",
-    description: "the same as a share of all steps, instead",
-  }) as Setting<number | null>,
+/** How long, and over which batches. */
+interface LoopOptions {
+  /** Passes over the data. */
+  readonly epochs: number;
+  /** Optimizer updates, instead of epochs. */
+  readonly maxSteps: number | null;
+  /** Examples in a micro-step. */
+  readonly batchSize: number;
+  /** Examples that begin alike come into one batch. */
+  readonly groupByPrefix: boolean;
+  /** Micro-steps in an optimizer update. */
+  readonly accumulation: number;
+  readonly labelSmoothing: number;
+  /** Of everything random. */
+  readonly seed: number;
+}
+
+const loopSettings: SettingsOf<LoopOptions> = {
   epochs: setting(positive.max(1e6), 1, {
     group: OPTIMIZER,
     value: "x",
     description: "passes over the data",
     knownAs: ["numEpochs", "numTrainEpochs"],
-  }) as Setting<number>,
+  }),
   maxSteps: setting(count.nullable(), null, {
     group: OPTIMIZER,
     value: "n",
     description: "optimizer updates, instead of epochs",
     knownAs: ["iters", "steps", "maxIters"],
-  }) as Setting<number | null>,
+  }),
   batchSize: setting(count.max(65_536), 8, {
     group: OPTIMIZER,
     value: "n",
     description: "examples in a micro-step",
     knownAs: ["perDeviceTrainBatchSize", "microBatchSize", "batch"],
-  }) as Setting<number>,
+  }),
   groupByPrefix: setting(z.boolean(), false, {
     group: OPTIMIZER,
     description: "examples that begin alike come into one batch: fewer tokens to compute, batches less mixed",
     knownAs: ["groupByLength", "trainSamplingStrategy"],
-  }) as Setting<boolean>,
+  }),
   accumulation: setting(count.max(65_536), 1, {
     group: OPTIMIZER,
     value: "n",
     description: "micro-steps in an optimizer update",
     knownAs: ["gradientAccumulationSteps", "gradAccumulationSteps", "accumulationSteps"],
-  }) as Setting<number>,
-  weightDecay: setting(z.number().min(0), 0, {
-    group: OPTIMIZER,
-    value: "x",
-    description: "decoupled weight decay",
-  }) as Setting<number>,
-  beta1: setting(share, 0.9, {
-    group: OPTIMIZER,
-    value: "x",
-    description: "AdamW's decay of the mean",
-    knownAs: ["adamBeta1"],
-  }) as Setting<number>,
-  beta2: setting(share, 0.999, {
-    group: OPTIMIZER,
-    value: "x",
-    description: "AdamW's decay of the square",
-    knownAs: ["adamBeta2"],
-  }) as Setting<number>,
-  epsilon: setting(positive, 1e-8, {
-    group: OPTIMIZER,
-    value: "x",
-    description: "AdamW's ε",
-    knownAs: ["adamEpsilon", "eps"],
-  }) as Setting<number>,
-  clipNorm: setting(positive.nullable(), 1, {
-    group: OPTIMIZER,
-    value: "x",
-    description: "largest global norm of the gradient; none does not clip",
-    knownAs: ["maxGradNorm", "gradientClipping", "gradClip"],
-  }) as Setting<number | null>,
+  }),
   labelSmoothing: setting(share, 0, {
     group: OPTIMIZER,
     value: "share",
     description: "label smoothing",
     knownAs: ["labelSmoothingFactor"],
-  }) as Setting<number>,
+  }),
   seed: setting(z.number().int().min(0), 0, {
     group: OPTIMIZER,
     value: "n",
     description: "seed of everything random",
-  }) as Setting<number>,
+  }),
 };
 
-const runSettings = {
+/** What a run keeps, shows and takes. */
+interface RunOptions {
+  /** Use the cache only, never the network. */
+  readonly offline: boolean;
+  /** What is computed again in the backward pass, to save memory. */
+  readonly recompute: "auto" | Recompute;
+  /** Private copies of the weights: faster by some percent with small batches, in more memory. */
+  readonly prepack: boolean;
+  /** Run folder; null: runs/<data>-<number>. */
+  readonly output: string | null;
+  /** Name of the run in its report. */
+  readonly name: string | null;
+  /** Steps between evaluations; null: only before and after. */
+  readonly evalEvery: number | null;
+  /** Stop after n evaluations without a better validation loss. */
+  readonly earlyStopping: number | null;
+  /** Steps between checkpoints; null: five in a run. */
+  readonly checkpointEvery: number | null;
+  /** Checkpoints to keep, besides the best. */
+  readonly keepCheckpoints: number;
+  /** Held-out prompts to answer before and after. */
+  readonly samples: number;
+  /** Steps between answers to the same prompts; null: only before and after. */
+  readonly samplesEvery: number | null;
+  /** Go on with an interrupted run: its folder, or true for the latest. */
+  readonly resume: string | boolean;
+  /** Profile a few steps by operator and by layer. */
+  readonly profile: boolean;
+  /** Print the plan and stop. */
+  readonly dryRun: boolean;
+}
+
+const runSettings: SettingsOf<RunOptions> = {
+  offline: setting(z.boolean(), false, {
+    group: "Model",
+    description: "use the cache only, never the network",
+    mayChangeOnResume: true,
+  }),
   recompute: setting(z.enum(["auto", ...RECOMPUTE_LEVELS]), "auto", {
     group: RUN,
     value: "level",
@@ -157,25 +157,24 @@ const runSettings = {
     defaultText: "as little as free memory allows",
     mayChangeOnResume: true,
     knownAs: ["gradientCheckpointing"],
-  }) as Setting<"auto" | Recompute>,
+  }),
   prepack: setting(z.boolean(), false, {
     group: RUN,
     description: "private copies of the weights: faster by some percent with small batches, in more memory",
-  }) as Setting<boolean>,
-
+  }),
   output: setting(text.nullable(), null, {
     group: RUN,
     value: "folder",
     description: "run folder",
     defaultText: "runs/<data>-<number>",
     knownAs: ["outputDir", "outDir", "adapterPath", "saveDir"],
-  }) as Setting<string | null>,
+  }),
   name: setting(text.nullable(), null, {
     group: RUN,
     value: "name",
     description: "name of the run in its report",
     knownAs: ["runName"],
-  }) as Setting<string | null>,
+  }),
   evalEvery: setting(count.nullable(), null, {
     group: RUN,
     value: "n",
@@ -183,14 +182,14 @@ const runSettings = {
     defaultText: "only before and after",
     mayChangeOnResume: true,
     knownAs: ["evalSteps", "stepsPerEval"],
-  }) as Setting<number | null>,
+  }),
   earlyStopping: setting(count.nullable(), null, {
     group: RUN,
     value: "n",
     description: "stop after n evaluations without a better validation loss",
     mayChangeOnResume: true,
     knownAs: ["earlyStoppingPatience", "patience"],
-  }) as Setting<number | null>,
+  }),
   checkpointEvery: setting(count.nullable(), null, {
     group: RUN,
     value: "n",
@@ -198,20 +197,28 @@ const runSettings = {
     defaultText: "five in a run",
     mayChangeOnResume: true,
     knownAs: ["saveSteps", "saveEvery", "saveInterval"],
-  }) as Setting<number | null>,
+  }),
   keepCheckpoints: setting(count, 2, {
     group: RUN,
     value: "n",
     description: "checkpoints to keep, besides the best",
     mayChangeOnResume: true,
     knownAs: ["saveTotalLimit"],
-  }) as Setting<number>,
+  }),
   samples: setting(z.number().int().min(0), 3, {
     group: RUN,
     value: "n",
     description: "held-out prompts to answer before and after",
     mayChangeOnResume: true,
-  }) as Setting<number>,
+  }),
+  samplesEvery: setting(count.nullable(), null, {
+    group: RUN,
+    value: "n",
+    description: "steps between answers to the same prompts, to see the adapter learn",
+    defaultText: "only before and after",
+    mayChangeOnResume: true,
+    knownAs: ["sampleEvery", "sampleInterval"],
+  }),
   resume: setting(z.union([text, z.boolean()]), false, {
     group: RUN,
     value: "folder",
@@ -219,42 +226,61 @@ const runSettings = {
     expects: "a run folder",
     mayChangeOnResume: true,
     knownAs: ["resumeFromCheckpoint"],
-  }) as Setting<string | boolean>,
+  }),
   profile: setting(z.boolean(), false, {
     group: RUN,
     description:
       "profile a few steps by operator and by layer (profile.json and profile.svg in the run folder)",
     mayChangeOnResume: true,
-  }) as Setting<boolean>,
+  }),
   dryRun: setting(z.boolean(), false, {
     group: RUN,
     description: "print the plan and stop",
     mayChangeOnResume: true,
-  }) as Setting<boolean>,
+  }),
 };
+
+/** A training run, complete and checked. */
+export interface TrainConfig
+  extends BaseOptions,
+    TemplateOptions,
+    DeviceOptions,
+    TaskOptions,
+    DataOptions,
+    HoldOutOptions,
+    ExampleOptions,
+    MethodChoice,
+    MethodOptions,
+    LearningRateOptions,
+    OptimizerOptions,
+    ClipOptions,
+    LoopOptions,
+    RunOptions {}
 
 /** Every option of a training run, in the order of help texts: each is a flag (kebab-case), a config-file key (the name), a
- *  default, a help text and a field of `TrainConfig`. */
-export const trainSettings: typeof modelSettings &
-  typeof dataSettings &
-  typeof adapterSettings &
-  typeof optimizerSettings &
-  typeof runSettings = {
-  ...modelSettings,
+ *  default, a help text and a field of `TrainConfig`, and stands with what it is an option of. */
+export const trainSettings: SettingsOf<TrainConfig> = {
+  ...baseSettings,
+  ...templateSettings,
+  ...deviceSettings,
+  ...taskSettings,
   ...dataSettings,
-  ...adapterSettings,
+  ...holdOutSettings,
+  ...exampleSettings,
+  ...methodChoice,
+  ...methodSettings,
+  ...learningRateSettings,
+  ...loopSettings,
   ...optimizerSettings,
+  ...clipSettings,
   ...runSettings,
 };
-
-/** A training run, complete and checked. Fields are those of `trainSettings`. */
-export type TrainConfig = { readonly [K in keyof typeof trainSettings]: z.output<(typeof trainSettings)[K]> };
 
 /** A training run as a caller states it: what is left out has its default. */
 export type TrainOptions = Partial<TrainConfig>;
 
 /** The one schema of training options. */
-export const trainConfigSchema: z.ZodObject<typeof trainSettings> = z.strictObject(trainSettings);
+export const trainConfigSchema: z.ZodObject<SettingsOf<TrainConfig>> = z.strictObject(trainSettings);
 
 /** Defaults filled in, everything checked. @throws InputError with every problem, each under its option's name. */
 export function trainConfig(options: TrainOptions = {}): TrainConfig {
@@ -283,8 +309,38 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     problems.push({ where: where("earlyStopping"), message: "needs validationData or validationFraction" });
   if (config.earlyStopping !== null && config.evalEvery === null)
     problems.push({ where: where("earlyStopping"), message: "needs evalEvery" });
-  return problems;
+  if (config.samplesEvery !== null && config.samples === 0)
+    problems.push({ where: where("samplesEvery"), message: "needs samples above 0" });
+  return [...problems, ...withoutEffect(config, where, isGiven)];
 };
+
+/** Options of methods and optimizers that are not chosen, where they are not at their defaults. */
+function withoutEffect(
+  config: TrainConfig,
+  where: (key: string) => string,
+  isGiven: (key: string) => boolean,
+): Problem[] {
+  const others = (
+    settings: Readonly<Record<string, Setting<unknown>>>,
+    ownersOf: (key: string) => readonly string[],
+    chosen: readonly string[],
+  ): Problem[] =>
+    Object.entries(settings)
+      .filter(([key]) => isGiven(key) && ownersOf(key).length > 0)
+      .filter(([key]) => !ownersOf(key).some((name) => chosen.includes(name)))
+      .filter(
+        ([key, own]) =>
+          JSON.stringify(config[key as keyof TrainConfig]) !== JSON.stringify(own.parse(undefined)),
+      )
+      .map(([key]) => ({
+        where: where(key),
+        message: `has no effect with ${chosen.join("+")}: it is an option of ${ownersOf(key).join(", ")}`,
+      }));
+  return [
+    ...others(methodSettings, methodsWith, namesIn(config.method)),
+    ...others(optimizerSettings, optimizersWith, [config.optimizer]),
+  ];
+}
 
 function hasValidation(config: TrainConfig): boolean {
   return config.validationData !== null || config.validationFraction > 0;

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { FormatError, InputError, NotFoundError, type Problem } from "../../errors.ts";
 import { readBytes, writeFileAtomic } from "../../io/disk.ts";
+import { describeSettings, flagName, type Layer } from "../../options/setting.ts";
 import { latestRunFolder } from "../run-folder.ts";
 import {
   resolveTrainConfig,
@@ -11,7 +12,6 @@ import {
   trainConfig,
   trainConfigSchema,
 } from "./config.ts";
-import { describeSettings, flagName, type Layer } from "./setting.ts";
 
 /** The file in a run folder that holds the run's options. */
 export const CONFIG_FILE = "run.json";
@@ -38,7 +38,9 @@ export async function loadTrainConfig(request: ConfigRequest): Promise<TrainConf
   const resume = given.map((layer) => layer.values.resume).find((value) => value !== undefined);
   if (resume !== undefined && resume !== false) return resumedConfig(given, resume);
   const named = file !== null || request.flags.model !== undefined || request.flags.data !== undefined;
-  return resolveTrainConfig(named ? given : [...given, await readConfigFile(QUICKSTART)]);
+  return resolveTrainConfig(
+    named ? given : [...given, { ...(await readConfigFile(QUICKSTART)), isImplied: true }],
+  );
 }
 
 /** The options of a run as a caller of the library states them; with `resume`, completed from the run folder.
@@ -96,6 +98,7 @@ export async function readConfigFile(path: string): Promise<Layer> {
   for (const pair of document.contents?.items ?? [])
     if (isScalar(pair.key)) lineOf.set(String(pair.key.value), lines.linePos(pair.key.range?.[0] ?? 0).line);
   return {
+    isImplied: basename(file) === CONFIG_FILE,
     values: (document.toJS() ?? {}) as Record<string, unknown>,
     where: (key) => `${file}:${lineOf.get(key) ?? 1}: ${key}`,
   };

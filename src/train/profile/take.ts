@@ -4,7 +4,6 @@ import { join, resolve } from "node:path";
 import { writeFileAtomic } from "../../io/disk.ts";
 import type { TrainEngine } from "../engine.ts";
 import type { ProfileEvent } from "../events.ts";
-import { profileChart } from "../report/profile-chart.ts";
 import { readProfile } from "./read.ts";
 
 /** Steps before those that count: caches and memory pools fill up. */
@@ -52,6 +51,7 @@ async function written(folder: string, trace: string, skip: number): Promise<Pro
   const profile = await readProfile(trace, skip);
   const [path, chartPath] = [join(folder, PROFILE_FILE), join(folder, CHART_FILE)];
   await writeFileAtomic(path, `${JSON.stringify(profile, null, 2)}\n`);
+  const { profileChart } = await import("../report/profile-chart.ts"); // its library is large: only where it draws
   await writeFileAtomic(chartPath, profileChart([{ name: "", profile }]));
   return { type: "profile", profile, path, chartPath };
 }

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { writeFileAtomic } from "../../io/disk.ts";
+import { describeSettings, type SettingHelp } from "../../options/setting.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config/config.ts";
-import { describeSettings, type SettingHelp } from "../config/setting.ts";
 import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
 import { MEASURES } from "../measures.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
 import { resourceRows } from "../resources.ts";
-import { lossChart } from "./chart.ts";
+import type { Sample } from "../sample.ts";
 import { definitions, grid, type Html, html, page, trusted } from "./html.ts";
 
 /** The files of a report in its run folder. */
@@ -24,6 +24,7 @@ export interface ReportData {
  *  all. Returns the path of the report. */
 export async function writeReport(runFolder: string, data: ReportData): Promise<string> {
   const metrics = await readMetrics(runFolder);
+  const { lossChart } = await import("./chart.ts"); // half of all modules of the library, for one drawing
   const svg = lossChart(metrics, data.plan.lossUnit);
   const path = join(runFolder, REPORT_FILE);
   await writeFileAtomic(join(runFolder, CURVE_FILE), svg);
@@ -76,17 +77,35 @@ function evaluationTable(evaluations: readonly EvaluationEvent[], { lossUnit, co
   return grid(["Step", "Data", `Loss (${lossUnit})`, ...measured.map((m) => m.title), counted], rows);
 }
 
+/** Columns of answers between the first and the last. */
+const MAX_DURING = 4;
+
+/** At most `count` items of a list, evenly spaced. */
+function spread<T>(items: readonly T[], count: number): readonly T[] {
+  if (items.length <= count) return items;
+  return Array.from(
+    { length: count },
+    (_, i) => items[Math.round(((i + 1) * items.length) / (count + 1))] as T,
+  );
+}
+
 function sampleTable(events: readonly SamplesEvent[]): Html {
   const [before, after] = ["before", "after"].map(
     (when) => events.find((e) => e.when === when)?.samples ?? [],
   );
-  const rows = (after?.length ? after : (before ?? [])).map((sample, i) => [
-    sample.prompt,
-    sample.reference,
-    before?.find((other) => other.prompt === sample.prompt)?.output ?? before?.[i]?.output ?? "",
+  const during = spread(
+    events.filter((e) => e.when === "during"),
+    MAX_DURING,
+  );
+  const outputOf = (samples: readonly Sample[], prompt: string, i: number): string =>
+    (samples.find((other) => other.prompt === prompt) ?? samples[i])?.output ?? "";
+  const rows = (after?.length ? after : (before ?? [])).map(({ prompt, reference }, i) => [
+    ...[prompt, reference, outputOf(before ?? [], prompt, i)],
+    ...during.map((event) => outputOf(event.samples, prompt, i)),
     after?.[i]?.output ?? "",
   ]);
-  return grid(["Prompt", "Expected", "Before", "After"], rows, "samples");
+  const steps = during.map(({ step }) => `Step ${step}`);
+  return grid(["Prompt", "Expected", "Before", ...steps, "After"], rows, "samples");
 }
 
 function planTable({ plan, outcome }: ReportData): Html {

@@ -1,8 +1,8 @@
-import type { Rows } from "../../data/examples.ts";
 import type { Labelled } from "../../data/formats/format.ts";
 import { numberOf } from "../../data/labels.ts";
+import type { Rows } from "../../data/rows.ts";
 import { InputError } from "../../errors.ts";
-import type { BaseModel } from "../../models/base-model.ts";
+import type { BaseModel } from "../../models/base.ts";
 import { encoderOf } from "../../models/family.ts";
 
 /** Names that transformers gives where nobody named the labels. */

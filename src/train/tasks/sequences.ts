@@ -1,14 +1,14 @@
-import type { DatasetRow } from "../../data/examples.ts";
 import type { Labelled } from "../../data/formats/format.ts";
 import { indicesWhere } from "../../data/indexed.ts";
 import { labelIndex, numberOf } from "../../data/labels.ts";
 import { rowsAt } from "../../data/row-store.ts";
+import type { DatasetRow } from "../../data/rows.ts";
 import { packSequences } from "../../data/sequence-batch.ts";
 import { encodeSequences } from "../../data/sequence-examples.ts";
 import { InputError, type Problem, UnsupportedError } from "../../errors.ts";
 import { hfModuleName } from "../../formats/names.ts";
 import { outputText, predict } from "../../generate/predict.ts";
-import type { BaseModel } from "../../models/base-model.ts";
+import type { BaseModel } from "../../models/base.ts";
 import { encoderOf } from "../../models/family.ts";
 import type { Method } from "../../peft/method.ts";
 import { sequenceEncoder } from "../../text/sequence.ts";

@@ -1,6 +1,9 @@
-import type { Rows } from "../../data/examples.ts";
+import { z } from "zod";
+import type { Rows } from "../../data/rows.ts";
 import { UnsupportedError } from "../../errors.ts";
-import type { BaseModel } from "../../models/base-model.ts";
+import type { BaseModel } from "../../models/base.ts";
+import { type SettingsOf, setting } from "../../options/setting.ts";
+import { names } from "../../options/values.ts";
 import { classification } from "./classification.ts";
 import { languageModelling } from "./language-modelling.ts";
 import { regression } from "./regression.ts";
@@ -11,6 +14,31 @@ const TASKS: readonly Task[] = [languageModelling, regression, classification];
 
 /** Names of all tasks, for help and errors. */
 export const TASK_NAMES: readonly string[] = TASKS.map((t) => t.name);
+
+/** What to train for. */
+export interface TaskOptions {
+  /** null: what model and data call for. */
+  readonly task: string | null;
+  /** Names of the classes, in the order of their numbers; null: the model's, else those in the data. */
+  readonly labels: readonly string[] | null;
+}
+
+export const taskSettings: SettingsOf<TaskOptions> = {
+  task: setting(z.enum(TASK_NAMES).nullable(), null, {
+    group: "Model",
+    description: "what to train for",
+    defaultText: "what model and data call for",
+    knownAs: ["taskType"],
+  }),
+  labels: setting(names.nullable(), null, {
+    group: "Data",
+    value: "names",
+    description: "names of the classes, in the order of their numbers",
+    defaultText: "the model's, else those in the data",
+    expects: "a list of names",
+    knownAs: ["labelNames", "labelList", "classNames"],
+  }),
+};
 
 /** The task of that name, or (null) the one that model and data call for.
  *  @throws UnsupportedError if the model cannot be trained for it */

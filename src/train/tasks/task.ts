@@ -1,16 +1,18 @@
 import type { Example, PackedBatch } from "../../data/batch.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import type { EncodedDataset, Rows } from "../../data/examples.ts";
+import type { EncodedDataset } from "../../data/examples.ts";
+import type { DataOptions, ExampleOptions } from "../../data/options.ts";
+import type { Rows } from "../../data/rows.ts";
 import type { PackOptions } from "../../data/trie.ts";
+import type { RowWork } from "../../data/visit-rows.ts";
 import type { Value } from "../../graph/value.ts";
-import type { BaseModel } from "../../models/base-model.ts";
+import type { BaseModel } from "../../models/base.ts";
 import type { Method } from "../../peft/method.ts";
 import type { AdaptedModel } from "../../peft/use/adapted-model.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import type { EncodeChoice } from "../data.ts";
-import type { PreviewSpan, Sample } from "../events.ts";
 import type { Measures } from "../measures.ts";
+import type { PreviewSpan, Sample } from "../sample.ts";
 
 /** Where the loss is, in one chunk of a batch: E edges. */
 export interface Edges {
@@ -96,3 +98,8 @@ export interface Task {
   /** Answers of the model as it is to held-out rows. */
   samples(request: SampleRequest): Promise<readonly Sample[]>;
 }
+
+/** How rows become examples. */
+export type EncodeChoice = Pick<ExampleOptions, "lossOn" | "truncation"> &
+  Pick<DataOptions, "onBadRow"> &
+  RowWork & { readonly maxLength: number };

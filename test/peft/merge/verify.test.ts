@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { GgufTensorType } from "../../../src/formats/gguf/quantize.ts";
 import { writeModelGguf } from "../../../src/formats/gguf/save.ts";
 import { writeModelFolder } from "../../../src/formats/hf/save.ts";
-import { type BaseModel, openBase, openSource } from "../../../src/models/base-model.ts";
+import type { BaseModel } from "../../../src/models/base.ts";
+import { openBase, openSource } from "../../../src/models/base-model.ts";
 import { openAdapter } from "../../../src/peft/files/adapter.ts";
 import { type Unmerged, verifyMerged } from "../../../src/peft/merge/verify.ts";
 import { mergedWeights } from "../../../src/peft/merge/weights.ts";

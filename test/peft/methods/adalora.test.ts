@@ -4,14 +4,13 @@ import { hfModuleName } from "../../../src/formats/names.ts";
 import { input, type Value } from "../../../src/graph/value.ts";
 import type { AfterUpdate } from "../../../src/peft/method.ts";
 import { budgetPhase } from "../../../src/peft/methods/adalora-budget.ts";
-import type { AdaLoraOptions } from "../../../src/peft/methods/options.ts";
+import type { AdaLoraOptions } from "../../../src/peft/methods/adalora-options.ts";
 import { createMethods } from "../../../src/peft/methods/table.ts";
 import { flatten, trainedCount, unflatten } from "../../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../../src/runtime/runtime.ts";
 import { random } from "../../../src/tensor/random.ts";
 import { type FloatTensor, floats, scalar, type Tensor } from "../../../src/tensor/tensor.ts";
 import { trainConfig } from "../../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../../src/train/plan.ts";
 import { randomExamples } from "../../data/random-examples.ts";
 import { expectedOf, openTiny, type TinyModel } from "../../models/harness.ts";
 import {
@@ -29,11 +28,11 @@ const LOGITS = 1e-4;
 const LOSS = 2e-5;
 const GRADIENT = 1e-4;
 // The fixture's.
-const OPTIONS: AdaLoraOptions = {
+const OPTIONS = {
   targetRank: 2,
-  warmupSteps: 1,
-  finalSteps: 1,
-  interval: 2,
+  rankWarmupSteps: 1,
+  rankFinalSteps: 1,
+  rankInterval: 2,
   orthogonality: 0.5,
 };
 
@@ -52,8 +51,8 @@ const numbersOf = (tensor: Tensor | undefined): Float32Array => tensor?.data as 
 
 /** As the fixture's, for training. */
 function create(adaLora: Partial<AdaLoraOptions> = {}) {
-  const options = methodOptionsOf(trainConfig({ rank: 4, alpha: 6, targetModules: ["q_proj", "down_proj"] }));
-  const [method] = createMethods("adalora", { ...options, adaLora: { ...OPTIONS, ...adaLora } }, tiny.model);
+  const options = trainConfig({ rank: 4, alpha: 6, targetModules: ["q_proj", "down_proj"] });
+  const [method] = createMethods("adalora", { ...options, ...OPTIONS, ...adaLora }, tiny.model);
   return method as NonNullable<typeof method>;
 }
 
@@ -154,7 +153,7 @@ test("the singular values that PEFT's rank allocator drops, step by step", async
 test("the budget falls from all triplets to the target by a cube", () => {
   const at = (step: number) =>
     budgetPhase(
-      { ...OPTIONS, warmupSteps: 10, finalSteps: 20, interval: 10 },
+      { ...OPTIONS, rankWarmupSteps: 10, rankFinalSteps: 20, rankInterval: 10 },
       { first: 160, target: 80 },
       step,
       100,
@@ -170,7 +169,7 @@ test("the budget falls from all triplets to the target by a cube", () => {
   expect(at(80)).toEqual({ measure: 0, choose: 1, dropped: 80, hold: 0 });
   expect(at(81)).toEqual({ measure: 0, choose: 0, dropped: 0, hold: 1 });
   const none = () =>
-    budgetPhase({ ...OPTIONS, warmupSteps: 3, finalSteps: 2 }, { first: 4, target: 2 }, 1, 5);
+    budgetPhase({ ...OPTIONS, rankWarmupSteps: 3, rankFinalSteps: 2 }, { first: 4, target: 2 }, 1, 5);
   expect(none).toThrow(InputError);
   expect(none).toThrow(
     "rankWarmupSteps: 3 steps before and 2 after the fall of ranks leave none of 5 for it",

@@ -11,9 +11,9 @@ import { openRuntime, type Runtime } from "../../../src/runtime/runtime.ts";
 import { random } from "../../../src/tensor/random.ts";
 import type { Tensor } from "../../../src/tensor/tensor.ts";
 import { type TrainOptions, trainConfig } from "../../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../../src/train/plan.ts";
 import { randomExamples } from "../../data/random-examples.ts";
 import { expectedOf, FAMILY_NAMES, openTiny, type TinyModel } from "../../models/harness.ts";
+import { optionsFor } from "../../train/options-for.ts";
 import { difference, gradientByKey, openCase, runPadded, startOf, trainedGradient } from "./relatives.ts";
 
 let runtime: Runtime;
@@ -25,8 +25,8 @@ afterAll(() => runtime.close());
 const NAMES = ["full", "bitfit", "adapter-houlsby", "adapter-pfeiffer", "adapter-lin", "ia3"];
 
 function methodsOn(shape: ModelShape, method: string, options: TrainOptions = {}): Method[] {
-  const config = trainConfig({ method, rank: 3, adapterSize: 5, ...options });
-  return createMethods(method, methodOptionsOf(config), shape);
+  const config = trainConfig(optionsFor(method, { rank: 3, adapterSize: 5, ...options }));
+  return createMethods(method, config, shape);
 }
 
 const numbersOf = (tensor: Tensor | undefined): Float32Array => tensor?.data as Float32Array;
@@ -273,9 +273,9 @@ describe("what does not fit is refused", () => {
   });
 
   test("what IA3 does not have, and embeddings", () => {
-    const options = { targetModules: ["wte"], bias: "all" } as const;
+    const options = { targetModules: ["wte"] };
     expect(messageOf(() => methodsOn(small, "ia3", options))).toBe(
-      "ia3 does not fit these options\n  transformer.wte: is an embedding: only linear layers\n  bias: ia3 does not have it",
+      "ia3 does not fit these options\n  transformer.wte: is an embedding: only linear layers",
     );
     const unknown = { targetModules: ["c_attn", "c_fc"], feedforwardModules: ["c_fc", "mlp.c_proj", "fc1"] };
     expect(messageOf(() => methodsOn(small, "ia3", unknown))).toBe(

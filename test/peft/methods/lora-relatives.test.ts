@@ -1,14 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { InputError } from "../../../src/errors.ts";
 import { hfModuleName } from "../../../src/formats/names.ts";
-import type { LoraConfig } from "../../../src/formats/peft/config.ts";
-import { createMethods } from "../../../src/peft/methods/table.ts";
+import { createMethods, type MethodOptions, methodsWith } from "../../../src/peft/methods/table.ts";
 import { flatten, parameterCount, trainedCount, unflatten } from "../../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../../src/runtime/runtime.ts";
 import { random } from "../../../src/tensor/random.ts";
 import type { FloatTensor, Tensor } from "../../../src/tensor/tensor.ts";
 import { trainConfig } from "../../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../../src/train/plan.ts";
 import { randomExamples } from "../../data/random-examples.ts";
 import { expectedOf, openTiny, type TinyModel } from "../../models/harness.ts";
 import {
@@ -82,7 +80,7 @@ function keyOf(tiny: TinyModel, name: string): string {
   return `base_model.model.${hfModuleName(tiny.config.family, path)}.lora_${side}.weight`;
 }
 
-const RESIDUAL: readonly [string, string, string, Partial<LoraConfig>][] = [
+const RESIDUAL: readonly [string, string, string, Partial<MethodOptions>][] = [
   ["pissa", "llama", "pissa", {}],
   ["pissa-patterns", "gpt2", "pissa", { rankPattern: { c_fc: 5 }, alphaPattern: { c_attn: 4 } }],
   ["pissa-rslora", "qwen2", "pissa", { rsLora: true }],
@@ -169,16 +167,20 @@ test("trained parameters are the papers' formulas", async () => {
 
 test("LoRA+ is LoRA with a larger learning rate for B, and rsLoRA with another scaling", async () => {
   const tiny = await openTiny("llama");
-  const [plus] = createMethods(
-    "lora-plus",
-    { ...methodOptionsOf(trainConfig({ loraPlusRatio: 8 })) },
-    tiny.model,
-  );
+  const [plus] = createMethods("lora-plus", { ...trainConfig({}), loraPlusRatio: 8 }, tiny.model);
   expect(plus?.trainables.map((t) => t.rateFactor ?? 1)).toEqual(
     plus?.trainables.map((t) => (t.name.endsWith("loraB") ? 8 : 1)),
   );
   expect(plus?.files.config(null)).toEqual(
-    createMethods("lora", methodOptionsOf(trainConfig({})), tiny.model)[0]?.files.config(null),
+    createMethods("lora", trainConfig({}), tiny.model)[0]?.files.config(null),
+  );
+  const biased = createOn(tiny, "lora-plus", { loraBias: true, targetModules: ["q_proj"] });
+  const faster = biased.trainables
+    .filter((t) => t.rateFactor !== undefined)
+    .map((t) => t.name.split(".").at(-1));
+  expect([...new Set(faster)].sort()).toEqual(["loraB", "loraBias"]);
+  expect(biased.notices[0]).toMatch(
+    /^the adapter cannot be merged into this model: it has lora_bias, and 2 of its modules/,
   );
   expect(createOn(tiny, "rslora").files.config(null)).toMatchObject({ peft_type: "LORA", use_rslora: true });
   expect(createOn(tiny, "dora").files.config(null)).toMatchObject({ peft_type: "LORA", use_dora: true });
@@ -233,7 +235,7 @@ describe("what does not fit is refused", () => {
   };
 
   test("methods that train the same factors", () => {
-    const options = methodOptionsOf(trainConfig({}));
+    const options = trainConfig({});
     expect(problemsOf(() => createMethods("lora+dora", options, tiny.model))).toBe(
       "the methods cannot be combined\n  lora+dora: both train layers.0.attention.q.loraA",
     );
@@ -252,14 +254,30 @@ describe("what does not fit is refused", () => {
     );
   });
 
-  test("what VeRA does not have", () => {
-    const options: Partial<LoraConfig> = { bias: "all", modulesToSave: ["norm"], rankPattern: { q_proj: 2 } };
-    expect(problemsOf(() => createOn(tiny, "vera", { ...options, targetModules: ["q_proj"] }))).toBe(
+  test("what VeRA does not have: options that have no effect, and a head that must be trained whole", () => {
+    const options = {
+      method: "vera",
+      bias: "all",
+      modulesToSave: ["norm"],
+      rankPattern: { q_proj: 2 },
+    } as const;
+    const owners = (): string => methodsWith("bias").join(", ");
+    expect(problemsOf(() => trainConfig(options))).toBe(
+      [
+        "the training options do not hold:",
+        ...["bias", "rankPattern", "modulesToSave"].map(
+          (key) => `  ${key}: has no effect with vera: it is an option of ${owners()}`,
+        ),
+      ].join("\n"),
+    );
+    expect(trainConfig({ method: "lora+ia3", bias: "all", feedforwardModules: ["down_proj"] }).bias).toBe(
+      "all",
+    );
+    const use = { taskType: "SEQ_CLS", wholeModules: ["classifier"] };
+    expect(problemsOf(() => createMethods("vera", trainConfig({}), tiny.model, use))).toBe(
       [
         "vera does not fit these options",
-        "  bias: vera does not have it",
-        "  modulesToSave: vera does not have it",
-        "  rankPattern: vera does not have it",
+        "  modulesToSave: vera does not have it, and an encoder's head (classifier) needs it",
       ].join("\n"),
     );
   });

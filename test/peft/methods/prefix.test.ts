@@ -4,17 +4,17 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Example } from "../../../src/data/batch.ts";
 import { packTrie } from "../../../src/data/trie.ts";
 import { InputError, UnsupportedError } from "../../../src/errors.ts";
-import { DEFAULT_LORA_CONFIG } from "../../../src/formats/peft/config.ts";
 import { readAdapterWeights } from "../../../src/formats/peft/folder.ts";
 import { createDecoder } from "../../../src/generate/decoder.ts";
-import { type BaseModel, openBase } from "../../../src/models/base-model.ts";
+import type { BaseModel } from "../../../src/models/base.ts";
+import { openBase } from "../../../src/models/base-model.ts";
 import { baseActivations } from "../../../src/peft/base-activations.ts";
 import { openAdapter, writeMethods } from "../../../src/peft/files/adapter.ts";
 import type { Method } from "../../../src/peft/method.ts";
-import type { MethodOptions, PrefixOptions } from "../../../src/peft/methods/options.ts";
+import type { PrefixTuningOptions, VirtualTokenOptions } from "../../../src/peft/methods/prefix-options.ts";
 import { projectPrefix } from "../../../src/peft/methods/prefix-projection.ts";
 import { prefixTuning } from "../../../src/peft/methods/prefix-tuning.ts";
-import { createMethods } from "../../../src/peft/methods/table.ts";
+import { createMethods, type MethodOptions } from "../../../src/peft/methods/table.ts";
 import { flatten, initialParameters, trainedCount, unflatten } from "../../../src/peft/parameters.ts";
 import type { AdaptedModel } from "../../../src/peft/use/adapted-model.ts";
 import { virtualExample, virtualLayout, virtualPrompt } from "../../../src/peft/virtual-tokens.ts";
@@ -22,7 +22,6 @@ import { openRuntime, type Runtime } from "../../../src/runtime/runtime.ts";
 import { random } from "../../../src/tensor/random.ts";
 import { type FloatTensor, floats, type Tensor } from "../../../src/tensor/tensor.ts";
 import { trainConfig } from "../../../src/train/config/config.ts";
-import { methodOptionsOf } from "../../../src/train/plan.ts";
 import { randomExamples } from "../../data/random-examples.ts";
 import { createLoader, type Loader, modelPath } from "../../generate/loading.ts";
 import { readTensors } from "../../models/harness.ts";
@@ -66,13 +65,10 @@ function adapted(base: BaseModel, methods: readonly Method[]): AdaptedModel {
   return { config, family, modules, frozen, methods, positionCount: 40, rowTokens: 256 };
 }
 
-function optionsOf(prefix: Partial<PrefixOptions>): MethodOptions {
-  const own = { prefixLength: 3, infixLength: 0, text: null, projection: null, ...prefix };
-  return {
-    ...methodOptionsOf(trainConfig({})),
-    lora: { ...DEFAULT_LORA_CONFIG, rank: 2, alpha: 4, targetModules: "all-linear" },
-    prefix: own,
-  };
+type PrefixChoice = Partial<VirtualTokenOptions & PrefixTuningOptions>;
+
+function optionsOf(prefix: PrefixChoice): MethodOptions {
+  return { ...trainConfig({ rank: 2, alpha: 4 }), prefixLength: 3, ...prefix };
 }
 
 /** θ as training would start. */
@@ -206,13 +202,13 @@ describe("prefix tuning with a perceptron", () => {
   });
 });
 
-const COMBINATIONS: readonly (readonly [string, Partial<PrefixOptions>])[] = [
+const COMBINATIONS: readonly (readonly [string, PrefixChoice])[] = [
   ["prefix-embedding", { prefixLength: 3 }],
   ["prefix-embedding", { prefixLength: 2, infixLength: 2 }],
   ["prefix-embedding", { prefixLength: 0, infixLength: 2 }],
   ["prefix-layer", { prefixLength: 2, infixLength: 1 }],
   ["prefix-tuning", { prefixLength: 2 }],
-  ["prefix-tuning", { prefixLength: 2, projection: 5 }],
+  ["prefix-tuning", { prefixLength: 2, prefixProjection: 5 }],
   ["lora+prefix-embedding", { infixLength: 1 }],
   ["prefix-embedding+lora", { infixLength: 1 }],
   ["lora+prefix-layer", { infixLength: 1 }],
@@ -319,7 +315,7 @@ describe("what is trained", () => {
     const text = "list the files";
     const { bosId, addBos } = base.tokenizer;
     const front = [...(addBos ? [bosId as number] : []), ...base.tokenizer.encode(text)];
-    const options = optionsOf({ prefixLength: front.length, text });
+    const options = optionsOf({ prefixLength: front.length, prefixText: text });
     const ids = [31, 7, 90, 44, 5, 18];
     const { folder } = base.weights;
     const want = (await sequenceLogits(runtime, adapted(base, []), folder, [...front, ...ids])).slice(
@@ -343,14 +339,14 @@ describe("what is trained", () => {
     const want = (await readTensors(fixture("text.safetensors"))).get("prompt_embeddings") as FloatTensor;
     const read = (path: string): Promise<FloatTensor> => base.weights.read(path);
     for (const count of [14, 2]) {
-      const options = optionsOf({ prefixLength: count, text: "list the files" });
+      const options = optionsOf({ prefixLength: count, prefixText: "list the files" });
       const [method] = createMethods("prefix-embedding", options, base) as [Method];
       expect(await initialParameters(method.trainables, 0, read)).toEqual(want.data.slice(0, count * 32));
       const config = method.files.config("some/model");
       expect(config).toMatchObject({ prompt_tuning_init: "TEXT", tokenizer_name_or_path: "some/model" });
       expect(method.files.config(null)).toMatchObject({ prompt_tuning_init: "RANDOM" });
     }
-    const empty = optionsOf({ text: "" });
+    const empty = optionsOf({ prefixText: "" });
     expect(() => createMethods("prefix-embedding", empty, base)).toThrow(/prefixText: has no tokens/);
   });
 

@@ -2,16 +2,13 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type { Example } from "../../../src/data/batch.ts";
-import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../../src/formats/peft/config.ts";
 import type { Method } from "../../../src/peft/method.ts";
-import type { MethodOptions } from "../../../src/peft/methods/options.ts";
-import { createMethods, openMethod } from "../../../src/peft/methods/table.ts";
+import { createMethods, type MethodOptions, openMethod } from "../../../src/peft/methods/table.ts";
 import { flatten, initialParameters, unflatten } from "../../../src/peft/parameters.ts";
 import type { Runtime } from "../../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, type Tensor } from "../../../src/tensor/tensor.ts";
 import { trainConfig } from "../../../src/train/config/config.ts";
 import { batchFeeds, packBatch } from "../../../src/train/engine.ts";
-import { methodOptionsOf } from "../../../src/train/plan.ts";
 import { gradientGraph } from "../../../src/train/step-graphs.ts";
 import {
   expectedOf,
@@ -53,14 +50,8 @@ export async function openCase(
 }
 
 /** A method on a tiny model as training would make it. */
-export function createOn(
-  tiny: TinyModel,
-  name: string,
-  options: Partial<MethodOptions["lora"]> = {},
-): Method {
-  const defaults = methodOptionsOf(trainConfig({}));
-  const lora: LoraConfig = { ...DEFAULT_LORA_CONFIG, rank: 3, alpha: 6, ...options };
-  const [method] = createMethods(name, { ...defaults, lora }, tiny.model);
+export function createOn(tiny: TinyModel, name: string, options: Partial<MethodOptions> = {}): Method {
+  const [method] = createMethods(name, { ...trainConfig({}), rank: 3, alpha: 6, ...options }, tiny.model);
   return method as Method;
 }
 

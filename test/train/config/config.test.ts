@@ -2,10 +2,12 @@ import { mkdir, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ModelConfig } from "../../../src/formats/model.ts";
+import { describeSettings, flagName, nearest } from "../../../src/options/setting.ts";
+import { methodSettings, methodsWith } from "../../../src/peft/methods/table.ts";
+import { chosenModules } from "../../../src/peft/methods/target-options.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../../../src/train/config/config.ts";
 import { completeTrainConfig, loadTrainConfig, saveTrainConfig } from "../../../src/train/config/file.ts";
-import { describeSettings, flagName, nearest } from "../../../src/train/config/setting.ts";
-import { peftModules } from "../../../src/train/config/values.ts";
 import { prepareRunFolder } from "../../../src/train/run-folder.ts";
 
 const here = process.cwd();
@@ -90,7 +92,9 @@ describe("trainConfig", () => {
 
   test("modules as names, a list, a regex, or all-linear", () => {
     const targets = (value: unknown): unknown =>
-      peftModules(trainConfig({ targetModules: value as TrainConfig["targetModules"] }).targetModules ?? []);
+      chosenModules(trainConfig({ targetModules: value as TrainConfig["targetModules"] }), {
+        config: { family: "llama" } as ModelConfig,
+      });
     expect(targets("q_proj, v_proj")).toEqual(["q_proj", "v_proj"]);
     expect(targets("q_proj")).toEqual(["q_proj"]);
     expect(targets("/.*\\.(q|v)_proj/")).toBe(".*\\.(q|v)_proj");
@@ -230,6 +234,50 @@ describe("loadTrainConfig", () => {
     const second = await prepareRunFolder(trainConfig());
     await saveTrainConfig(second, trainConfig({ rank: 3 }));
     expect(await loadTrainConfig({ flags: { resume: true } })).toMatchObject({ output: second, rank: 3 });
+  });
+});
+
+describe("options of other methods", () => {
+  const message =
+    "has no effect with lora: it is an option of adapter-houlsby, adapter-pfeiffer, adapter-lin";
+
+  test("are errors where somebody states them, with their place; at their defaults they pass", async () => {
+    expect(problemsOf(() => trainConfig({ adapterDrop: 1 }))).toEqual([`  adapterDrop: ${message}`]);
+    expect(trainConfig({ adapterDrop: 0, method: "lora+adapter-lin" }).adapterDrop).toBe(0);
+    expect(trainConfig({ adapterDrop: 1, method: "lora+adapter-lin" }).adapterDrop).toBe(1);
+    expect(await problemsOfLoading({ flags: { adapterDrop: 1, data: "x.jsonl" } })).toEqual([
+      `  --adapter-drop: ${message}`,
+    ]);
+    await writeFile("run.yaml", "method: lora\nadapterDrop: 1\n");
+    expect(await problemsOfLoading({ flags: {}, configFile: "run.yaml" })).toEqual([
+      `  run.yaml:2: adapterDrop: ${message}`,
+    ]);
+  });
+
+  test("pass in the quick start's recipe and in what an earlier run wrote down", async () => {
+    const quick = await loadTrainConfig({ flags: { method: "bitfit" } });
+    expect([quick.method, quick.rank]).toEqual(["bitfit", 8]);
+    await mkdir("old");
+    await saveTrainConfig("old", { ...trainConfig({ data: ["x.jsonl"], method: "bitfit" }), rank: 5 });
+    const resumed = await loadTrainConfig({ flags: { resume: "old" } });
+    expect([resumed.method, resumed.rank]).toEqual(["bitfit", 5]);
+    expect((await loadTrainConfig({ flags: {}, configFile: "old/run.json" })).rank).toBe(5);
+  });
+
+  test("and those of other optimizers", () => {
+    expect(problemsOf(() => trainConfig({ momentum: 0.9 }))).toEqual([
+      "  momentum: has no effect with adamw: it is an option of sgd",
+    ]);
+    expect(problemsOf(() => trainConfig({ optimizer: "sgd", beta1: 0.5, weightDecay: 0.1 }))).toEqual([
+      "  beta1: has no effect with sgd: it is an option of adamw",
+    ]);
+    expect(trainConfig({ optimizer: "sgd", momentum: 0.9 }).momentum).toBe(0.9);
+  });
+
+  test("every option that methods share is one setting", () => {
+    for (const key of Object.keys(methodSettings)) expect(methodsWith(key).length, key).toBeGreaterThan(0);
+    expect(methodsWith("rank")).toEqual(expect.arrayContaining(["lora", "vera", "adalora"]));
+    expect(methodsWith("batchSize")).toEqual([]);
   });
 });
 

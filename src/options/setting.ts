@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InputError, type Problem } from "../../errors.ts";
+import { InputError, type Problem } from "../errors.ts";
 
 /** One option: whatever the input (flag text, file value, API value), the checked value is a T. */
 export type Setting<T> = z.ZodType<T, unknown>;
@@ -25,6 +25,10 @@ export interface SettingHelp {
 export function setting<T>(type: z.ZodType<T>, fallback: T, help: SettingHelp): Setting<T> {
   return type.default(fallback as z.util.NoUndefined<T>).meta({ ...help });
 }
+
+/** A setting for every field of an interface: so options are an interface, whose fields say what they are, and what people read of
+ *  them stands with their owner. */
+export type SettingsOf<T> = { readonly [K in keyof T]-?: Setting<T[K]> };
 
 /** How an option is given as text. */
 export type SettingKind = "boolean" | "number" | "text" | "list" | "record";
@@ -150,11 +154,13 @@ function bound(sign: string, limit: number | undefined): string {
 /** Values from one place (flags, a file, an API call) and how to name that place in an error. */
 export interface Layer {
   readonly values: Readonly<Record<string, unknown>>;
+  /** Nobody stated it for this run: what a run wrote down, the quick start. It may hold options without an effect. */
+  readonly isImplied?: boolean;
   /** "--rank", "run.yaml:3: rank" */
   where(key: string): string;
 }
 
-/** Further rules over valid values; `where` names the place a key came from. */
+/** Further rules over valid values; `where` names the place a key came from, `isGiven` whether somebody stated it for this run. */
 export type Check<T> = (
   values: T,
   where: (key: string) => string,
@@ -177,7 +183,10 @@ export function resolveSettings<S extends z.ZodObject>(
   const where = (key: string): string => given.get(key)?.layer.where(key) ?? key;
   const result = schema.safeParse(input);
   if (!result.success) problems.push(...issues(result.error, input, known, where));
-  else problems.push(...check(result.data, where, (key) => given.has(key)));
+  else
+    problems.push(
+      ...check(result.data, where, (key) => given.has(key) && given.get(key)?.layer.isImplied !== true),
+    );
   if (problems.length > 0) throw new InputError(title, problems);
   return result.data as z.output<S>;
 }

@@ -1,0 +1,26 @@
+import type { DataRecord } from "./formats/format.ts";
+import type { NoteList } from "./notes.ts";
+import type { Where } from "./place.ts";
+import type { ProblemList } from "./problems.ts";
+
+/** One record and its place. */
+export interface SourceRecord {
+  readonly record: DataRecord;
+  readonly where: Where;
+}
+
+/** What a reader needs: where to note problems, and the limits. */
+export interface ReadContext {
+  /** Faults of files. */
+  readonly problems: ProblemList;
+  /** What nobody would expect of records. */
+  readonly notes: NoteList;
+  readonly maxLineBytes: number;
+  readonly textUnit: "file" | "paragraph" | "line";
+  onBytes(count: number): void;
+  /** Notes a record that cannot be read. */
+  bad(where: Where, message: string): void;
+}
+
+/** Reads one file's records; faults of the file go to `context.problems`, never into an exception. */
+export type RecordReader = (file: string, context: ReadContext) => AsyncGenerator<SourceRecord>;

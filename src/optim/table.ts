@@ -1,0 +1,39 @@
+import { z } from "zod";
+import { type SettingsOf, setting } from "../options/setting.ts";
+import { type AdamWOptions, adamwKind } from "./adamw.ts";
+import type { Optimizer, OptimizerKind } from "./optimizer.ts";
+import { OPTIMIZER } from "./schedule.ts";
+import { type SgdOptions, sgdKind } from "./sgd.ts";
+
+/** Every optimizer, one line each; the first is the default. */
+const OPTIMIZERS: readonly OptimizerKind[] = [adamwKind, sgdKind];
+
+const NAMES = OPTIMIZERS.map((kind) => kind.name);
+
+/** Which optimizer, and the constants of all; each reads its own. */
+export interface OptimizerOptions extends AdamWOptions, SgdOptions {
+  readonly optimizer: string;
+}
+
+const own = Object.assign({}, ...OPTIMIZERS.map((kind) => kind.settings)) as SettingsOf<
+  AdamWOptions & SgdOptions
+>;
+
+export const optimizerSettings: SettingsOf<OptimizerOptions> = {
+  optimizer: setting(z.enum(NAMES), NAMES[0] as string, {
+    group: OPTIMIZER,
+    description: "how parameters follow the gradient",
+    knownAs: ["optim"],
+  }),
+  ...own,
+};
+
+/** The optimizers that have an option; none for options of other things. */
+export function optimizersWith(option: string): readonly string[] {
+  return OPTIMIZERS.filter(({ settings }) => Object.hasOwn(settings, option)).map((kind) => kind.name);
+}
+
+/** The optimizer that options name. */
+export function createOptimizer(options: OptimizerOptions): Optimizer {
+  return (OPTIMIZERS.find((kind) => kind.name === options.optimizer) as OptimizerKind).create(options);
+}
