@@ -1,0 +1,2 @@
+/** The drawing of a source folder, as SVG. */
+export function drawing(source: string): string;
