@@ -53,11 +53,12 @@ function longCommandLine(argv: readonly string[]): string | null {
 
 async function buildProgram(argv: readonly string[], cli: Cli): Promise<Command> {
   const program = new Command("lowrank")
-    .description("Fine-tune, merge, swap, serve and explain low-rank adapters of language models.")
+    .description("Fine-tune, merge, swap and run low-rank adapters of language models.")
     .version(version(), "--version", "print the version")
     .helpOption("-h, --help", "print this help")
     .option("--debug", "show where an error came from")
     .addHelpText("after", EXAMPLES)
+    .configureOutput({ writeOut: (text) => cli.out.write(text), writeErr: (text) => cli.err.write(text) })
     .exitOverride();
   const asked = new Set(argv);
   for (const entry of commands) await addCommand(program, entry, asked.has(entry.name), cli);
