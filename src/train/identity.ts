@@ -5,7 +5,7 @@ import type { RunIdentity } from "./checkpoint.ts";
 import type { RunPlan } from "./plan.ts";
 
 /** Identity of a planned run. */
-export function identityOf({ base, train, model }: RunPlan): RunIdentity {
+export function runIdentityOf({ base, train, model }: RunPlan): RunIdentity {
   const trainables = trainablesOf(model.methods).map(({ name, shape }) => [name, shape]);
   return {
     model: base.weights.fingerprint,

@@ -43,7 +43,7 @@ import type {
   StepEvent,
   WarningEvent,
 } from "./events.ts";
-import { identityOf } from "./identity.ts";
+import { runIdentityOf } from "./identity.ts";
 import type { RunPlan } from "./plan.ts";
 import { type Profiling, startProfiling } from "./profile/take.ts";
 import { stepsPerEpoch, windowReader } from "./windows.ts";
@@ -94,7 +94,7 @@ export async function startRun(
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows, config.groupByPrefix ? plan.train.examples : null);
-  const identity = identityOf(plan);
+  const identity = runIdentityOf(plan);
   return {
     ...parts,
     engine,

@@ -13,7 +13,7 @@ import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
 import { readData } from "./data.ts";
 import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
-import { checkIdentity, identityOf } from "./identity.ts";
+import { checkIdentity, runIdentityOf } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
 import { planEvent, planRun, type RunPlan } from "./plan.ts";
@@ -177,7 +177,7 @@ async function* inFolder(
     await saveTrainConfig(folder, config); // what --resume reads
     return yield interruptedEvent(from?.progression.step ?? 0, folder);
   }
-  const warning = from && checkIdentity(from.identity, identityOf(plan), folder);
+  const warning = from && checkIdentity(from.identity, runIdentityOf(plan), folder);
   if (warning) yield { type: "warning", message: warning };
   yield* running(config, plan, folder, from, signal);
 }
