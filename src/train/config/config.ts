@@ -287,10 +287,12 @@ export function trainConfig(options: TrainOptions = {}): TrainConfig {
   return resolveTrainConfig([{ values: options, where: (key) => key }]);
 }
 
-/** The same over several layers (flags, file, recipe), the first winning. @throws InputError */
+/** The same over several layers (flags, file, recipe), the first winning. What has no effect, and nobody stated for this run, gets its
+ *  default. @throws InputError */
 export function resolveTrainConfig(layers: readonly Layer[]): TrainConfig {
   const config = resolveSettings(trainConfigSchema, layers, "the training options do not hold:", rules);
-  return config.warmupRatio === null ? config : { ...config, warmupSteps: null };
+  const idle = Object.fromEntries(idleOptions(config).map(({ key, fallback }) => [key, fallback]));
+  return { ...config, ...idle, ...(config.warmupRatio === null ? {} : { warmupSteps: null }) };
 }
 
 const rules: Check<TrainConfig> = (config, where, isGiven) => {
@@ -314,32 +316,44 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
   return [...problems, ...withoutEffect(config, where, isGiven)];
 };
 
-/** Options of methods and optimizers that are not chosen, where they are not at their defaults. */
+/** An option of methods or optimizers of which none is chosen, not at its default. */
+interface IdleOption {
+  readonly key: string;
+  readonly fallback: unknown;
+  /** What is chosen instead. */
+  readonly chosen: readonly string[];
+  readonly owners: readonly string[];
+}
+
+function idleOptions(config: TrainConfig): readonly IdleOption[] {
+  const of = (
+    settings: Readonly<Record<string, Setting<unknown>>>,
+    ownersOf: (key: string) => readonly string[],
+    chosen: readonly string[],
+  ): IdleOption[] =>
+    Object.entries(settings)
+      .map(([key, own]) => ({ key, fallback: own.parse(undefined), chosen, owners: ownersOf(key) }))
+      .filter(({ owners }) => owners.length > 0 && !owners.some((name) => chosen.includes(name)))
+      .filter(
+        ({ key, fallback }) => JSON.stringify(config[key as keyof TrainConfig]) !== JSON.stringify(fallback),
+      );
+  return [
+    ...of(methodSettings, methodsWith, namesIn(config.method)),
+    ...of(optimizerSettings, optimizersWith, [config.optimizer]),
+  ];
+}
+
 function withoutEffect(
   config: TrainConfig,
   where: (key: string) => string,
   isGiven: (key: string) => boolean,
 ): Problem[] {
-  const others = (
-    settings: Readonly<Record<string, Setting<unknown>>>,
-    ownersOf: (key: string) => readonly string[],
-    chosen: readonly string[],
-  ): Problem[] =>
-    Object.entries(settings)
-      .filter(([key]) => isGiven(key) && ownersOf(key).length > 0)
-      .filter(([key]) => !ownersOf(key).some((name) => chosen.includes(name)))
-      .filter(
-        ([key, own]) =>
-          JSON.stringify(config[key as keyof TrainConfig]) !== JSON.stringify(own.parse(undefined)),
-      )
-      .map(([key]) => ({
-        where: where(key),
-        message: `has no effect with ${chosen.join("+")}: it is an option of ${ownersOf(key).join(", ")}`,
-      }));
-  return [
-    ...others(methodSettings, methodsWith, namesIn(config.method)),
-    ...others(optimizerSettings, optimizersWith, [config.optimizer]),
-  ];
+  return idleOptions(config)
+    .filter(({ key }) => isGiven(key))
+    .map(({ key, chosen, owners }) => ({
+      where: where(key),
+      message: `has no effect with ${chosen.join("+")}: it is an option of ${owners.join(", ")}`,
+    }));
 }
 
 function hasValidation(config: TrainConfig): boolean {

@@ -256,12 +256,15 @@ describe("options of other methods", () => {
 
   test("pass in the quick start's recipe and in what an earlier run wrote down", async () => {
     const quick = await loadTrainConfig({ flags: { method: "bitfit" } });
-    expect([quick.method, quick.rank]).toEqual(["bitfit", 8]);
+    expect([quick.method, quick.rank, quick.learningRate]).toEqual(["bitfit", 16, 1e-3]);
+    expect(await completeTrainConfig(quick)).toEqual(quick); // as the command line hands it on
+    const sgd = await loadTrainConfig({ flags: { optimizer: "sgd" } });
+    expect(await completeTrainConfig(sgd)).toEqual(sgd);
     await mkdir("old");
     await saveTrainConfig("old", { ...trainConfig({ data: ["x.jsonl"], method: "bitfit" }), rank: 5 });
     const resumed = await loadTrainConfig({ flags: { resume: "old" } });
-    expect([resumed.method, resumed.rank]).toEqual(["bitfit", 5]);
-    expect((await loadTrainConfig({ flags: {}, configFile: "old/run.json" })).rank).toBe(5);
+    expect([resumed.method, resumed.rank]).toEqual(["bitfit", 16]);
+    expect((await loadTrainConfig({ flags: {}, configFile: "old/run.json" })).rank).toBe(16);
   });
 
   test("and those of other optimizers", () => {
