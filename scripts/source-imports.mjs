@@ -8,13 +8,14 @@ function roomOf(source, path) {
   return relative(source, path).split(sep)[0].replace(/\.ts$/, "");
 }
 
-function sourceFiles(source) {
+/** The files of a source folder, sorted. */
+export function sourceFiles(source) {
   const entries = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".ts"));
   return entries.sort().map((name) => join(source, name));
 }
 
 /** Relative imports of a file, as absolute paths. */
-function importsOf(path) {
+export function importsOf(path) {
   const { importedFiles } = ts.preProcessFile(readFileSync(path, "utf8"));
   const names = importedFiles.map(({ fileName }) => fileName).filter((name) => name.startsWith("."));
   return names.map((name) => resolve(dirname(path), name));

@@ -1,5 +1,5 @@
-import { createRequire } from "node:module";
 import { Command } from "commander";
+import { ownVersion } from "../io/own-version.ts";
 import type { Cli, CommandEntry } from "./command.ts";
 import { commands } from "./commands.ts";
 import { outputTo } from "./display/output.ts";
@@ -54,7 +54,7 @@ function longCommandLine(argv: readonly string[]): string | null {
 async function buildProgram(argv: readonly string[], cli: Cli): Promise<Command> {
   const program = new Command("lowrank")
     .description("Fine-tune, merge, swap and run low-rank adapters of language models.")
-    .version(version(), "--version", "print the version")
+    .version(ownVersion(), "--version", "print the version")
     .helpOption("-h, --help", "print this help")
     .option("--debug", "show where an error came from")
     .addHelpText("after", EXAMPLES)
@@ -77,10 +77,6 @@ async function addCommand(program: Command, entry: CommandEntry, isAsked: boolea
 
 function sentence(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-function version(): string {
-  return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
 }
 
 /** A reader that went away (`lowrank … | head`) is no error; a full disk is one. A command that watches for signals ends as one asks it to

@@ -11,7 +11,7 @@ const DATA = "Data";
 /** Which fields of a record mean what; null: the usual names of the format. */
 export type FieldOptions = { readonly [K in keyof FieldMapping]-?: string | null };
 
-export const fieldSettings: SettingsOf<FieldOptions> = {
+const fieldSettings: SettingsOf<FieldOptions> = {
   promptField: setting(text.nullable(), null, {
     group: DATA,
     value: "field",

@@ -1,8 +1,8 @@
-import { readdir, stat } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
-import { join } from "node:path";
 import { cacheFolder } from "../io/cache-folder.ts";
+import { exists } from "../io/download.ts";
+import { bytesBelow } from "../io/folder.ts";
+import { ownVersion } from "../io/own-version.ts";
 import { type Device, devicesHere } from "../runtime/device.ts";
 import { engineVersion } from "../runtime/version.ts";
 
@@ -35,7 +35,7 @@ const VARIABLES = [
 export async function environment(env: NodeJS.ProcessEnv = process.env): Promise<Environment> {
   const folder = cacheFolder();
   return {
-    lowrank: (createRequire(import.meta.url)("../../package.json") as { version: string }).version,
+    lowrank: ownVersion(),
     node: process.versions.node,
     onnxRuntime: engineVersion(),
     system: `${platform()} ${arch()}, ${release()}`,
@@ -45,21 +45,7 @@ export async function environment(env: NodeJS.ProcessEnv = process.env): Promise
     freeMemoryBytes: freemem(),
     devices: devicesHere(),
     cacheFolder: folder,
-    cacheBytes: await folderBytes(folder),
+    cacheBytes: (await exists(folder)) ? await bytesBelow(folder) : null,
     variables: VARIABLES.filter((name) => env[name] !== undefined),
   };
-}
-
-async function folderBytes(folder: string): Promise<number | null> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => null);
-  if (entries === null) return null;
-  const sizes = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) =>
-      stat(join(entry.parentPath, entry.name)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    );
-  return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
 }

@@ -1,6 +1,6 @@
 import { type Dirent, existsSync } from "node:fs";
 import { mkdir, readdir, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import { readError, systemErrorCode } from "./regular-file.ts";
 
@@ -34,4 +34,17 @@ export async function readEntries(path: string): Promise<Dirent[]> {
         ? new NotFoundError(`${path}: is a file, not a folder`, { cause: error })
         : readError(path, error);
   }
+}
+
+/** Bytes of the files in a folder and in the folders in it; 0 where there is none. */
+export async function bytesBelow(
+  folder: string,
+  accepts: (name: string) => boolean = () => true,
+): Promise<number> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const sizes = entries.map(async (e) => {
+    if (e.isDirectory()) return bytesBelow(join(folder, e.name), accepts);
+    return accepts(e.name) ? (await stat(join(folder, e.name))).size : 0;
+  });
+  return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
 }

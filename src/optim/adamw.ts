@@ -12,7 +12,7 @@ export interface AdamWOptions extends WeightDecay {
   readonly epsilon: number;
 }
 
-export const adamwSettings: SettingsOf<AdamWOptions> = {
+const adamwSettings: SettingsOf<AdamWOptions> = {
   ...weightDecaySettings,
   beta1: setting(share, 0.9, {
     group: OPTIMIZER,
@@ -70,7 +70,7 @@ export function adamw(
 }
 
 /** AdamW with its constants. */
-export function adamwOptimizer(options: AdamWOptions): Optimizer {
+function adamwOptimizer(options: AdamWOptions): Optimizer {
   return {
     vectors: ["m", "v"],
     scalars: (update) => ({

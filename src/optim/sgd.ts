@@ -10,7 +10,7 @@ export interface SgdOptions extends WeightDecay {
   readonly momentum: number;
 }
 
-export const sgdSettings: SettingsOf<SgdOptions> = {
+const sgdSettings: SettingsOf<SgdOptions> = {
   ...weightDecaySettings,
   momentum: setting(share, 0, {
     group: OPTIMIZER,

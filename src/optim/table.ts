@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type SettingsOf, setting } from "../options/setting.ts";
+import { ownersOf, type SettingsOf, setting } from "../options/setting.ts";
 import { type AdamWOptions, adamwKind } from "./adamw.ts";
 import type { Optimizer, OptimizerKind } from "./optimizer.ts";
 import { OPTIMIZER } from "./schedule.ts";
@@ -30,7 +30,7 @@ export const optimizerSettings: SettingsOf<OptimizerOptions> = {
 
 /** The optimizers that have an option; none for options of other things. */
 export function optimizersWith(option: string): readonly string[] {
-  return OPTIMIZERS.filter(({ settings }) => Object.hasOwn(settings, option)).map((kind) => kind.name);
+  return ownersOf(OPTIMIZERS, option);
 }
 
 /** The optimizer that options name. */

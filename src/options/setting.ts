@@ -30,6 +30,14 @@ export function setting<T>(type: z.ZodType<T>, fallback: T, help: SettingHelp): 
  *  them stands with their owner. */
 export type SettingsOf<T> = { readonly [K in keyof T]-?: Setting<T[K]> };
 
+/** Of kinds that have options of their own, the names of those that have one. */
+export function ownersOf(
+  kinds: readonly { readonly name: string; readonly settings: object }[],
+  option: string,
+): readonly string[] {
+  return kinds.filter(({ settings }) => Object.hasOwn(settings, option)).map(({ name }) => name);
+}
+
 /** How an option is given as text. */
 export type SettingKind = "boolean" | "number" | "text" | "list" | "record";
 

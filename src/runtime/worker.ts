@@ -182,11 +182,6 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<Record<s
   for (const [from, to] of Object.entries(request.append)) append(to, outputs[from] as ort.Tensor);
   for (const [from, to] of Object.entries(request.insert))
     insert(to, outputs[from] as ort.Tensor, request.at);
-  const isKept = new Set(
-    [request.carry, request.append, request.insert, request.inPlace].flatMap(Object.keys),
-  );
-  for (const name of request.fetch)
-    if (!isKept.has(name)) given.push((outputs[name] as ort.Tensor).data as Float32Array);
   return Object.fromEntries(request.fetch.map((name) => [name, fromOrt(outputs[name] as ort.Tensor)]));
 }
 
@@ -226,12 +221,17 @@ async function handle(request: Request): Promise<Record<string, Tensor>> {
   }
 }
 
-/** Results that nothing here reads again: handed over instead of copied. */
-let given: Float32Array[] = [];
+/** What an answer hands over instead of copying it: results of a run that nothing here reads again. */
+function handedOver(request: Request, tensors: Readonly<Record<string, Tensor>>): ArrayBuffer[] {
+  if (request.kind !== "run") return [];
+  const { carry, append, insert, inPlace } = request;
+  const kept = new Set([carry, append, insert, inPlace].flatMap(Object.keys));
+  return Object.entries(tensors).flatMap(([name, { data }]) =>
+    kept.has(name) ? [] : [data.buffer as ArrayBuffer],
+  );
+}
 
-function answer(reply: Reply): void {
-  const buffers = given.map(({ buffer }) => buffer as ArrayBuffer);
-  given = [];
+function answer(reply: Reply, buffers: readonly ArrayBuffer[] = []): void {
   parentPort?.postMessage(reply, buffers);
 }
 
@@ -240,7 +240,8 @@ let last: Promise<void> = Promise.resolve();
 parentPort?.on("message", ({ id, request }: { id: number; request: Request }) => {
   last = last.then(async () => {
     try {
-      answer({ id, ok: true, tensors: await handle(request) });
+      const tensors = await handle(request);
+      answer({ id, ok: true, tensors }, handedOver(request, tensors));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       answer({ id, ok: false, message, isUnsupported: error instanceof UnsupportedError });

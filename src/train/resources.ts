@@ -1,7 +1,6 @@
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE } from "../formats/peft/folder.ts";
 import { labelsBytes } from "../formats/peft/labels.ts";
+import { bytesBelow } from "../io/folder.ts";
 import { moduleWeights } from "../models/family.ts";
 import { adapterBytes } from "../peft/files/adapter.ts";
 import type { Method } from "../peft/method.ts";
@@ -78,17 +77,4 @@ export async function measuredResources(
     adapterBytes: await bytesBelow(adapterPath, isAdapter),
     checkpointBytes: checkpointPath === null ? 0 : await bytesBelow(checkpointPath),
   };
-}
-
-/** Bytes of the files in a folder and in the folders in it; 0 where there is none. */
-export async function bytesBelow(
-  folder: string,
-  accepts: (name: string) => boolean = () => true,
-): Promise<number> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  const sizes = entries.map(async (e) => {
-    if (e.isDirectory()) return bytesBelow(join(folder, e.name), accepts);
-    return accepts(e.name) ? (await stat(join(folder, e.name))).size : 0;
-  });
-  return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
 }

@@ -1,6 +1,6 @@
 import { InputError, UnsupportedError } from "../../errors.ts";
 import { architectureOf } from "../../formats/architectures/table.ts";
-import type { SettingsOf } from "../../options/setting.ts";
+import { ownersOf, type SettingsOf } from "../../options/setting.ts";
 import type { Method } from "../method.ts";
 import { LANGUAGE_MODELLING, type MethodKind, type TrainingUse } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
@@ -66,7 +66,7 @@ export const methodSettings: SettingsOf<MethodOptions> = Object.assign(
 
 /** The methods that have an option; none for options of other things. */
 export function methodsWith(option: string): readonly string[] {
-  return METHODS.filter(({ settings }) => Object.hasOwn(settings, option)).map((m) => m.name);
+  return ownersOf(METHODS, option);
 }
 
 /** Names of the methods of a combination such as "lora+prefix-embedding". */
