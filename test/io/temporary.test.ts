@@ -60,12 +60,16 @@ it("graphs of killed processes are removed when the next is loaded", async () =>
 it.runIf(process.platform === "linux")(
   "a process that has ended, and was not asked for, does not run",
   async () => {
-    // The shell starts a process that ends at once, and becomes one that never asks for it.
-    const shell = spawn("sh", ["-c", "true & echo $!; exec sleep 20"], {
-      stdio: ["ignore", "pipe", "ignore"],
+    // The shell starts a process that ends when its input does, and becomes one that never asks for it. The input ends after the
+    // shell is gone, which could have asked.
+    const shell = spawn("sh", ["-c", "cat <&3 & echo $!; exec sleep 20 3<&-"], {
+      stdio: ["ignore", "pipe", "ignore", "pipe"],
     });
     onTestFinished(() => void shell.kill());
-    const pid = Number(await new Promise((resolve) => shell.stdout.once("data", resolve)));
+    const [, output, , input] = shell.stdio;
+    const pid = Number(await new Promise((resolve) => output?.once("data", resolve)));
+    await expect.poll(() => readFile(`/proc/${shell.pid}/comm`, "utf8")).toBe("sleep\n");
+    (input as Writable).end();
     await expect.poll(() => readFile(`/proc/${pid}/stat`, "utf8")).toMatch(/\) Z /);
     expect(isRunning(pid)).toBe(false);
     expect(isRunning(process.pid)).toBe(true);
