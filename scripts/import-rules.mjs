@@ -11,6 +11,7 @@ export const LAYERS = [
   ["hub"],
   ["runtime", "optim", "models", "data"],
   ["peft"],
+  ["objectives"],
   ["train", "evaluate", "inspect", "generate"],
   ["server"],
   ["cli"],

@@ -79,6 +79,7 @@ export type { TemplateVariables } from "./models/model-text.ts";
 export type { QuantizedBits } from "./models/quantize.ts";
 export type { WeightFile } from "./models/weight-file.ts";
 export type { BaseBits } from "./models/weight-storage.ts";
+export type { Measures } from "./objectives/measures.ts";
 export type { ScheduleName } from "./optim/schedule.ts";
 export type { Setting, SettingsOf } from "./options/setting.ts";
 export {
@@ -119,7 +120,6 @@ export {
   trainConfigSchema,
 } from "./train/config/config.ts";
 export type * from "./train/events.ts";
-export type { Measures } from "./train/measures.ts";
 export { type MetricsEvent, readMetrics } from "./train/metrics-log.ts";
 export type { ProfileShare, StepProfile } from "./train/profile/read.ts";
 export type { StateResources } from "./train/resources.ts";

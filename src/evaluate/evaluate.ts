@@ -8,6 +8,7 @@ import { InputError, type Problem, UnsupportedError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import type { Measures } from "../objectives/measures.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/use/adapted-model.ts";
@@ -15,11 +16,11 @@ import type { AdapterChoice } from "../peft/use/adapter-choice.ts";
 import { checkDevice, type Device } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
+import { chunkCount, maxBatchLabels } from "../train/batch.ts";
 import { type TrainConfig, trainConfig } from "../train/config/config.ts";
 import { encodeRows, lengthLimit, readData } from "../train/data.ts";
-import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "../train/engine.ts";
+import { createEvaluationEngine, type EvaluationResult } from "../train/evaluation.ts";
 import type { ProgressEvent, WarningEvent } from "../train/events.ts";
-import type { Measures } from "../train/measures.ts";
 import { maxRowTokens } from "../train/plan.ts";
 import { reporting, withProgress } from "../train/progress.ts";
 import type { Sample } from "../train/sample.ts";
@@ -179,11 +180,11 @@ async function* evaluation(
   const { signal } = options;
   const encoded = yield* withProgress((onProgress) =>
     encodeRows(
-      task.labelled(rows, base),
+      task.objective.labelled(rows, base),
       base,
       { ...choice, maxLength, spill, onProgress, signal },
       methods,
-      task,
+      task.objective,
     ),
   );
   if (!encoded)
@@ -203,7 +204,8 @@ async function* evaluation(
       : {};
     const examples = encoded.examples.length;
     const elapsedMs = performance.now() - started;
-    const { name, lossUnit } = task;
+    const { name, objective } = task;
+    const { lossUnit } = objective;
     yield { type: "result", task: name, split, examples, lossUnit, ...scores, elapsedMs, ...answers };
   } finally {
     await runtime.close();
@@ -237,8 +239,9 @@ async function* score(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, EvaluationResult> {
   const { examples } = encoded;
-  const labels = maxBatchLabels(encoded, batchSize);
-  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels, task);
+  const { objective } = task;
+  const stepSubject = { model, objective, chunks: chunkCount(maxBatchLabels(encoded, batchSize)) };
+  const engine = await createEvaluationEngine(runtime, stepSubject, base.weights.folder, batchSize);
   const total = examples.length;
   try {
     return yield* reporting<EvaluateEvent, EvaluationResult>((report) =>

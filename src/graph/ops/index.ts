@@ -19,7 +19,7 @@ export { type CachePlaces, cachedAttention, type KeyValueCache } from "./cached-
 export { detach } from "./detach.ts";
 export { dropout } from "./dropout.ts";
 export { gather } from "./gather.ts";
-export { crossEntropy, logSoftmax, topIsLabel, total } from "./loss.ts";
+export { crossEntropy, labelLogProbability, logSoftmax, topIsLabel, total } from "./loss.ts";
 export { foldRows, linear, type MatmulOptions, matmul, stackRows } from "./matrix.ts";
 export { layerNorm, rmsNorm } from "./normalization.ts";
 export { mean, sum, sumAll, sumTo } from "./reduce.ts";
