@@ -11,7 +11,7 @@ export const LAYERS = [
   ["hub"],
   ["runtime", "optim", "models", "data"],
   ["peft"],
-  ["train", "evaluate", "inspect", "generate"],
+  ["train", "evaluate", "inspect", "explain", "generate"],
   ["server"],
   ["cli"],
 ];
