@@ -48,8 +48,18 @@ export type PaperEvent =
       /** Milliseconds that the rest will take, from what measured cells took; null before there are any. */
       readonly etaMs: number | null;
     }
-  | { readonly type: "experiment"; readonly name: string; readonly title: string; readonly findings: Findings }
-  | { readonly type: "done"; readonly report: string; readonly results: string; readonly tables: readonly string[] };
+  | {
+      readonly type: "experiment";
+      readonly name: string;
+      readonly title: string;
+      readonly findings: Findings;
+    }
+  | {
+      readonly type: "done";
+      readonly report: string;
+      readonly results: string;
+      readonly tables: readonly string[];
+    };
 
 /** An experiment with what it found. */
 export interface Measured {
@@ -73,7 +83,12 @@ function chosen(only: readonly string[] | undefined): readonly Experiment[] {
   if (only === undefined) return EXPERIMENTS;
   const problems = only
     .filter((name) => !EXPERIMENTS.some((e) => e.name === name))
-    .map((name): Problem => ({ where: "only", message: `there is no experiment ${name}; there are ${EXPERIMENTS.map((e) => e.name).join(", ")}` }));
+    .map(
+      (name): Problem => ({
+        where: "only",
+        message: `there is no experiment ${name}; there are ${EXPERIMENTS.map((e) => e.name).join(", ")}`,
+      }),
+    );
   if (problems.length > 0) throw new InputError("the experiments cannot be chosen:", problems);
   return EXPERIMENTS.filter(({ name }) => only.includes(name));
 }
@@ -93,7 +108,13 @@ export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<Pape
   for (const task of tasks) files.set(task.name, await prepareTask(task, output));
   const parts = { model, size, store, tasks: files, signal, offline };
   const plan = await count(experiments, parts);
-  yield { type: "plan", size, experiments: experiments.map((e) => e.name), cells: plan.cells.size, kept: plan.kept };
+  yield {
+    type: "plan",
+    size,
+    experiments: experiments.map((e) => e.name),
+    cells: plan.cells.size,
+    kept: plan.kept,
+  };
   const measured: Measured[] = [];
   const records: CellRecord[] = [];
   for (const experiment of experiments) {
@@ -164,14 +185,24 @@ async function* measuring(
     if (state.isKept) return;
     const { experiment: name, label, isDone } = state;
     const cells = progress.cells.size;
-    queue.push({ type: "cell", experiment: name, label, done: progress.done.size, cells, isDone, etaMs: etaOf(progress) });
+    queue.push({
+      type: "cell",
+      experiment: name,
+      label,
+      done: progress.done.size,
+      cells,
+      isDone,
+      etaMs: etaOf(progress),
+    });
     wake();
   };
   let isOver = false;
-  const work = experiment.measure(openLab(experiment, { ...parts, onCell }, records, false), parts.size).finally(() => {
-    isOver = true;
-    wake();
-  });
+  const work = experiment
+    .measure(openLab(experiment, { ...parts, onCell }, records, false), parts.size)
+    .finally(() => {
+      isOver = true;
+      wake();
+    });
   work.catch(() => undefined); // thrown to whoever awaits it below
   for (;;) {
     const event = queue.shift();

@@ -12,7 +12,7 @@ export const LAYERS = [
   ["runtime", "optim", "models", "data"],
   ["peft"],
   ["objectives"],
-  ["train", "evaluate", "inspect", "generate"],
+  ["train", "evaluate", "inspect", "explain", "generate"],
   ["server"],
   ["cli"],
 ];

@@ -82,13 +82,14 @@ export type { BaseBits } from "./models/weight-storage.ts";
 export type { Measures } from "./objectives/measures.ts";
 export type { ScheduleName } from "./optim/schedule.ts";
 export type { Setting, SettingsOf } from "./options/setting.ts";
+export type { CombineAccess } from "./peft/combine/access.ts";
 export {
   type CombinationKind,
   type CombineOptions,
   combineAdapters,
   type WeightedAdapter,
 } from "./peft/combine/combine.ts";
-export { type CombineAccess, type CombinedFolder, combineFolders } from "./peft/combine/folders.ts";
+export { type CombinedFolder, combineFolders } from "./peft/combine/folders.ts";
 export type { MajoritySign } from "./peft/combine/math.ts";
 export {
   type AdapterFormat,

@@ -63,7 +63,12 @@ export interface Lab {
   base(task?: string): Promise<Pick<Trained, "loss" | "accuracy" | "answers">>;
   /** Something else that is measured. `whatItIs` decides its address; `unknown` stands for its result while cells are counted.
    *  `units`: how long it takes, in training examples. */
-  measured<T>(whatItIs: Readonly<Record<string, unknown>>, unknown: T, units: number, work: () => Promise<T>): Promise<T>;
+  measured<T>(
+    whatItIs: Readonly<Record<string, unknown>>,
+    unknown: T,
+    units: number,
+    work: () => Promise<T>,
+  ): Promise<T>;
 }
 
 /** What a lab works with. */
@@ -134,7 +139,10 @@ export function openLab(
   const first = [...tasks.keys()][0] as string;
   const filesOf = (task: string): TaskFiles => {
     const files = tasks.get(task);
-    if (!files) throw new InputError("the experiment cannot run", [{ where: "task", message: `there is no task ${task}` }]);
+    if (!files)
+      throw new InputError("the experiment cannot run", [
+        { where: "task", message: `there is no task ${task}` },
+      ]);
     return files;
   };
   const cell = async <T>(
@@ -168,10 +176,19 @@ export function openLab(
     answers: boolean,
     adapter: string | null,
   ): Promise<Pick<Trained, "loss" | "accuracy" | "answers">> => {
-    const common = { model, data: [files[on]], offline, signal, maxLength: 512, ...(adapter === null ? {} : { adapter }) };
+    const common = {
+      model,
+      data: [files[on]],
+      offline,
+      signal,
+      maxLength: 512,
+      ...(adapter === null ? {} : { adapter }),
+    };
     const scores = await resultOf(evaluate({ ...common, limit: size.lossRows }));
     const answered = answers
-      ? await resultOf(evaluate({ ...common, limit: size.answerRows, generate: true, maxTokens: size.maxTokens }))
+      ? await resultOf(
+          evaluate({ ...common, limit: size.answerRows, generate: true, maxTokens: size.maxTokens }),
+        )
       : null;
     return {
       loss: scores.loss,
@@ -192,20 +209,37 @@ export function openLab(
       const { task = first, on = "test", answers = false } = request;
       const files = filesOf(task);
       const options = optionsOf(request, parts);
-      const measuring = { on, lossRows: size.lossRows, ...(answers ? { answerRows: size.answerRows, maxTokens: size.maxTokens } : {}) };
+      const measuring = {
+        on,
+        lossRows: size.lossRows,
+        ...(answers ? { answerRows: size.answerRows, maxTokens: size.maxTokens } : {}),
+      };
       const key = { kind: "train", task, data: files.digest, name: request.method.name, options, measuring };
       const examples = (request.examples ?? size.examples) * size.epochs;
-      const units = START_UNITS + examples + size.lossRows / 3 + (answers ? ANSWER_UNITS * size.answerRows : 0);
+      const units =
+        START_UNITS + examples + size.lossRows / 3 + (answers ? ANSWER_UNITS * size.answerRows : 0);
       const command = commandOf({ ...options, data: [files.train] });
-      return cell<Trained>(key, { ...UNKNOWN, answers: answers ? UNKNOWN.answers : null }, units, command, async (folder) => {
-        const run = await trained({ ...options, data: [files.train], offline }, folder, signal);
-        return { ...run, ...(await measureOn(files, on, answers, run.adapter)) };
-      });
+      return cell<Trained>(
+        key,
+        { ...UNKNOWN, answers: answers ? UNKNOWN.answers : null },
+        units,
+        command,
+        async (folder) => {
+          const run = await trained({ ...options, data: [files.train], offline }, folder, signal);
+          return { ...run, ...(await measureOn(files, on, answers, run.adapter)) };
+        },
+      );
     },
     base: (task = first) => {
       const files = filesOf(task);
       const { lossRows, answerRows, maxTokens } = size;
-      const key = { kind: "base", model, task, data: files.digest, measuring: { lossRows, answerRows, maxTokens } };
+      const key = {
+        kind: "base",
+        model,
+        task,
+        data: files.digest,
+        measuring: { lossRows, answerRows, maxTokens },
+      };
       const { loss, accuracy, answers } = UNKNOWN;
       const units = START_UNITS + lossRows / 3 + ANSWER_UNITS * answerRows;
       return cell(key, { loss, accuracy, answers }, units, null, () => measureOn(files, "test", true, null));
@@ -237,7 +271,8 @@ async function trained(
   if (!isBegun) await rm(output, { recursive: true, force: true });
   const run: TrainOptions = isBegun ? { resume: output } : { ...options, output, samples: 0 };
   const events: TrainEvent[] = [];
-  for await (const event of train(run, { signal })) if (event.type !== "progress" && event.type !== "step") events.push(event);
+  for await (const event of train(run, { signal }))
+    if (event.type !== "progress" && event.type !== "step") events.push(event);
   const plan = events.find((e) => e.type === "plan");
   const done = events.find((e) => e.type === "done");
   if (plan?.type !== "plan" || done?.type !== "done") {

@@ -41,5 +41,7 @@ export function compare(a: readonly number[], b: readonly number[]): number {
 export function spread(values: readonly number[], digits = 3): string {
   if (values.length === 0) return "–";
   const text = mean(values).toFixed(digits);
-  return values.length === 1 ? `${text} (1)` : `${text} ± ${deviation(values).toFixed(digits)} (${values.length})`;
+  return values.length === 1
+    ? `${text} (1)`
+    : `${text} ± ${deviation(values).toFixed(digits)} (${values.length})`;
 }

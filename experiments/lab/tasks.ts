@@ -37,9 +37,9 @@ export async function prepareTask(task: PaperTask, folder: string): Promise<Task
   const source = typeof task.data === "string" ? [task.data] : task.data;
   const { train, validation, test } = await loadDataset({ source });
   const lines = (rows: Iterable<DatasetRow>): string[] =>
-    Array.from(rows, ({ row }) => (row.kind === "conversation" ? JSON.stringify({ messages: row.messages }) : "")).filter(
-      (line) => line !== "",
-    );
+    Array.from(rows, ({ row }) =>
+      row.kind === "conversation" ? JSON.stringify({ messages: row.messages }) : "",
+    ).filter((line) => line !== "");
   const all = lines(train);
   const held = Math.max(1, Math.round(all.length * VALIDATION_SHARE));
   const own = lines(validation);

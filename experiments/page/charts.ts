@@ -10,7 +10,17 @@ use([LineChart, ScatterChart, GridComponent, LegendComponent, SVGRenderer]);
 const TEXT = "#808081";
 const LINES = "#80808240";
 /** Okabe and Ito's colours, which the colour-blind can tell apart. */
-const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#999999", "#a6761d"];
+const COLORS = [
+  "#0072b2",
+  "#d55e00",
+  "#009e73",
+  "#cc79a7",
+  "#e69f00",
+  "#56b4e9",
+  "#8c6bb1",
+  "#999999",
+  "#a6761d",
+];
 const [WIDTH, HEIGHT] = [720, 400];
 
 /** A figure as an SVG whose text has the colour of the page that it stands in. */

@@ -25,7 +25,9 @@ export function layerDrawing(boxes: readonly LayerBox[], adapted: readonly strin
   const rows = boxes.map(({ name, outSize, inSize }, i) => {
     const y = 10 + i * 34;
     const is = adapted.includes(name);
-    const added = is ? `<rect class="trained" x="330" y="${y}" width="150" height="26" rx="4"/><text x="405" y="${y + 18}" text-anchor="middle">+ ${(rank * (outSize + inSize)).toLocaleString("en")}</text>` : "";
+    const added = is
+      ? `<rect class="trained" x="330" y="${y}" width="150" height="26" rx="4"/><text x="405" y="${y + 18}" text-anchor="middle">+ ${(rank * (outSize + inSize)).toLocaleString("en")}</text>`
+      : "";
     return `<rect class="frozen" x="10" y="${y}" width="310" height="26" rx="4"/><text x="20" y="${y + 18}">${escapeHtml(name)}</text><text x="312" y="${y + 18}" text-anchor="end">${outSize} × ${inSize} = ${(outSize * inSize).toLocaleString("en")}</text>${added}`;
   });
   return `<svg viewBox="0 0 490 ${20 + boxes.length * 34}" width="490" role="img" aria-label="the matrices of one layer: frozen numbers, and those that LoRA trains">${rows.join("")}</svg>`;

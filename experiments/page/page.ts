@@ -15,8 +15,11 @@ export async function paperPage(results: PaperResults): Promise<string> {
   const { size, model, measured, environment: env, date, tasks } = results;
   const sections: string[] = [];
   for (const one of measured) sections.push(await section(one));
-  const claims = measured.flatMap(({ experiment, findings }) => findings.claims.map((claim) => ({ experiment, claim })));
-  const count = (verdict: Claim["verdict"]): number => claims.filter((c) => c.claim.verdict === verdict).length;
+  const claims = measured.flatMap(({ experiment, findings }) =>
+    findings.claims.map((claim) => ({ experiment, claim })),
+  );
+  const count = (verdict: Claim["verdict"]): number =>
+    claims.filter((c) => c.claim.verdict === verdict).length;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
@@ -38,7 +41,9 @@ ${sections.join("\n")}
 
 async function idea(results: PaperResults): Promise<string> {
   const base = await openBase(results.model, { offline: true });
-  const linear = base.modules.filter((m): m is Extract<ModuleSpec, { kind: "linear" }> => m.kind === "linear" && !m.isOutput);
+  const linear = base.modules.filter(
+    (m): m is Extract<ModuleSpec, { kind: "linear" }> => m.kind === "linear" && !m.isOutput,
+  );
   const kinds = new Map<string, MatrixSize>();
   for (const { path, inSize, outSize } of linear) {
     const name = `${path.split(".").at(-1)}_proj`;
@@ -57,7 +62,11 @@ async function idea(results: PaperResults): Promise<string> {
 <figure class="wide">${updateDrawing(q.name, q.outSize, q.inSize, 8)}<figcaption>A query projection of ${escapeHtml(results.model)} at rank 8, to scale (the rank is drawn at least 10 pixels wide).</figcaption></figure>
 <p>A starts as random numbers and B as zero, so that the model is unchanged at the first step. The factor α/r keeps the size of the update alike when the rank changes. For use, B·A is added to W₀: then nothing is slower than before. To change the task, it is subtracted and another added.</p>
 <h2>Where it goes</h2>
-<figure class="wide">${layerDrawing(sizes.map(({ name, outSize, inSize }) => ({ name, outSize, inSize })), ["q_proj", "v_proj"], 8)}<figcaption>One of the ${q.count} layers: frozen numbers on the left, those that LoRA trains at rank 8 on q and v beside them.</figcaption></figure>
+<figure class="wide">${layerDrawing(
+    sizes.map(({ name, outSize, inSize }) => ({ name, outSize, inSize })),
+    ["q_proj", "v_proj"],
+    8,
+  )}<figcaption>One of the ${q.count} layers: frozen numbers on the left, those that LoRA trains at rank 8 on q and v beside them.</figcaption></figure>
 <h2>Try it</h2>
 ${sliders(sizes, results)}`;
 }
@@ -99,9 +108,13 @@ function tableBox({ name, title, columns, rows }: Table): string {
   const isNumber = columns.map((_, c) => rows.every((row) => typeof row[c] !== "string"));
   const cells = (row: readonly (string | number | null)[], tag: string): string =>
     row
-      .map((x, c) => `<${tag}${isNumber[c] ? ' class="n"' : ""}>${x === null ? "–" : typeof x === "number" ? numberText(x) : escapeHtml(x)}</${tag}>`)
+      .map(
+        (x, c) =>
+          `<${tag}${isNumber[c] ? ' class="n"' : ""}>${x === null ? "–" : typeof x === "number" ? numberText(x) : escapeHtml(x)}</${tag}>`,
+      )
       .join("");
   const table = `<div class="wide"><table><tr>${cells(columns, "th")}</tr>${rows.map((row) => `<tr>${cells(row, "td")}</tr>`).join("")}</table></div>`;
-  const body = rows.length > FOLDED_ROWS ? `<details><summary>${rows.length} rows</summary>${table}</details>` : table;
+  const body =
+    rows.length > FOLDED_ROWS ? `<details><summary>${rows.length} rows</summary>${table}</details>` : table;
   return `<h3>${escapeHtml(title)} <span class="soft">(${name}.csv)</span></h3>${body}`;
 }

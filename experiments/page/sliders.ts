@@ -25,7 +25,13 @@ function nearCells({ cells }: PaperResults): NearCell[] {
       measuring?: { on?: string };
     };
     const loss = (result as { loss?: number } | null)?.loss;
-    if (kind !== "train" || options?.method !== "lora" || measuring?.on !== "test" || typeof loss !== "number") return [];
+    if (
+      kind !== "train" ||
+      options?.method !== "lora" ||
+      measuring?.on !== "test" ||
+      typeof loss !== "number"
+    )
+      return [];
     return [{ rank: options.rank ?? 0, modules: options.targetModules ?? [], loss }];
   });
 }
@@ -33,7 +39,10 @@ function nearCells({ cells }: PaperResults): NearCell[] {
 /** Rank and matrices to choose, with |Θ|, bytes and the measured loss of the nearest cell. */
 export function sliders(sizes: readonly MatrixSize[], results: PaperResults): string {
   const boxes = sizes
-    .map(({ name }) => `<label style="display:inline-block;margin-right:14px"><input type="checkbox" name="m" value="${escapeHtml(name)}"${["q_proj", "v_proj"].includes(name) ? " checked" : ""}> ${escapeHtml(name)}</label>`)
+    .map(
+      ({ name }) =>
+        `<label style="display:inline-block;margin-right:14px"><input type="checkbox" name="m" value="${escapeHtml(name)}"${["q_proj", "v_proj"].includes(name) ? " checked" : ""}> ${escapeHtml(name)}</label>`,
+    )
     .join("");
   const data = JSON.stringify({ sizes, cells: nearCells(results) }).replaceAll("<", "\\u003c");
   return `<div class="sliders" id="sliders"><label>rank r = <output id="r">8</output><br><input type="range" id="rank" min="0" max="7" value="3" aria-label="rank"></label>

@@ -25,10 +25,12 @@ export const amplification: Experiment = {
   name: "amplification",
   section: "§7.3, Table 7",
   title: "What an update does that its weight does not",
-  question: "Does ΔW repeat what W does already, or does it strengthen directions that W has but does not stress?",
+  question:
+    "Does ΔW repeat what W does already, or does it strengthen directions that W has but does not stress?",
   formula:
     "<math><mrow><mtext>factor</mtext><mo>=</mo><mfrac><msub><mrow><mo>‖</mo><mi>Δ</mi><mi>W</mi><mo>‖</mo></mrow><mi>F</mi></msub><msub><mrow><mo>‖</mo><msup><mi>U</mi><mi>T</mi></msup><mi>W</mi><msup><mi>V</mi><mi>T</mi></msup><mo>‖</mo></mrow><mi>F</mi></msub></mfrac></mrow></math>",
-  theirs: "Layer 48 of GPT-3, W_q: r = 4: ‖UᵀWVᵀ‖ 0.32 from ΔW, 21.67 from W, 0.02 random; ‖ΔW‖ 6.91; factor 21.5. r = 64: 1.90, 37.71, 0.33; 3.57; factor 1.9.",
+  theirs:
+    "Layer 48 of GPT-3, W_q: r = 4: ‖UᵀWVᵀ‖ 0.32 from ΔW, 21.67 from W, 0.02 random; ‖ΔW‖ 6.91; factor 21.5. r = 64: 1.90, 37.71, 0.33; 3.57; factor 1.9.",
   version: 1,
   measure: async (lab, size) => {
     const seed = lab.seeds[0] as number;
@@ -90,7 +92,17 @@ export const amplification: Experiment = {
         {
           name: "amplification",
           title: "Every module",
-          columns: ["rank", "module", "from ΔW", "from W", "random", "‖ΔW‖", "‖W‖", "factor", "factor of random directions"],
+          columns: [
+            "rank",
+            "module",
+            "from ΔW",
+            "from W",
+            "random",
+            "‖ΔW‖",
+            "‖W‖",
+            "factor",
+            "factor of random directions",
+          ],
           rows: rows.map((r): Entry[] => [
             r.rank,
             r.module,

@@ -1,6 +1,6 @@
 import type { Experiment } from "../experiment.ts";
 import { loraOn, type PaperMethod, QV } from "../lab/methods.ts";
-import { losses, lowerLoss, RUN_COLUMNS, rateNote, runRow, type Runs, runsOf } from "./common.ts";
+import { losses, lowerLoss, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
 
 /** LoRA of a rank, alone and with a prefix before embeddings or in every layer. */
 function variants(rank: number): PaperMethod[] {
@@ -23,11 +23,16 @@ export const combinations: Experiment = {
   version: 1,
   measure: async (lab, size) => {
     const found: Runs[] = [];
-    for (const rank of [4, 8]) for (const method of variants(rank)) found.push(await runsOf(lab, size, method));
+    for (const rank of [4, 8])
+      for (const method of variants(rank)) found.push(await runsOf(lab, size, method));
     const [alone, embed] = [found[3], found[4]] as [Runs, Runs];
     return {
       claims: [
-        lowerLoss("LoRA with PreEmbed is better than LoRA alone.", ["LoRA + PreEmbed", losses(embed)], ["LoRA", losses(alone)]),
+        lowerLoss(
+          "LoRA with PreEmbed is better than LoRA alone.",
+          ["LoRA + PreEmbed", losses(embed)],
+          ["LoRA", losses(alone)],
+        ),
       ],
       tables: [{ name: "combinations", title: "Test loss", columns: RUN_COLUMNS, rows: found.map(runRow) }],
       notes: [rateNote(size)],

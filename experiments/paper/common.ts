@@ -23,7 +23,13 @@ export async function chooseRate(
   if (rates.length === 1) return rates[0] as number;
   const tried: { rate: number; loss: number }[] = [];
   for (const rate of rates) {
-    const { loss } = await lab.train({ ...request, method, rate, seed: lab.seeds[0] as number, on: "validation" });
+    const { loss } = await lab.train({
+      ...request,
+      method,
+      rate,
+      seed: lab.seeds[0] as number,
+      on: "validation",
+    });
     tried.push({ rate, loss: Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY });
   }
   return tried.reduce((best, one) => (one.loss < best.loss ? one : best)).rate;
@@ -54,7 +60,8 @@ export function rateNote(size: Size): string {
 }
 
 export const losses = ({ runs }: Runs): number[] => runs.map((r) => r.loss);
-export const exactMatches = ({ runs }: Runs): number[] => runs.map((r) => r.answers?.exactMatch ?? Number.NaN);
+export const exactMatches = ({ runs }: Runs): number[] =>
+  runs.map((r) => r.answers?.exactMatch ?? Number.NaN);
 
 /** Columns and entries that every table of runs has. */
 export const RUN_COLUMNS: readonly string[] = ["method", "trained parameters", "learning rate", "test loss"];
@@ -71,7 +78,8 @@ export function lowerLoss(
   [nameB, b]: readonly [string, readonly number[]],
 ): Claim {
   const sign = compare(a, b);
-  const verdict: Verdict = Number.isNaN(sign) || sign === 0 ? "cannot be told" : sign < 0 ? "held" : "did not hold";
+  const verdict: Verdict =
+    Number.isNaN(sign) || sign === 0 ? "cannot be told" : sign < 0 ? "held" : "did not hold";
   return {
     text,
     test: `The test loss of ${nameA} is below that of ${nameB} by more than the 95% interval of their difference over seeds (Welch).`,
@@ -89,7 +97,8 @@ export function noWorse(
 ): Claim {
   const shifted = b.map((x) => x + margin);
   const sign = compare(a, shifted);
-  const verdict: Verdict = Number.isNaN(sign) || sign === 0 ? "cannot be told" : sign < 0 ? "held" : "did not hold";
+  const verdict: Verdict =
+    Number.isNaN(sign) || sign === 0 ? "cannot be told" : sign < 0 ? "held" : "did not hold";
   return {
     text,
     test: `The test loss of ${nameA} is at most ${margin} nats above that of ${nameB}, by more than the 95% interval of their difference over seeds (Welch).`,

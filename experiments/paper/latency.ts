@@ -45,7 +45,8 @@ export const latency: Experiment = {
   name: "latency",
   section: "§3, Table 1",
   title: "What inference costs",
-  question: "Bottleneck adapters add layers that must be computed one after the other. LoRA can be merged away. What do they cost?",
+  question:
+    "Bottleneck adapters add layers that must be computed one after the other. LoRA can be merged away. What do they cost?",
   theirs:
     "GPT-2 medium, batch × length 32 × 512, 16 × 256, 1 × 128: Adapter-L +2.2, +5.0, +20.7%; Adapter-H +2.2, +8.3, +30.3%; merged LoRA ±0.",
   version: 1,
@@ -54,26 +55,36 @@ export const latency: Experiment = {
     const adapters: [PaperMethod, string][] = [];
     for (const method of [loraOn(QV, 8), ...bottlenecks])
       adapters.push([method, (await lab.train({ method, seed: lab.seeds[0] as number })).adapter]);
-    const timed = await lab.measured<Timed[]>({ what: "latency", repetitions: size.repetitions }, [], 60, async () => {
-      const models = new Map<string, LoadedModel>();
-      try {
-        const open = async (name: string, adapter?: string): Promise<LoadedModel> => {
-          const model = await loadModel({ model: lab.model, contextLength: 512, ...(adapter === undefined ? {} : { adapter }) });
-          models.set(name, model);
-          return model;
-        };
-        await open("base");
-        await open("base again");
-        for (const [method, adapter] of adapters) await open(method.name, adapter);
-        const [lora, adapter] = adapters[0] as [PaperMethod, string];
-        await (await open(`${lora.name}, merged`, adapter)).merge();
-        return await timeAll(models, size);
-      } finally {
-        for (const model of models.values()) await model.close();
-      }
-    });
+    const timed = await lab.measured<Timed[]>(
+      { what: "latency", repetitions: size.repetitions },
+      [],
+      60,
+      async () => {
+        const models = new Map<string, LoadedModel>();
+        try {
+          const open = async (name: string, adapter?: string): Promise<LoadedModel> => {
+            const model = await loadModel({
+              model: lab.model,
+              contextLength: 512,
+              ...(adapter === undefined ? {} : { adapter }),
+            });
+            models.set(name, model);
+            return model;
+          };
+          await open("base");
+          await open("base again");
+          for (const [method, adapter] of adapters) await open(method.name, adapter);
+          const [lora, adapter] = adapters[0] as [PaperMethod, string];
+          await (await open(`${lora.name}, merged`, adapter)).merge();
+          return await timeAll(models, size);
+        } finally {
+          for (const model of models.values()) await model.close();
+        }
+      },
+    );
     const ratio = (variant: string, shape: string): number => {
-      const of = (name: string): readonly number[] => timed.find((t) => t.variant === name && t.shape === shape)?.ms ?? [];
+      const of = (name: string): readonly number[] =>
+        timed.find((t) => t.variant === name && t.shape === shape)?.ms ?? [];
       const base = of("base");
       return median(of(variant).map((x, i) => x / (base[i] as number)));
     };
@@ -86,13 +97,21 @@ export const latency: Experiment = {
         {
           text: "Merged LoRA costs nothing at inference.",
           test: "Its median ratio to the base (batch 1) is within 5%, or within twice what the base differs by from itself.",
-          verdict: Number.isNaN(merged) ? "cannot be told" : Math.abs(merged - 1) <= noise ? "held" : "did not hold",
+          verdict: Number.isNaN(merged)
+            ? "cannot be told"
+            : Math.abs(merged - 1) <= noise
+              ? "held"
+              : "did not hold",
           because: `merged ${merged.toFixed(3)}, the base against itself ${control.toFixed(3)}`,
         },
         {
           text: "Bottleneck adapters cost noticeable time at batch 1.",
           test: "The median ratio of Adapter-H to the base at batch 1 is above 1 by more than that.",
-          verdict: Number.isNaN(bottleneck) ? "cannot be told" : bottleneck - 1 > noise ? "held" : "did not hold",
+          verdict: Number.isNaN(bottleneck)
+            ? "cannot be told"
+            : bottleneck - 1 > noise
+              ? "held"
+              : "did not hold",
           because: `Adapter-H ${bottleneck.toFixed(3)}`,
         },
       ],

@@ -1,7 +1,7 @@
 import type { Experiment } from "../experiment.ts";
 import { PAPER_METHODS } from "../lab/methods.ts";
 import { mean } from "../lab/statistics.ts";
-import { losses, lowerLoss, RUN_COLUMNS, rateNote, runRow, type Runs, runsOf } from "./common.ts";
+import { losses, lowerLoss, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
 
 const COMPARED = ["FT", "PreLayer", "PreEmbed", "LoRA"];
 
@@ -11,15 +11,20 @@ export const lowData: Experiment = {
   section: "Appendix F.3, Table 16",
   title: "Little data",
   question: "Which methods still work with a hundred examples?",
-  theirs: "MNLI-100: LoRA 63.8%, FT 60.2%, PreLayer 48.3%, PreEmbed 37.6%; the prefixes catch up with more data.",
+  theirs:
+    "MNLI-100: LoRA 63.8%, FT 60.2%, PreLayer 48.3%, PreEmbed 37.6%; the prefixes catch up with more data.",
   version: 1,
   measure: async (lab, size) => {
-    const compared = PAPER_METHODS.filter(({ name }) => COMPARED.some((c) => name === c || name.startsWith(`${c} `)));
+    const compared = PAPER_METHODS.filter(({ name }) =>
+      COMPARED.some((c) => name === c || name.startsWith(`${c} `)),
+    );
     const found: { examples: number; one: Runs }[] = [];
     for (const examples of size.lowData)
-      for (const method of compared) found.push({ examples, one: await runsOf(lab, size, method, { examples }) });
+      for (const method of compared)
+        found.push({ examples, one: await runsOf(lab, size, method, { examples }) });
     const least = size.lowData[0] as number;
-    const at = (name: string): Runs => found.find((f) => f.examples === least && f.one.method.name.startsWith(name))?.one as Runs;
+    const at = (name: string): Runs =>
+      found.find((f) => f.examples === least && f.one.method.name.startsWith(name))?.one as Runs;
     return {
       claims: [
         lowerLoss(
@@ -55,7 +60,10 @@ export const lowData: Experiment = {
           })),
         },
       ],
-      notes: [rateNote(size), "Fewer examples are also fewer steps: every cell makes the same number of passes."],
+      notes: [
+        rateNote(size),
+        "Fewer examples are also fewer steps: every cell makes the same number of passes.",
+      ],
     };
   },
 };

@@ -15,7 +15,8 @@ export const parameters: Experiment = {
   name: "parameters",
   section: "§2, §4.1",
   title: "How many numbers are trained",
-  question: "Full fine-tuning stores a whole model per task. How much smaller is what each method trains and stores?",
+  question:
+    "Full fine-tuning stores a whole model per task. How much smaller is what each method trains and stores?",
   formula:
     "<math><mrow><mo>|</mo><mi>Θ</mi><mo>|</mo><mo>=</mo><munder><mo>∑</mo><mi>W</mi></munder><mi>r</mi><mo>(</mo><msub><mi>d</mi><mtext>in</mtext></msub><mo>+</mo><msub><mi>d</mi><mtext>out</mtext></msub><mo>)</mo></mrow></math>",
   theirs: "Down to 0.01% of GPT-3's 175 billion parameters; up to 10,000 times fewer than full fine-tuning.",
@@ -27,20 +28,32 @@ export const parameters: Experiment = {
         const [cost] = await methodCosts(lab.model, { ...options, data: ["x"] }, [options.method as string]);
         const full = cost?.resources;
         if (cost && full)
-          found.push([name, cost.trainableParameters, full.adapterBytes, full.frozenBytes + full.trainableBytes]);
+          found.push([
+            name,
+            cost.trainableParameters,
+            full.adapterBytes,
+            full.frozenBytes + full.trainableBytes,
+          ]);
       }
       return found;
     });
     const whole = rows.find(([name]) => name === "FT")?.[1] ?? Number.NaN;
     const lora = rows.find(([name]) => name === loraOn(QV, 8).name);
     const counted = lora?.[1] ?? Number.NaN;
-    const theirs = [1, 2, 4, 8].map((r) => ["GPT-3 175B", `LoRA r=${r} on q, v`, gpt3Lora(r), (100 * gpt3Lora(r)) / GPT3.parameters] as const);
+    const theirs = [1, 2, 4, 8].map(
+      (r) =>
+        ["GPT-3 175B", `LoRA r=${r} on q, v`, gpt3Lora(r), (100 * gpt3Lora(r)) / GPT3.parameters] as const,
+    );
     const bytes = lora?.[2] ?? Number.NaN;
     const claims: Claim[] = [
       {
         text: "LoRA's adapter is as large as the formula says.",
         test: "4 bytes times |Θ| by the formula, and the file's header, are the bytes that the adapter takes: within 5%.",
-        verdict: Number.isNaN(bytes) ? "cannot be told" : Math.abs(bytes / (4 * counted) - 1) < 0.05 ? "held" : "did not hold",
+        verdict: Number.isNaN(bytes)
+          ? "cannot be told"
+          : Math.abs(bytes / (4 * counted) - 1) < 0.05
+            ? "held"
+            : "did not hold",
         because: `${counted} parameters, ${bytes} bytes`,
       },
       {

@@ -1,7 +1,7 @@
 import type { Experiment } from "../experiment.ts";
 import { ATTENTION, loraOn, PAPER_METHODS, type PaperMethod, QV } from "../lab/methods.ts";
 import { mean } from "../lab/statistics.ts";
-import { losses, noWorse, RUN_COLUMNS, rateNote, runRow, type Runs, runsOf } from "./common.ts";
+import { losses, noWorse, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
 
 const SETS: readonly (readonly [string, readonly string[]])[] = [
   ["q", ["q_proj"]],
@@ -17,7 +17,8 @@ export const rank: Experiment = {
   question: "The rank r is how many directions an update may have. How few are enough?",
   formula:
     "<math><mrow><mi>h</mi><mo>=</mo><msub><mi>W</mi><mn>0</mn></msub><mi>x</mi><mo>+</mo><mfrac><mi>α</mi><mi>r</mi></mfrac><mi>B</mi><mi>A</mi><mi>x</mi></mrow></math>",
-  theirs: "WikiSQL, r = 1, 2, 4, 8, 64: on q and v 73.4, 73.3, 73.7, 73.8, 73.5%; on q alone 68.8 to 70.5%. Rank 1 is nearly enough on q and v.",
+  theirs:
+    "WikiSQL, r = 1, 2, 4, 8, 64: on q and v 73.4, 73.3, 73.7, 73.8, 73.5%; on q alone 68.8 to 70.5%. Rank 1 is nearly enough on q and v.",
   version: 1,
   measure: async (lab, size) => {
     const found = new Map<string, Runs[]>();

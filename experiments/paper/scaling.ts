@@ -12,7 +12,8 @@ export const scaling: Experiment = {
   section: "§4.1, and beyond",
   title: "α and the learning rate",
   question: "Is α one more thing to tune, or does it act like the learning rate?",
-  theirs: "“When optimizing with Adam, tuning α is roughly the same as tuning the learning rate”: it is set once.",
+  theirs:
+    "“When optimizing with Adam, tuning α is roughly the same as tuning the learning rate”: it is set once.",
   version: 1,
   measure: async (lab) => {
     const grid: { alpha: number; rate: number; losses: number[] }[] = [];
@@ -24,7 +25,8 @@ export const scaling: Experiment = {
         for (const seed of lab.seeds) losses.push((await lab.train({ method, rate, seed })).loss);
         grid.push({ alpha, rate, losses });
       }
-    const at = (alpha: number, rate: number): number => mean(grid.find((c) => c.alpha === alpha && c.rate === rate)?.losses ?? []);
+    const at = (alpha: number, rate: number): number =>
+      mean(grid.find((c) => c.alpha === alpha && c.rate === rate)?.losses ?? []);
     const along = Math.abs(at(8, 2e-3) - at(32, 5e-4));
     const across = Math.abs(at(8, 5e-4) - at(32, 2e-3));
     const ranks: (readonly [string, number[]])[] = [];

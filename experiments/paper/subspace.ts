@@ -35,10 +35,12 @@ export const subspace: Experiment = {
   name: "subspace",
   section: "§7.2, Figures 3 and 4",
   title: "Do updates of different ranks and seeds learn the same directions?",
-  question: "If rank 8 and rank 64 find the same leading directions, the other 56 add little. And chance? Random subspaces are a bit alike too.",
+  question:
+    "If rank 8 and rank 64 find the same leading directions, the other 56 add little. And chance? Random subspaces are a bit alike too.",
   formula:
     "<math><mrow><mi>φ</mi><mo>(</mo><mi>i</mi><mo>,</mo><mi>j</mi><mo>)</mo><mo>=</mo><mfrac><msubsup><mrow><mo>‖</mo><msubsup><mi>U</mi><mi>i</mi><mi>T</mi></msubsup><msub><mi>U</mi><mi>j</mi></msub><mo>‖</mo></mrow><mi>F</mi><mn>2</mn></msubsup><mrow><mi>min</mi><mo>(</mo><mi>i</mi><mo>,</mo><mi>j</mi><mo>)</mo></mrow></mfrac></mrow></math>",
-  theirs: "The top direction of r = 8 and r = 64 overlaps with φ above 0.5; two seeds at r = 64 share more on q than on v; random matrices share none.",
+  theirs:
+    "The top direction of r = 8 and r = 64 overlaps with φ above 0.5; two seeds at r = 64 share more on q than on v; random matrices share none.",
   version: 1,
   measure: async (lab, size) => {
     const seed = lab.seeds[0] as number;
@@ -46,29 +48,55 @@ export const subspace: Experiment = {
     const small = await lab.train({ method: loraOn(QV, LOW), seed });
     const large = await lab.train({ method: loraOn(QV, HIGH), seed });
     const again = await lab.train({ method: loraOn(QV, HIGH), seed: other });
-    const what = { what: "similarity of subspaces", seeds: [seed, other], examples: size.examples, epochs: size.epochs };
-    const { ranks, seeds, start } = await lab.measured<Measured>(what, { ranks: [], seeds: [], start: [] }, 30, () =>
-      withUpdates(lab, [small.adapter, large.adapter, again.adapter], async (a, b, c) => {
-        const base = await openBase(lab.model, { offline: true });
-        const paths = threeOf(base.config.layerCount).flatMap((i) => [`layers.${i}.attention.q`, `layers.${i}.attention.v`]);
-        const found: { ranks: Similar[]; seeds: Similar[]; start: Similar[] } = { ranks: [], seeds: [], start: [] };
-        const begun = await Promise.all(
-          [seed, other].map((s) => initialFactors(base, { ...loraOn(QV, HIGH).options, data: ["x"], seed: s })),
-        );
-        for (const module of paths) {
-          const [x, y, z] = [updateOf(a, module), updateOf(b, module), updateOf(c, module)];
-          const ofA = [x, y, z].map((u) => rightDirections((u.factors as NonNullable<typeof u.factors>).a));
-          const ofBA = await Promise.all([x, y, z].map(async (u) => (await spectrumOf(u)).v));
-          for (const [of, all] of [["A", ofA], ["BA", ofBA]] as const) {
-            const [s, l, o] = all as [(typeof ofA)[0], (typeof ofA)[0], (typeof ofA)[0]];
-            found.ranks.push({ module, of, ...subspaceSimilarity(s, l) });
-            found.seeds.push({ module, of, ...subspaceSimilarity(l, o) });
+    const what = {
+      what: "similarity of subspaces",
+      seeds: [seed, other],
+      examples: size.examples,
+      epochs: size.epochs,
+    };
+    const { ranks, seeds, start } = await lab.measured<Measured>(
+      what,
+      { ranks: [], seeds: [], start: [] },
+      30,
+      () =>
+        withUpdates(lab, [small.adapter, large.adapter, again.adapter], async (a, b, c) => {
+          const base = await openBase(lab.model, { offline: true });
+          const paths = threeOf(base.config.layerCount).flatMap((i) => [
+            `layers.${i}.attention.q`,
+            `layers.${i}.attention.v`,
+          ]);
+          const found: { ranks: Similar[]; seeds: Similar[]; start: Similar[] } = {
+            ranks: [],
+            seeds: [],
+            start: [],
+          };
+          const begun = await Promise.all(
+            [seed, other].map((s) =>
+              initialFactors(base, { ...loraOn(QV, HIGH).options, data: ["x"], seed: s }),
+            ),
+          );
+          for (const module of paths) {
+            const [x, y, z] = [updateOf(a, module), updateOf(b, module), updateOf(c, module)];
+            const ofA = [x, y, z].map((u) => rightDirections((u.factors as NonNullable<typeof u.factors>).a));
+            const ofBA = await Promise.all([x, y, z].map(async (u) => (await spectrumOf(u)).v));
+            for (const [of, all] of [
+              ["A", ofA],
+              ["BA", ofBA],
+            ] as const) {
+              const [s, l, o] = all as [(typeof ofA)[0], (typeof ofA)[0], (typeof ofA)[0]];
+              found.ranks.push({ module, of, ...subspaceSimilarity(s, l) });
+              found.seeds.push({ module, of, ...subspaceSimilarity(l, o) });
+            }
+            const [p, q] = begun.map((factors) => factors.get(module)?.a);
+            if (p && q)
+              found.start.push({
+                module,
+                of: "A",
+                ...subspaceSimilarity(rightDirections(p), rightDirections(q)),
+              });
           }
-          const [p, q] = begun.map((factors) => factors.get(module)?.a);
-          if (p && q) found.start.push({ module, of: "A", ...subspaceSimilarity(rightDirections(p), rightDirections(q)) });
-        }
-        return found;
-      }),
+          return found;
+        }),
     );
     const at = (all: readonly Similar[], of: "A" | "BA", i: number, j: number): number[] =>
       all.filter((s) => s.of === of).map((s) => s.phi[i - 1]?.[j - 1] ?? Number.NaN);

@@ -9,17 +9,24 @@ export const switching: Experiment = {
   section: "§4.2",
   title: "Switching between tasks",
   question: "One base model serves many tasks when adapters are exchanged. What does an exchange cost?",
-  theirs: "“Switching between tasks while deployed at a much lower cost by only swapping the LoRA weights.” No times are given.",
+  theirs:
+    "“Switching between tasks while deployed at a much lower cost by only swapping the LoRA weights.” No times are given.",
   version: 1,
   measure: async (lab) => {
     const found: (readonly [number, SwapReport | null])[] = [];
     for (const count of COUNTS)
       found.push([
         count,
-        await lab.measured<SwapReport | null>({ what: "switching", adapters: count, rank: 8 }, null, 20 + count / 2, async () => {
-          for await (const event of measureSwap({ model: lab.model, count, rank: 8 })) if (event.type === "result") return event;
-          return null;
-        }),
+        await lab.measured<SwapReport | null>(
+          { what: "switching", adapters: count, rank: 8 },
+          null,
+          20 + count / 2,
+          async () => {
+            for await (const event of measureSwap({ model: lab.model, count, rank: 8 }))
+              if (event.type === "result") return event;
+            return null;
+          },
+        ),
       ]);
     const most = found.at(-1)?.[1];
     const swap = most?.swapping.medianMs ?? Number.NaN;
@@ -37,7 +44,14 @@ export const switching: Experiment = {
         {
           name: "switching",
           title: "Random adapters of rank 8 on q and v",
-          columns: ["adapters", "bytes of one file", "switch, ms (median)", "merge, ms", "unmerge, ms", "resident bytes, all"],
+          columns: [
+            "adapters",
+            "bytes of one file",
+            "switch, ms (median)",
+            "merge, ms",
+            "unmerge, ms",
+            "resident bytes, all",
+          ],
           rows: found.map(([count, report]) => [
             count,
             report?.fileBytes ?? null,

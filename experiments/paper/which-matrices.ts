@@ -1,7 +1,7 @@
 import type { Experiment } from "../experiment.ts";
 import { loraOn } from "../lab/methods.ts";
 import { mean } from "../lab/statistics.ts";
-import { losses, lowerLoss, RUN_COLUMNS, rateNote, runRow, type Runs, runsOf } from "./common.ts";
+import { losses, lowerLoss, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
 
 const MLP = ["gate_proj", "up_proj", "down_proj"];
 const ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"];
@@ -24,7 +24,8 @@ export const whichMatrices: Experiment = {
   name: "which-matrices",
   section: "§7.1, Table 5",
   title: "Which matrices to adapt",
-  question: "With a fixed number of trained parameters, is it better to adapt one kind of matrix at a high rank or several at a low one?",
+  question:
+    "With a fixed number of trained parameters, is it better to adapt one kind of matrix at a high rank or several at a low one?",
   theirs:
     "WikiSQL, 18 million parameters: q 70.4, k 70.0, v 73.0, o 73.2 (r = 8); q, k 71.4, q, v 73.7 (r = 4); q, k, v, o 73.7% (r = 2). Several kinds at a low rank are better than one at a high rank.",
   version: 1,
@@ -36,7 +37,11 @@ export const whichMatrices: Experiment = {
     const [both, all] = [found[5], found[6]] as [Runs, Runs];
     return {
       claims: [
-        lowerLoss("q and v at r = 4 are better than q alone at r = 8.", ["q, v", losses(both)], ["q", losses(singles[0] as Runs)]),
+        lowerLoss(
+          "q and v at r = 4 are better than q alone at r = 8.",
+          ["q, v", losses(both)],
+          ["q", losses(singles[0] as Runs)],
+        ),
         lowerLoss(
           "All four at r = 2 are better than the best single kind at r = 8.",
           ["q, k, v, o", losses(all)],
@@ -44,7 +49,12 @@ export const whichMatrices: Experiment = {
         ),
       ],
       tables: [
-        { name: "which-matrices", title: "Test loss by what is adapted", columns: RUN_COLUMNS, rows: found.map(runRow) },
+        {
+          name: "which-matrices",
+          title: "Test loss by what is adapted",
+          columns: RUN_COLUMNS,
+          rows: found.map(runRow),
+        },
       ],
       notes: [
         rateNote(size),

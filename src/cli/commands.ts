@@ -24,6 +24,7 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./push.ts"),
   },
   { name: "inspect", summary: "say what a model, adapter or run is", load: () => import("./inspect.ts") },
+  { name: "explain", summary: "say what an adapter changes, in numbers", load: () => import("./explain.ts") },
   {
     name: "paper",
     summary: "measure what the LoRA paper claims",

@@ -37,7 +37,11 @@ export type PaperEvent =
 
 /** What the command needs of the experiments. */
 export interface PaperModule {
-  readonly EXPERIMENTS: readonly { readonly name: string; readonly section: string; readonly title: string }[];
+  readonly EXPERIMENTS: readonly {
+    readonly name: string;
+    readonly section: string;
+    readonly title: string;
+  }[];
   runPaper(options: Readonly<Record<string, unknown>>): AsyncGenerator<PaperEvent>;
 }
 

@@ -8,8 +8,8 @@ import { formatDuration } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";
 import { printable } from "./display/text.ts";
 import { watchInterrupts } from "./interrupt.ts";
-import { importPaper, type PaperEvent } from "./paper-module.ts";
 import { addSettings, settingsOf } from "./options.ts";
+import { importPaper, type PaperEvent } from "./paper-module.ts";
 
 const flag = (description: string) => setting(z.boolean(), false, { group: "Paper", description });
 
@@ -55,18 +55,29 @@ export function build(command: Command, cli: Cli): void {
 async function action(command: Command, cli: Cli): Promise<void> {
   const { quick, full, only, list, ...rest } = settingsOf(command, schema);
   if (quick && full)
-    throw new InputError("the options do not hold:", [{ where: "--quick", message: "cannot stand beside --full" }]);
+    throw new InputError("the options do not hold:", [
+      { where: "--quick", message: "cannot stand beside --full" },
+    ]);
   const { runPaper, EXPERIMENTS } = await importPaper();
   if (list) {
-    for (const { name, section, title } of EXPERIMENTS) cli.out.write(`${name.padEnd(22)} ${title} (${section})\n`);
+    for (const { name, section, title } of EXPERIMENTS)
+      cli.out.write(`${name.padEnd(22)} ${title} (${section})\n`);
     return;
   }
   const show = display(cli);
-  const interrupts = watchInterrupts(() => show.print("stopping after this step; the same command goes on from here"));
+  const interrupts = watchInterrupts(() =>
+    show.print("stopping after this step; the same command goes on from here"),
+  );
   const size = quick ? "quick" : full ? "full" : "default";
   const { data, ...others } = rest;
   try {
-    const request = { ...others, size, signal: interrupts.signal, ...(data && { data }), ...(only && { only }) };
+    const request = {
+      ...others,
+      size,
+      signal: interrupts.signal,
+      ...(data && { data }),
+      ...(only && { only }),
+    };
     for await (const event of runPaper(request)) show.show(event);
   } catch (error) {
     if (!interrupts.signal.aborted) throw error;
@@ -91,7 +102,9 @@ function display({ out }: Cli): PaperDisplay {
     show: (event) => {
       if (event.type === "plan") {
         const { experiments, cells, kept, size } = event;
-        print(`${experiments.length} experiments, ${cells} cells, ${kept} of them there already; ${size.name}: ${size.summary}`);
+        print(
+          `${experiments.length} experiments, ${cells} cells, ${kept} of them there already; ${size.name}: ${size.summary}`,
+        );
       } else if (event.type === "cell") {
         const { done, cells, etaMs, experiment, label, isDone } = event;
         const left = etaMs === null ? "" : `, ${formatDuration(etaMs)} left`;
@@ -102,8 +115,12 @@ function display({ out }: Cli): PaperDisplay {
         } else if (isDone) print(state);
       } else if (event.type === "experiment") {
         print(`${event.name}: ${event.title}`);
-        for (const { text, verdict, because } of event.findings.claims) print(`  ${verdict}: ${text} (${because})`);
-      } else print(`report: ${event.report}\nnumbers: ${event.results}, ${event.tables.length} CSV files beside it`);
+        for (const { text, verdict, because } of event.findings.claims)
+          print(`  ${verdict}: ${text} (${because})`);
+      } else
+        print(
+          `report: ${event.report}\nnumbers: ${event.results}, ${event.tables.length} CSV files beside it`,
+        );
     },
     close: () => {
       line?.stop();
