@@ -92,7 +92,7 @@ async function action(adapter: string, other: string | null, command: Command, c
   const problems = [
     ...idle.map(
       (key) =>
-        `${flagName(key)} has no effect ${isShrinking ? "on a smaller adapter" : "without --shrink or --keep"}`,
+        `${shownFlag(key)} has no effect ${isShrinking ? "on a smaller adapter" : "without --shrink or --keep"}`,
     ),
     ...(isShrinking && other !== null ? ["one adapter can be made smaller, got two"] : []),
     ...(isShrinking && choice.output === null
@@ -101,12 +101,17 @@ async function action(adapter: string, other: string | null, command: Command, c
     ...(choice.shrink !== null && choice.keep !== null ? ["expected one of --shrink and --keep"] : []),
     ...(choice.directions !== null && other === null ? ["--directions has no effect with one adapter"] : []),
     ...(!choice.base && given.includes("ownDirections")
-      ? ["--own-directions has no effect without the base"]
+      ? ["--no-own-directions has no effect without the base"]
       : []),
   ];
   if (problems.length > 0) throw new UsageError(problems.join("\n"));
   if (isShrinking) await shrink(adapter, choice, isJson, cli);
   else await explain(adapter, other, choice, isJson, cli);
+}
+
+/** A flag as it is given: what is on by default can only be switched off. */
+function shownFlag(key: string): string {
+  return ["base", "ownDirections"].includes(key) ? flagName(key).replace("--", "--no-") : flagName(key);
 }
 
 /** Options without an effect. */
