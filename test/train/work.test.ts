@@ -118,11 +118,7 @@ test("the work of the graphs and of packing is what bench/results/work.json says
       32,
       true,
     ),
-    "packing us-addresses, batch 8": await packing(
-      "bench/data/us-addresses/train.jsonl",
-      ["address", "json"],
-      8,
-    ),
+    "packing us-addresses, batch 8": await packing("data/us-addresses/train.jsonl", ["address", "json"], 8),
     "packing wordnet-nouns, batch 8": await packing(
       "bench/data/wordnet-nouns/train.jsonl",
       ["word", "category"],

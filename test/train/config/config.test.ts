@@ -39,7 +39,7 @@ async function problemsOfLoading(request: Parameters<typeof loadTrainConfig>[0])
 describe("trainConfig", () => {
   test("defaults are complete, and a config is its own input", () => {
     const config = trainConfig();
-    expect(config).toMatchObject({ model: "smollm2-135m", data: ["shell-recipes"], rank: 16, alpha: 32 });
+    expect(config).toMatchObject({ model: "smollm2-135m", data: ["us-addresses"], rank: 16, alpha: 32 });
     expect(config).toMatchObject({ learningRate: 2e-4, schedule: "linear", warmupSteps: 10, clipNorm: 1 });
     expect(trainConfig(config)).toEqual(config);
     const odd = trainConfig({ targetModules: { regex: ".*[qv]_proj" }, layers: [3, 1], warmupRatio: 0.1 });
