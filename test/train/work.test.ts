@@ -14,7 +14,7 @@ import { smollm2, wordExamples } from "./work-model.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-// Two rows of 136 tokens, a stem of 31, 112 edges: a batch of 8 of the quick start.
+// Two rows of 136 tokens, a stem of 31, 112 edges: a batch of 8 of shell-recipes.
 const BATCH: DimSizes = { R: 2, T: 136, P: 31, E: 112 };
 const OPTIMIZER = {
   optimizer: "adamw",
