@@ -52,7 +52,7 @@ export function build(command: Command, cli: Cli): void {
     .addHelpText(
       "after",
       examples([
-        "lowrank evaluate --adapter runs/shell-recipes-1",
+        "lowrank evaluate --adapter runs/us-addresses-1",
         "lowrank evaluate --model ./llama --data held-out.jsonl --generate --limit 100 --json",
       ]),
     )
