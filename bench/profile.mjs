@@ -1,4 +1,4 @@
-/** Profiles training steps of the quick start (`lowrank train --profile`) and draws where their time goes: docs/step.svg from
+/** Profiles training steps on shell-recipes (`lowrank train --profile`) and draws where their time goes: docs/step.svg from
  *  results/profile-before.json and results/profile-after.json, whichever are there.
  *    node bench/profile.mjs --name before    measures, writes results/profile-before.json, draws
  *    node bench/profile.mjs                  draws only */

@@ -14,7 +14,7 @@ export const DATA_SETS = {
     completionField: "command",
   },
   "us-addresses": {
-    path: file("bench/data/us-addresses/train.jsonl"),
+    path: file("data/us-addresses/train.jsonl"),
     promptField: "address",
     completionField: "json",
   },

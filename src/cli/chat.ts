@@ -37,8 +37,8 @@ export function build(command: Command, cli: Cli): void {
       "after",
       examples([
         "lowrank chat",
-        "lowrank chat --adapter runs/shell-recipes-1 --temperature 0.7",
-        "lowrank chat --adapter shell=runs/shell-recipes-1 --adapter notes=runs/notes-1",
+        "lowrank chat --adapter runs/notes-1 --temperature 0.7",
+        "lowrank chat --adapter sql=runs/wikisql-1 --adapter notes=runs/notes-1",
       ]),
     )
     .action(() => action(command, cli));

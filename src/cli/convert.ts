@@ -34,7 +34,7 @@ export function build(command: Command, cli: Cli): void {
     .addHelpText(
       "after",
       examples([
-        "lowrank convert --adapter runs/shell-recipes-1 --to gguf --output adapter.gguf",
+        "lowrank convert --adapter runs/us-addresses-1 --to gguf --output adapter.gguf",
         "lowrank convert --adapter adapter.gguf --to peft --output adapter --model ./base",
       ]),
     )

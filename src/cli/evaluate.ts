@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { BUNDLED_NAMES, QUICKSTART_DATA } from "../data/bundled.ts";
 import { dataSettings, exampleSettings } from "../data/options.ts";
 import type { EvaluateEvent, EvaluationSummary } from "../evaluate/evaluate.ts";
 import { measureTexts } from "../objectives/measures.ts";
@@ -18,15 +19,15 @@ import { modelSettings, resolveModel } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
 const { data: _, ...readSettings } = dataSettings;
+const BUNDLED = `a bundled name (its test split; ${BUNDLED_NAMES.join(", ")})`;
 
 const schema = z.strictObject({
   ...modelSettings,
   ...templateSettings,
-  data: setting(names, ["shell-recipes"], {
+  data: setting(names, [QUICKSTART_DATA], {
     group: "Data",
     value: "data",
-    description:
-      "data to measure on: a bundled name (its test split), files (comma-separated) or a Hub data set id",
+    description: `data to measure on: ${BUNDLED}, files (comma-separated) or a Hub data set id`,
     expects: "a name, a file or a list of files",
   }),
   ...readSettings,
@@ -51,7 +52,7 @@ export function build(command: Command, cli: Cli): void {
     .addHelpText(
       "after",
       examples([
-        "lowrank evaluate --adapter runs/shell-recipes-1",
+        "lowrank evaluate --adapter runs/us-addresses-1",
         "lowrank evaluate --model ./llama --data held-out.jsonl --generate --limit 100 --json",
       ]),
     )

@@ -41,7 +41,7 @@ export function build(command: Command, cli: Cli): void {
       "after",
       examples([
         'lowrank generate "Why is the sky blue?"',
-        'lowrank generate --adapter runs/shell-recipes-1 "tar: list the files in an archive"',
+        'lowrank generate --adapter runs/us-addresses-1 "12 Elm St Apt 4, Salem, OR 97301"',
         'lowrank generate --adapter runs/a-1=0.7 --adapter runs/b-1=0.3 "Hello"',
         'lowrank generate --raw --temperature 0.8 --seed 7 "Once upon a time"',
         "cat question.txt | lowrank generate --max-tokens 64",

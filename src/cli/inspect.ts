@@ -34,7 +34,7 @@ export function build(command: Command, cli: Cli): void {
       "after",
       examples([
         "lowrank inspect model.gguf",
-        "lowrank inspect runs/shell-recipes-1",
+        "lowrank inspect runs/us-addresses-1",
         "lowrank inspect adapter --tensors",
         "lowrank inspect smollm2-135m --methods",
         "lowrank inspect --swap smollm2-135m",

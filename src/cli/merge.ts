@@ -38,7 +38,7 @@ export function build(command: Command, cli: Cli): void {
     .addHelpText(
       "after",
       examples([
-        "lowrank merge --adapter runs/shell-recipes-1 --output merged",
+        "lowrank merge --adapter runs/us-addresses-1 --output merged",
         "lowrank merge --adapter a=0.7 --adapter b=0.3 --output m --dtype bfloat16",
         "lowrank merge --adapter a --output m.gguf --format gguf --dtype q8_0",
       ]),

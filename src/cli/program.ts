@@ -7,9 +7,9 @@ import { EXIT, failureOf } from "./errors.ts";
 
 const EXAMPLES = `
 Examples:
-  $ lowrank train                                    the quick start: SmolLM2-135M on shell-recipes
+  $ lowrank train                                    the quick start: SmolLM2-135M on us-addresses
   $ lowrank train --model ./llama --data mine.jsonl --rank 8 --epochs 2
-  $ lowrank generate --adapter runs/shell-recipes-1 "tar: list the files in an archive"
+  $ lowrank generate --adapter runs/us-addresses-1 "12 Elm St Apt 4, Salem, OR 97301"
   $ lowrank inspect model.gguf
 
 Every command has its own help: lowrank train --help`;

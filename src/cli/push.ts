@@ -44,7 +44,7 @@ export function build(command: Command, cli: Cli): void {
     .addHelpText(
       "after",
       `${examples([
-        "lowrank push runs/shell-recipes-1 --to me/shell-recipes --private",
+        "lowrank push runs/us-addresses-1 --to me/us-addresses --private",
         "lowrank push merged --to me/shell-model --revision v2 --message 'second try'",
       ])}\n\nHF_TOKEN holds a token with write access; HF_ENDPOINT another address than the public Hub's.`,
     )

@@ -1,9 +1,11 @@
 import type { Command } from "commander";
-import { trainConfigSchema } from "../train/config/config.ts";
-import { loadTrainConfig } from "../train/config/file.ts";
+import { describeSettings, type Layer } from "../options/setting.ts";
+import { type TrainConfig, trainConfigSchema } from "../train/config/config.ts";
+import { loadTrainConfig, quickStart } from "../train/config/file.ts";
 import type { TrainEvent } from "../train/events.ts";
 import { type Cli, examples } from "./command.ts";
 import { type TrainDisplay, trainDisplay } from "./display/train-display.ts";
+import { shellQuote } from "./display/train-text.ts";
 import { UsageError } from "./errors.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { importTrain } from "./library.ts";
@@ -31,11 +33,25 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const flags = givenSettings(command, trainConfigSchema);
   const config = await UsageError.fromAsync(() => loadTrainConfig({ flags, configFile }));
   const train = await importTrain();
-  await runTraining(
-    (signal) => train(config, { signal }),
-    json ? jsonLines(cli) : trainDisplay(cli.out),
-    cli,
-  );
+  const show = json ? jsonLines(cli) : trainDisplay(cli.out);
+  const recipe = await quickStart({ flags, configFile });
+  if (recipe !== null) show.print(quickStartText(recipe, flags, config));
+  await runTraining((signal) => train(config, { signal }), show, cli);
+}
+
+/** What a run takes from the quick start's recipe: options that nobody stated and that have an effect. */
+function quickStartText(
+  recipe: Layer,
+  flags: Readonly<Record<string, unknown>>,
+  config: TrainConfig,
+): string {
+  const taken = describeSettings(trainConfigSchema).flatMap(({ key, flag }) => {
+    const value = recipe.values[key];
+    const isTaken = value !== undefined && flags[key] === undefined;
+    const used = config[key as keyof TrainConfig];
+    return isTaken && String(value) === String(used) ? [`${flag} ${shellQuote(String(value))}`] : [];
+  });
+  return `no model and no data is named: the quick start, with\n  ${taken.join(" ")}`;
 }
 
 /** Shows a run's events to its end. The first Ctrl-C (SIGTERM) lets the step finish, and the

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type SettingsOf, setting } from "../options/setting.ts";
 import { count, names, share, text } from "../options/values.ts";
 import type { OnBadRow } from "./bad-rows.ts";
+import { BUNDLED_NAMES, QUICKSTART_DATA } from "./bundled.ts";
 import type { FieldMapping } from "./formats/format.ts";
 import { dataFormats } from "./formats/table.ts";
 import type { LossOn } from "./sequence.ts";
@@ -82,10 +83,10 @@ export interface DataOptions extends FieldOptions {
 }
 
 export const dataSettings: SettingsOf<DataOptions> = {
-  data: setting(names, ["shell-recipes"], {
+  data: setting(names, [QUICKSTART_DATA], {
     group: DATA,
     value: "data",
-    description: "training data: a bundled name, files (comma-separated) or a Hub data set id",
+    description: `training data: a bundled name (${BUNDLED_NAMES.join(", ")}), files (comma-separated) or a Hub data set id`,
     expects: "a name, a file or a list of files",
     knownAs: ["dataset", "trainData", "trainFile", "dataPath", "datasetName"],
   }),

@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join, relative, sep } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import type { HubDataset } from "../hub/dataset.ts";
-import { bundledDatasets, findBundled } from "./bundled.ts";
+import { BUNDLED_NAMES, findBundled } from "./bundled.ts";
 import type { FieldMapping } from "./formats/format.ts";
 import { dataExtensions } from "./records.ts";
 
@@ -35,10 +35,11 @@ export async function resolveSource(source: string, fetchDataset: FetchDataset):
   const bundled = findBundled(source);
   if (bundled !== undefined) {
     const { name, format, mapping, files } = bundled;
-    return { ...noFiles(name), format, mapping, train: [files.train], test: [files.test] };
+    const validation = files.validation === undefined ? [] : [files.validation];
+    return { name, format, mapping, train: [files.train], validation, test: [files.test] };
   }
   if (HUB_ID.test(source) && !isDataFile(source)) return hubFiles(await fetchDataset(source), source);
-  const names = bundledDatasets.map((dataset) => dataset.name).join(", ");
+  const names = BUNDLED_NAMES.join(", ");
   throw new NotFoundError(
     `No data "${source}": it is no file or folder here, no bundled data set (${names}), and no Hub id (owner/name)`,
   );

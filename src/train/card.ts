@@ -5,7 +5,7 @@ import { describeSettings } from "../options/setting.ts";
 import { writeAdapterCard } from "../peft/files/card.ts";
 import { chosenModules } from "../peft/methods/target-options.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "./config/config.ts";
-import type { DoneEvent, PlanEvent } from "./events.ts";
+import type { DoneEvent, ExactMatchChange, PlanEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
 
 /** What a run's card tells. */
@@ -13,7 +13,7 @@ export interface RunCard {
   readonly config: TrainConfig;
   readonly plan: RunPlan;
   readonly planned: PlanEvent;
-  readonly outcome: Pick<DoneEvent, "steps" | "bestStep" | "lossBefore" | "lossAfter">;
+  readonly outcome: Pick<DoneEvent, "steps" | "bestStep" | "lossBefore" | "lossAfter" | "exactMatch">;
 }
 
 /** Options that a card names even where they are the defaults. */
@@ -55,12 +55,13 @@ export async function writeRunCard(folder: string, card: RunCard): Promise<void>
 }
 
 function results({ planned, outcome, plan }: RunCard): [string, string][] {
-  const { lossBefore, lossAfter, bestStep, steps } = outcome;
+  const { lossBefore, lossAfter, exactMatch, bestStep, steps } = outcome;
   const split = plan.test ? "test" : "validation";
   const loss = (value: number): string => `${value.toFixed(4)} ${planned.lossUnit}`;
   return [
     ...(lossBefore === null ? [] : [[`${split} loss before`, loss(lossBefore)] as [string, string]]),
     ...(lossAfter === null ? [] : [[`${split} loss after`, loss(lossAfter)] as [string, string]]),
+    ...exactMatchRows(exactMatch),
     [
       "trainable parameters",
       `${integer(planned.trainableParameters)} (${(100 * planned.share).toFixed(2)}% of ${integer(planned.totalParameters)})`,
@@ -69,6 +70,17 @@ function results({ planned, outcome, plan }: RunCard): [string, string][] {
       "steps",
       bestStep === null ? integer(steps) : `${integer(steps)}; kept: that of step ${integer(bestStep)}`,
     ],
+  ];
+}
+
+function exactMatchRows(exactMatch: ExactMatchChange | undefined): [string, string][] {
+  if (exactMatch === undefined) return [];
+  const { before, after, prompts } = exactMatch;
+  const share = (value: number): string =>
+    `${(100 * value).toFixed(1)}% of ${integer(prompts)} held-out answers`;
+  return [
+    ["exact match before", share(before)],
+    ["exact match after", share(after)],
   ];
 }
 

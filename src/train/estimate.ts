@@ -92,7 +92,7 @@ function weightBytes(
 }
 
 /** Peak resident bytes of a run: the memory-mapped weights that stay frozen, or a copy of them for each direction where they
- *  are prepacked; activations; state. Peaks seen on SmolLM2 with the quick start's batches, nothing, attention and activations,
+ *  are prepacked; activations; state. Peaks seen on SmolLM2 with batches of shell-recipes, nothing, attention and activations,
  *  and layers computed again: 1.33, 1.12 and 0.99 GB; by this formula 1.55, 1.26 and 0.94. */
 export function estimateMemoryBytes(
   base: BaseModel,

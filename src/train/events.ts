@@ -186,7 +186,24 @@ export interface SamplesEvent {
   readonly type: "samples";
   readonly step: number;
   readonly when: "before" | "during" | "after";
+  /** Those that are to be shown; none where only `exactMatch` was asked for. */
   readonly samples: readonly Sample[];
+  /** Over `scoreAnswers` prompts; missing where none were asked for, and during a run. */
+  readonly exactMatch?: ExactMatch;
+}
+
+/** Share of greedy answers that equal those in the data, white space at both ends aside, 0 to 1. */
+export interface ExactMatch {
+  readonly share: number;
+  /** How many held-out prompts were answered. */
+  readonly prompts: number;
+}
+
+/** The same before and after training, 0 to 1. */
+export interface ExactMatchChange {
+  readonly before: number;
+  readonly after: number;
+  readonly prompts: number;
 }
 
 /** Something that the user should know and that does not stop the run. */
@@ -222,6 +239,8 @@ export interface DoneEvent {
   /** Held-out loss (test, else validation) in the plan's `lossUnit`; null without held-out examples. */
   readonly lossBefore: number | null;
   readonly lossAfter: number | null;
+  /** Of greedy answers; missing where none were to be compared. */
+  readonly exactMatch?: ExactMatchChange;
   readonly measured: MeasuredResources;
   readonly reportPath: string;
 }

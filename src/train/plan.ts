@@ -22,6 +22,7 @@ import { createMethods } from "../peft/methods/table.ts";
 import { trainedCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { checkScoring } from "./answers.ts";
 import { chunkCount, maxBatchLabels, packBatch } from "./batch.ts";
 import type { RunIdentity } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
@@ -95,6 +96,8 @@ export async function planRun(
   const methods = createMethods(config.method, config, base, trainingUse(base, task));
   task.checkMethods(base, methods);
   checkSize(methods);
+  const { test: testRows, validation: validationRows } = dataset;
+  checkScoring(config.scoreAnswers, base, methods, testRows.length > 0 ? testRows : validationRows, task);
   const maxLength = lengthLimit(config, base, methods);
   const encode = (rows: Rows): Promise<EncodedSplit> =>
     encodeRows(rows, base, { ...config, ...rowWork, maxLength }, methods, task.objective);

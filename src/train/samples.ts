@@ -16,6 +16,8 @@ export interface Prompt {
   readonly text: string;
   readonly ids: readonly number[];
   readonly reference: string;
+  /** Tokens of the answer in the data, without the one that ends it. */
+  readonly answerLength: number;
   /** Text that may stand in front of an answer and is no part of it. */
   readonly leadIn: string;
 }
@@ -35,7 +37,9 @@ export function promptsOf(
     const { text, leadIn } = asked;
     const ids = virtualPrompt(asked.ids, layout, asked.answerStart);
     const reference = withoutLeadIn(textOf(base.tokenizer, asked.answer), leadIn);
-    if (ids.length > 0 && ids.length < maxLength) prompts.push({ text, ids, reference, leadIn });
+    const answerLength = asked.answer.length;
+    if (ids.length > 0 && ids.length < maxLength)
+      prompts.push({ text, ids, reference, answerLength, leadIn });
   }
   return prompts;
 }

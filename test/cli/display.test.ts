@@ -189,6 +189,21 @@ describe("training, piped", () => {
       expect(text).toContain(part);
   });
 
+  test("exact match stands under the loss, before and after", () => {
+    const output = capture();
+    const display = trainDisplay(output, () => 0);
+    display.show(PLAN);
+    display.show({ ...samplesEvent("before", 0), exactMatch: { share: 0, prompts: 40 } });
+    display.show({ ...samplesEvent("after", 164), exactMatch: { share: 0.825, prompts: 40 } });
+    display.show({ ...DONE, exactMatch: { before: 0, after: 0.825, prompts: 40 } });
+    display.close();
+    const lines = output.text().split("\n");
+    expect(lines).toContain("exact match 0% of 40 answers before training");
+    expect(lines).toContain("exact match 82.5% of 40 answers after step 164");
+    const loss = lines.findIndex((line) => line.startsWith("Test loss") || line.startsWith("Held-out loss"));
+    expect(lines[loss + 1]).toMatch(/^Exact match +0% → 82\.5% of 40 held-out answers$/);
+  });
+
   test("an interrupted run says how to go on", () => {
     const output = capture();
     const display = trainDisplay(output);

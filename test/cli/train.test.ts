@@ -117,3 +117,16 @@ test("Ctrl-C, then --resume: the same losses as a run that was left alone", asyn
   expect((await runCli(["train", "--resume", "cut", "--json"], { cwd })).exitCode).toBe(0);
   expect(await losses(join(cwd, "cut"))).toEqual(await losses(join(cwd, "whole")));
 }, 120_000);
+
+test("a run without model and data says what the quick start gives it, and what it does not", async () => {
+  const cwd = await newFolder();
+  const env = { LOWRANK_CACHE: cwd, HF_HOME: cwd };
+  const { stdout, exitCode } = await runCli(["train", "--rank", "4", "--offline"], { cwd, env });
+  expect(exitCode).not.toBe(0); // the model is not there
+  expect(stdout).toMatch(
+    /^no model and no data is named: the quick start, with\n {2}--model smollm2-135m --data us-addresses (--[-a-z]+ \S+ ?)+\n/,
+  );
+  expect(stdout).not.toContain("--rank");
+  const named = await runCli(["train", "--data", "us-addresses", "--offline"], { cwd, env });
+  expect(named.stdout).not.toContain("quick start");
+});

@@ -48,19 +48,50 @@ describe("bundled data", () => {
     });
   });
 
+  it.each([
+    ["us-addresses", [1101, 0, 197], ["55 West Cermak", '{"number": "55", "street": "West Cermak"}']],
+    [
+      "wikisql",
+      [1000, 100, 100],
+      [
+        "Table: 1-10015132-16\nColumns: Player, No., Nationality, Position, Years in Toronto, School/Club Team\n" +
+          "Question: What clu was in toronto 1995-96",
+        "SELECT School/Club Team FROM 1-10015132-16 WHERE Years in Toronto = '1995-96'",
+      ],
+    ],
+    ["dart", [1996, 0, 190], ["Bogotá | COUNTRY | Colombia", "The Bogotá metropolitan area is in Colombia."]],
+  ])("%s has its rows, and no input in two splits", async (source, sizes, [prompt, completion]) => {
+    const { train, validation, test, duplicates, notes } = await loadDataset({ source });
+    expect([train.length, validation.length, test.length]).toEqual(sizes);
+    expect(notes).toEqual([]);
+    const contents = Array.from(test, ({ row }) => (row.kind === "conversation" ? row.messages : [])).map(
+      (m) => m.map((message) => message.content),
+    );
+    expect(contents).toContainEqual([prompt, completion]);
+    expect([duplicates.validation, duplicates.test]).toEqual([0, 0]);
+  });
+
+  it("names nobody in addresses: rows with a recipient are left out", async () => {
+    const { train, test } = await loadDataset({ source: "us-addresses" });
+    for (const { row } of [...train, ...test]) expect(JSON.stringify(row)).not.toContain('\\"name\\":');
+  });
+
   it("comes with its licences and a description", () => {
+    const notice = readFileSync(new URL("../../NOTICE", import.meta.url), "utf8");
     for (const { name, files } of bundledDatasets) {
       const folder = dirname(files.train);
       const readme = readFileSync(join(folder, "README.md"), "utf8");
-      expect(readme).toContain(`# ${name}`);
-      for (const [licence] of readme.matchAll(/LICENSE\.\w+/g))
-        expect(existsSync(join(folder, licence))).toBe(true);
+      expect(readme).toContain(`# ${name}\n`);
+      const licences = readme.match(/`LICENSE[.\w]*`/g) ?? [];
+      expect(licences.length, name).toBeGreaterThan(0);
+      for (const licence of licences) expect(existsSync(join(folder, licence.slice(1, -1)))).toBe(true);
+      expect(notice).toContain(`- data/${name}: `);
     }
   });
 
   it("is found from dist/ as from src/", () => {
     const built = fileURLToPath(
-      new URL("../../data/shell-recipes", new URL("../../dist/data/bundled.js", import.meta.url)),
+      new URL("../../data/us-addresses", new URL("../../dist/data/bundled.js", import.meta.url)),
     );
     expect(dirname(bundledDatasets[0]?.files.train ?? "")).toBe(built);
   });
@@ -119,7 +150,7 @@ describe("sources", () => {
     const none = async (source: string): Promise<unknown> =>
       loadDataset({ source }).catch((error) => error.message);
     expect(await none("shell-recipe")).toBe(
-      'No data "shell-recipe": it is no file or folder here, no bundled data set (shell-recipes), and no Hub id (owner/name)',
+      'No data "shell-recipe": it is no file or folder here, no bundled data set (us-addresses, wikisql, dart, shell-recipes), and no Hub id (owner/name)',
     );
     expect(await none("missing/train.jsonl")).toContain('No data "missing/train.jsonl"');
     expect(await none(writeFiles({ "README.md": "#" }))).toMatch(

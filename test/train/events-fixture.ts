@@ -6,7 +6,7 @@ import type {
   StepEvent,
 } from "../../src/train/events.ts";
 
-/** A plan as the quick start makes one. */
+/** A plan as a run on shell-recipes makes one. */
 export const PLAN: PlanEvent = {
   type: "plan",
   model: "smollm2-135m",

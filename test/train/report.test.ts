@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { exactMatchChange } from "../../src/train/answers.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import { openMetricsLog, readMetrics } from "../../src/train/metrics-log.ts";
 import { lossChart, smooth } from "../../src/train/report/chart.ts";
@@ -57,6 +58,23 @@ describe("writeReport", () => {
       expect(page).toContain(text);
     expect(page).toContain('<span class="changed">8</span>');
   });
+});
+
+test("exact match is told where it was measured; events without answers make no table of them", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "lowrank-report-"));
+  const log = await openMetricsLog(folder);
+  for (const [when, share] of [
+    ["before", 0],
+    ["after", 0.75],
+  ] as const)
+    await log.append({ type: "samples", step: 0, when, samples: [], exactMatch: { share, prompts: 40 } });
+  await log.close();
+  expect(await exactMatchChange(folder)).toEqual({ before: 0, after: 0.75, prompts: 40 });
+  const outcome = { ...DONE, exactMatch: { before: 0, after: 0.75, prompts: 40 } };
+  await writeReport(folder, { config: trainConfig(), plan: PLAN, outcome });
+  const page = await readFile(join(folder, "report.html"), "utf8");
+  expect(page).toContain("<b>0% → 75%</b><span>of 40 held-out answers exactly right, before → after</span>");
+  expect(page).not.toContain("Samples</h2>");
 });
 
 describe("lossChart", () => {

@@ -15,7 +15,7 @@ import { smollm2, wordExamples } from "./work-model.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-// Two rows of 136 tokens, a stem of 31, 112 edges: a batch of 8 of the quick start.
+// Two rows of 136 tokens, a stem of 31, 112 edges: a batch of 8 of shell-recipes.
 const BATCH: DimSizes = { R: 2, T: 136, P: 31, E: 112 };
 const OPTIMIZER = {
   optimizer: "adamw",
@@ -121,11 +121,7 @@ test("the work of the graphs and of packing is what bench/results/work.json says
       32,
       true,
     ),
-    "packing us-addresses, batch 8": await packing(
-      "bench/data/us-addresses/train.jsonl",
-      ["address", "json"],
-      8,
-    ),
+    "packing us-addresses, batch 8": await packing("data/us-addresses/train.jsonl", ["address", "json"], 8),
     "packing wordnet-nouns, batch 8": await packing(
       "bench/data/wordnet-nouns/train.jsonl",
       ["word", "category"],

@@ -33,8 +33,9 @@ export function formatInteger(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** 0.0034 → "0.34%" */
+/** 0.0034 → "0.34%"; none at all is "0%". */
 export function formatShare(share: number): string {
+  if (share === 0) return "0%";
   return `${(share * 100).toFixed(share < 0.1 ? 2 : 1)}%`;
 }
 

@@ -9,6 +9,7 @@ import { printable } from "./text.ts";
 import {
   answerLines,
   evaluationLine,
+  exactMatchLines,
   liveStepText,
   planLines,
   previewLines,
@@ -81,10 +82,11 @@ function eventLines(output: Output): LinesOf {
     profile: (event) => profileLines(event, style),
     checkpoint: ({ path, isBest }) => [style.dim(`checkpoint ${path}${isBest ? " (best)" : ""}`)],
     samples: (event) => {
-      if (event.when === "after") return sampleLines(before, event.samples, columns(), style);
       if (event.when === "during") return answerLines(event, columns(), style);
+      const scored = exactMatchLines(event);
+      if (event.when === "after") return [...scored, ...sampleLines(before, event.samples, columns(), style)];
       before = event.samples;
-      return [];
+      return scored;
     },
     warning: ({ message }) => [`${style.yellow("warning:")} ${printable(message)}`],
     resumed: ({ step, path }) => [`resumed after step ${step} from ${path}`],

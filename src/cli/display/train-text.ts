@@ -194,6 +194,15 @@ function inSentence(title: string): string {
     : title.replace(/^./, (ch) => ch.toLowerCase());
 }
 
+/** "exact match 42.5% of 40 answers after step 138" */
+export function exactMatchLines({ exactMatch, when, step }: SamplesEvent): string[] {
+  if (exactMatch === undefined) return [];
+  const at = when === "before" ? "before training" : `after step ${step}`;
+  return [
+    `exact match ${formatShare(exactMatch.share)} of ${formatInteger(exactMatch.prompts)} answers ${at}`,
+  ];
+}
+
 /** Samples, the answers before and after training beside each other (below each other where it is narrow). */
 export function sampleLines(
   before: readonly Sample[],
@@ -252,6 +261,11 @@ export function summaryLines(
       `${split} loss`.replace(/^./, (ch) => ch.toUpperCase()),
       `${formatLoss(done.lossBefore)} → ${formatLoss(done.lossAfter)} ${lossUnit}${perplexities(done, lossUnit)}`,
     ]);
+  if (done.exactMatch !== undefined) {
+    const { before, after, prompts } = done.exactMatch;
+    const of = `${formatInteger(prompts)} held-out answers`;
+    rows.push(["Exact match", `${formatShare(before)} → ${formatShare(after)} of ${of}`]);
+  }
   rows.push(["Trained", `${formatInteger(done.steps)} steps in ${formatDuration(done.elapsedMs)}`]);
   if (done.bestStep !== null && done.bestStep !== done.steps)
     rows.push(["Kept", `the adapter of step ${done.bestStep}`]);

@@ -133,6 +133,8 @@ interface RunOptions {
   readonly keepCheckpoints: number;
   /** Held-out prompts to answer before and after. */
   readonly samples: number;
+  /** Held-out prompts to answer before and after, to say how many answers are right. */
+  readonly scoreAnswers: number;
   /** Steps between answers to the same prompts; null: only before and after. */
   readonly samplesEvery: number | null;
   /** Go on with an interrupted run: its folder, or true for the latest. */
@@ -210,6 +212,13 @@ const runSettings: SettingsOf<RunOptions> = {
     value: "n",
     description: "held-out prompts to answer before and after",
     mayChangeOnResume: true,
+  }),
+  scoreAnswers: setting(z.number().int().min(0), 0, {
+    group: RUN,
+    value: "n",
+    description: "held-out prompts to answer before and after, to say how many answers are exactly right",
+    mayChangeOnResume: true,
+    knownAs: ["predictWithGenerate", "exactMatch"],
   }),
   samplesEvery: setting(count.nullable(), null, {
     group: RUN,

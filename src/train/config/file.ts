@@ -37,10 +37,16 @@ export async function loadTrainConfig(request: ConfigRequest): Promise<TrainConf
   const given = file ? [flags, file] : [flags];
   const resume = given.map((layer) => layer.values.resume).find((value) => value !== undefined);
   if (resume !== undefined && resume !== false) return resumedConfig(given, resume);
-  const named = file !== null || request.flags.model !== undefined || request.flags.data !== undefined;
-  return resolveTrainConfig(
-    named ? given : [...given, { ...(await readConfigFile(QUICKSTART)), isImplied: true }],
-  );
+  const implied = await quickStart(request);
+  return resolveTrainConfig(implied === null ? given : [...given, implied]);
+}
+
+/** The quick start's recipe, where it is what a run takes its options from after its flags; null where a model, data, a config file or a
+ *  run to go on with is named. */
+export async function quickStart({ flags, configFile }: ConfigRequest): Promise<Layer | null> {
+  const isNamed = [flags.model, flags.data, configFile].some((value) => value !== undefined);
+  const isResumed = flags.resume !== undefined && flags.resume !== false;
+  return isNamed || isResumed ? null : { ...(await readConfigFile(QUICKSTART)), isImplied: true };
 }
 
 /** The options of a run as a caller of the library states them; with `resume`, completed from the run folder.

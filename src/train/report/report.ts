@@ -3,7 +3,7 @@ import { writeFileAtomic } from "../../io/disk.ts";
 import { MEASURES } from "../../objectives/measures.ts";
 import { describeSettings, type SettingHelp } from "../../options/setting.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config/config.ts";
-import type { DoneEvent, EvaluationEvent, PlanEvent, SamplesEvent } from "../events.ts";
+import type { DoneEvent, EvaluationEvent, ExactMatchChange, PlanEvent, SamplesEvent } from "../events.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
 import { resourceRows } from "../resources.ts";
 import type { Sample } from "../sample.ts";
@@ -37,7 +37,7 @@ export function reportPage(data: ReportData, metrics: readonly MetricsEvent[], s
   const { config, plan } = data;
   const title = config.name ?? `${plan.model} on ${plan.data}`;
   const evaluations = metrics.filter((event) => event.type === "evaluation");
-  const samples = metrics.filter((event) => event.type === "samples");
+  const samples = metrics.flatMap((e) => (e.type === "samples" && e.samples.length > 0 ? [e] : []));
   return page(title, [
     tiles(data),
     html`<h2>Loss</h2><div class="card">${trusted(svg)}</div>`,
@@ -52,16 +52,25 @@ export function reportPage(data: ReportData, metrics: readonly MetricsEvent[], s
 }
 
 function tiles({ plan, outcome }: ReportData): Html {
-  const { lossBefore, lossAfter } = outcome;
+  const { lossBefore, lossAfter, exactMatch } = outcome;
   const loss =
     lossBefore === null || lossAfter === null ? "–" : `${lossBefore.toFixed(3)} → ${lossAfter.toFixed(3)}`;
   const facts = [
     [`held-out loss before → after, ${plan.lossUnit}`, loss],
+    ...exactMatchFacts(exactMatch),
     [`of ${integer(plan.totalParameters)} parameters trained`, integer(plan.trainableParameters)],
     ["steps", integer(outcome.steps)],
     ["minutes", (outcome.elapsedMs / 60_000).toFixed(1)],
   ] as const;
   return html`<div class="tiles">${facts.map(([what, value]) => html`<div class="tile"><b>${value}</b><span>${what}</span></div>`)}</div>`;
+}
+
+function exactMatchFacts(exactMatch: ExactMatchChange | undefined): [what: string, value: string][] {
+  if (exactMatch === undefined) return [];
+  const { before, after, prompts } = exactMatch;
+  const percent = (share: number): string => `${(100 * share).toFixed(0)}%`;
+  const what = `of ${integer(prompts)} held-out answers exactly right, before → after`;
+  return [[what, `${percent(before)} → ${percent(after)}`]];
 }
 
 function evaluationTable(evaluations: readonly EvaluationEvent[], { lossUnit, counts }: PlanEvent): Html {
