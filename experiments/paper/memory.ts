@@ -4,8 +4,7 @@ import { loraOn, QV } from "../lab/methods.ts";
 import { GPT3, gpt3Lora } from "./parameters.ts";
 
 const GIGA = 1e9;
-/** Bytes that full fine-tuning with Adam keeps per parameter, apart from activations: half-precision weight and gradient (2 + 2),
- *  and single-precision moments (4 + 4) with a master weight (4) would be 16; the paper's 1.2 TB are 7 of 175 billion. */
+/** Bytes of the paper's §4.2: GPU memory of full fine-tuning and of LoRA, and of one half-precision weight. */
 const BYTES = { weight: 2, paperFull: 1.2e12, paperLora: 350e9 } as const;
 
 /** §4.2: memory and storage. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  checkFields,
   type DataOptions,
   dataSettings,
   type ExampleOptions,
@@ -314,15 +315,13 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     problems.push({ where: where("compute"), message: `int8 needs ${where("baseBits")} 8 or 4` });
   if (config.validationFraction > 0 && config.validationData !== null)
     clash("validationFraction", "validationData", "cannot stand beside");
-  if (config.promptTemplate !== null && config.promptField !== null)
-    clash("promptTemplate", "promptField", "cannot stand beside");
   if (config.earlyStopping !== null && !hasValidation(config))
     problems.push({ where: where("earlyStopping"), message: "needs validationData or validationFraction" });
   if (config.earlyStopping !== null && config.evalEvery === null)
     problems.push({ where: where("earlyStopping"), message: "needs evalEvery" });
   if (config.samplesEvery !== null && config.samples === 0)
     problems.push({ where: where("samplesEvery"), message: "needs samples above 0" });
-  return [...problems, ...withoutEffect(config, where, isGiven)];
+  return [...problems, ...checkFields(config, where, isGiven), ...withoutEffect(config, where, isGiven)];
 };
 
 /** An option of methods or optimizers of which none is chosen, not at its default. */
