@@ -218,12 +218,12 @@ test("of a device without tests a run says so, once, whether it is there or not"
   const { train } = await import("../../src/train/trainer.ts");
   const said: string[] = [];
   try {
-    for await (const event of train({ ...statefulRun(lab, "untested"), dryRun: true, device: "webgpu" }))
+    for await (const event of train({ ...statefulRun(lab, "untested"), dryRun: true, device: "cuda" }))
       if (event.type === "warning") said.push(event.message);
   } catch (error) {
     expect(error).toBeInstanceOf(UnsupportedError);
   }
-  expect(said.filter((message) => message.startsWith('device "webgpu" is not tested'))).toHaveLength(1);
+  expect(said.filter((message) => message.startsWith('device "cuda" is not tested'))).toHaveLength(1);
 });
 
 test("a caller that stops listening ends the run and frees the folder", async () => {
