@@ -12,7 +12,7 @@ import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/use/adapted-model.ts";
 import type { AdapterChoice } from "../peft/use/adapter-choice.ts";
-import { checkDevice } from "../runtime/device.ts";
+import { checkDevice, deviceWarnings } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { chunkCount, maxBatchLabels } from "../train/batch.ts";
@@ -129,7 +129,8 @@ async function* evaluation(
     throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
   for (const note of encoded.report.notes) yield { type: "warning", message: noteText(note) };
-  for (const message of base.warnings) yield { type: "warning", message };
+  for (const message of [...base.warnings, ...deviceWarnings(choice.device)])
+    yield { type: "warning", message };
   for (const { warnings } of opened.values())
     for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);

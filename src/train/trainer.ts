@@ -7,6 +7,7 @@ import { openSpill, type Spill } from "../data/spill.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
+import { deviceWarnings } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
@@ -138,7 +139,12 @@ async function* planning(
     planRun(config, base, dataset, { spill, onProgress, signal }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [...base.warnings, ...dataWarnings(plan), ...notices])
+  for (const message of [
+    ...base.warnings,
+    ...deviceWarnings(config.device),
+    ...dataWarnings(plan),
+    ...notices,
+  ])
     yield { type: "warning", message };
   return plan;
 }

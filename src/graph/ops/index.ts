@@ -14,7 +14,7 @@ export {
   type TrieTokens,
   trieMask,
 } from "./attention.ts";
-export { BLOCK_PRODUCT, type BlockMatrix, type BlockProducts, blockMatrix, FORMED_ROWS } from "./blocks.ts";
+export { type BlockMatrix, type BlockProducts, blockMatrix, FORMED_ROWS } from "./blocks.ts";
 export { type CachePlaces, cachedAttention, type KeyValueCache } from "./cached-attention.ts";
 export { detach } from "./detach.ts";
 export { dropout } from "./dropout.ts";
