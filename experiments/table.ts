@@ -1,6 +1,7 @@
 import type { Experiment } from "./experiment.ts";
 import { amplification } from "./paper/amplification.ts";
 import { combinations } from "./paper/combinations.ts";
+import { intrinsicDimension } from "./paper/intrinsic-dimension.ts";
 import { latency } from "./paper/latency.ts";
 import { lowData } from "./paper/low-data.ts";
 import { memory } from "./paper/memory.ts";
@@ -22,6 +23,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   rank,
   subspace,
   amplification,
+  intrinsicDimension,
   lowData,
   combinations,
   switching,

@@ -48,7 +48,7 @@ export const latency: Experiment = {
   question:
     "Bottleneck adapters add layers that must be computed one after the other. LoRA can be merged away. What do they cost?",
   theirs:
-    "GPT-2 medium, batch × length 32 × 512, 16 × 256, 1 × 128: Adapter-L +2.2, +5.0, +20.7%; Adapter-H +2.2, +8.3, +30.3%; merged LoRA ±0.",
+    "GPT-2 medium, batch × length 32 × 512, 16 × 256, 1 × 128: Adapter-L +2.2, +5.0, +20.7%; Adapter-H +3.0, +8.3, +30.3%; merged LoRA ±0.",
   version: 1,
   measure: async (lab, size) => {
     const bottlenecks = PAPER_METHODS.filter(({ name }) => name === "Adapter-H" || name === "Adapter-L");

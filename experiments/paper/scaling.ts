@@ -13,7 +13,7 @@ export const scaling: Experiment = {
   title: "α and the learning rate",
   question: "Is α one more thing to tune, or does it act like the learning rate?",
   theirs:
-    "“When optimizing with Adam, tuning α is roughly the same as tuning the learning rate”: it is set once.",
+    "With Adam, tuning α is roughly the same as tuning the learning rate, so α is set once and not tuned.",
   version: 1,
   measure: async (lab) => {
     const grid: { alpha: number; rate: number; losses: number[] }[] = [];

@@ -10,7 +10,7 @@ export const switching: Experiment = {
   title: "Switching between tasks",
   question: "One base model serves many tasks when adapters are exchanged. What does an exchange cost?",
   theirs:
-    "“Switching between tasks while deployed at a much lower cost by only swapping the LoRA weights.” No times are given.",
+    "Tasks are switched at a much lower cost by swapping the LoRA weights alone. The paper gives no times.",
   version: 1,
   measure: async (lab) => {
     const found: (readonly [number, SwapReport | null])[] = [];
