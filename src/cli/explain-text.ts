@@ -1,6 +1,8 @@
 import type { Comparison, Explanation } from "../explain/explain.ts";
 import { commonCount, findings, meanPhi, mostChanged, relativeChange } from "../explain/findings.ts";
+import type { ModuleExplanation } from "../explain/module-explanation.ts";
 import { digits, percent, twoDigits, withControl } from "../explain/numbers.ts";
+import { LEADING } from "../explain/spectrum.ts";
 import type { SubspaceSimilarity } from "../explain/subspace.ts";
 import { type GroupSummary, mean, present, type RankAdvice } from "../explain/summary.ts";
 import type { ShrunkAdapter } from "../peft/combine/shrink.ts";
@@ -37,6 +39,7 @@ function headRows({
   methods,
   base,
   total,
+  modules,
   ranks,
   withoutUpdate,
   comparison,
@@ -49,10 +52,23 @@ function headRows({
       ? [["And", `${comparison.other}: ${comparison.methods.join(" + ")}`] as [string, string]]
       : []),
     ["Base", base ? `${base.name}, stored as ${stored.join(", ")}; W is their value` : "without its weights"],
+    ...mergedRow(modules),
     ...withoutUpdate.map((w): [string, string] => [
       "No ΔW",
       `${w.method}, ${formatInteger(w.parameters)} parameters: ${w.reason}`,
     ]),
+  ];
+}
+
+/** What is said of updates that are no products. */
+function mergedRow(modules: readonly ModuleExplanation[]): [string, string][] {
+  const count = modules.filter((m) => m.rank === null).length;
+  if (count === 0) return [];
+  return [
+    [
+      "ΔW",
+      `of ${count} matrices is what merging adds to W; the leading ${LEADING} singular values are found`,
+    ],
   ];
 }
 
