@@ -1,5 +1,12 @@
 import type { Comparison, Explanation } from "../explain/explain.ts";
-import { commonCount, findings, meanPhi, mostChanged, relativeChange } from "../explain/findings.ts";
+import {
+  baseText,
+  commonCount,
+  findings,
+  meanPhi,
+  mostChanged,
+  relativeChange,
+} from "../explain/findings.ts";
 import type { ModuleExplanation } from "../explain/module-explanation.ts";
 import { digits, percent, twoDigits, withControl } from "../explain/numbers.ts";
 import { LEADING } from "../explain/spectrum.ts";
@@ -45,13 +52,12 @@ function headRows({
   comparison,
 }: Explanation): [string, string][] {
   const rank = ranks ? `, rank ${ranks.rank}` : "";
-  const stored = Object.entries(base?.storages ?? {}).map(([type, count]) => `${count} × ${type}`);
   return [
     ["Adapter", `${adapter}: ${methods.join(" + ")}${rank}, ${formatInteger(total.modules)} matrices`],
     ...(comparison
       ? [["And", `${comparison.other}: ${comparison.methods.join(" + ")}`] as [string, string]]
       : []),
-    ["Base", base ? `${base.name}, stored as ${stored.join(", ")}; W is their value` : "without its weights"],
+    ["Base", baseText(base)],
     ...mergedRow(modules),
     ...withoutUpdate.map((w): [string, string] => [
       "No ΔW",

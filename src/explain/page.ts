@@ -2,7 +2,7 @@ import { writeFileAtomic } from "../io/disk.ts";
 import { shownName } from "../peft/files/card.ts";
 import { definitions, type Html, html, page } from "../train/report/html.ts";
 import type { Explanation } from "./explain.ts";
-import { findings, relativeChange } from "./findings.ts";
+import { baseText, findings, relativeChange } from "./findings.ts";
 import { digits, percent, withControl } from "./numbers.ts";
 import { layerMaps, similarityMaps } from "./page-maps.ts";
 import { groupTable, moduleTable, rankTable, similarityTable } from "./page-tables.ts";
@@ -67,18 +67,12 @@ function tiles({ total, ranks, comparison }: Explanation): Html {
 }
 
 function about({ adapter, methods, base, withoutUpdate, notes, comparison }: Explanation): Html {
-  const stored = Object.entries(base?.storages ?? {}).map(([type, count]) => `${count} × ${type}`);
   return definitions([
     ["Adapter", `${adapter}: ${methods.join(" + ")}`],
     ...(comparison
       ? [["And", `${comparison.other}: ${comparison.methods.join(" + ")}`] as [string, string]]
       : []),
-    [
-      "Base",
-      base
-        ? `${base.name}, its weights stored as ${stored.join(", ")}; W is their value as float32`
-        : "without its weights",
-    ],
+    ["Base", baseText(base)],
     ...withoutUpdate.map((w): [string, string] => [
       `${w.method}: no ΔW`,
       `${w.parameters} parameters: ${w.reason}`,
