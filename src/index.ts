@@ -56,7 +56,8 @@ export { type Finding, findings } from "./explain/findings.ts";
 export type { HeatMap } from "./explain/heat-map.ts";
 export type { ModuleExplanation } from "./explain/module-explanation.ts";
 export { moduleWeight } from "./explain/module-weight.ts";
-export { explanationPage, heatMap } from "./explain/page.ts";
+export { explanationPage, writeExplanation } from "./explain/page.ts";
+export { heatMap } from "./explain/page-maps.ts";
 export {
   effectiveRank,
   keptBy,

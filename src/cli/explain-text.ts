@@ -1,6 +1,15 @@
 import type { Comparison, Explanation } from "../explain/explain.ts";
-import { commonCount, findings, meanPhi, mostChanged, relativeChange } from "../explain/findings.ts";
+import {
+  baseText,
+  commonCount,
+  findings,
+  meanPhi,
+  mostChanged,
+  relativeChange,
+} from "../explain/findings.ts";
+import type { ModuleExplanation } from "../explain/module-explanation.ts";
 import { digits, percent, twoDigits, withControl } from "../explain/numbers.ts";
+import { LEADING } from "../explain/spectrum.ts";
 import type { SubspaceSimilarity } from "../explain/subspace.ts";
 import { type GroupSummary, mean, present, type RankAdvice } from "../explain/summary.ts";
 import type { ShrunkAdapter } from "../peft/combine/shrink.ts";
@@ -37,22 +46,35 @@ function headRows({
   methods,
   base,
   total,
+  modules,
   ranks,
   withoutUpdate,
   comparison,
 }: Explanation): [string, string][] {
   const rank = ranks ? `, rank ${ranks.rank}` : "";
-  const stored = Object.entries(base?.storages ?? {}).map(([type, count]) => `${count} × ${type}`);
   return [
     ["Adapter", `${adapter}: ${methods.join(" + ")}${rank}, ${formatInteger(total.modules)} matrices`],
     ...(comparison
       ? [["And", `${comparison.other}: ${comparison.methods.join(" + ")}`] as [string, string]]
       : []),
-    ["Base", base ? `${base.name}, stored as ${stored.join(", ")}; W is their value` : "without its weights"],
+    ["Base", baseText(base)],
+    ...mergedRow(modules),
     ...withoutUpdate.map((w): [string, string] => [
       "No ΔW",
       `${w.method}, ${formatInteger(w.parameters)} parameters: ${w.reason}`,
     ]),
+  ];
+}
+
+/** What is said of updates that are no products. */
+function mergedRow(modules: readonly ModuleExplanation[]): [string, string][] {
+  const count = modules.filter((m) => m.rank === null).length;
+  if (count === 0) return [];
+  return [
+    [
+      "ΔW",
+      `of ${count} matrices is what merging adds to W; the leading ${LEADING} singular values are found`,
+    ],
   ];
 }
 

@@ -202,8 +202,20 @@ function explanationOf(
     ranks: rankAdvice(modules, KEPT_SHARE),
     withoutUpdate,
     comparison,
-    notes,
+    notes: [...notes, ...roundingNote(modules)],
   };
+}
+
+/** Differences of float32 weights below this share of ‖W‖ are mostly the rounding of W, 2⁻²⁵ ≈ 3e-8 of each element. */
+const ROUNDING = 3e-7;
+
+function roundingNote(modules: readonly ModuleExplanation[]): string[] {
+  const lost = modules.filter(
+    (m) => m.rank === null && m.deltaNorm > 0 && m.deltaNorm < ROUNDING * (m.weightNorm ?? 0),
+  );
+  return lost.length === 0
+    ? []
+    : [`${lost.length} matrices change by little more than the rounding of float32 weights`];
 }
 
 const NOTHING: GroupSummary = {

@@ -1,5 +1,5 @@
 import type { ModuleSimilarity } from "./compare.ts";
-import type { Comparison, Explanation } from "./explain.ts";
+import type { Comparison, ExplainedBase, Explanation } from "./explain.ts";
 import { digits, percent } from "./numbers.ts";
 import { randomSimilarity, type SubspaceSimilarity } from "./subspace.ts";
 import { type GroupSummary, mean, present } from "./summary.ts";
@@ -24,6 +24,15 @@ export function relativeChange({
   readonly weightNorm: number | null;
 }): number | null {
   return weightNorm === null || weightNorm === 0 ? null : deltaNorm / weightNorm;
+}
+
+/** What W is. */
+export function baseText(base: ExplainedBase | null): string {
+  if (base === null) return "without its weights";
+  const stored = Object.entries(base.storages).map(([type, count]) => `${count} × ${type}`);
+  return stored.length === 0
+    ? base.name
+    : `${base.name}, stored as ${stored.join(", ")}; W is their value as float32`;
 }
 
 /** What an explanation says, each number with its control beside it. */

@@ -27,7 +27,9 @@ export function methodUpdates(opened: OpenedAdapter, shape: ModelShape, base: Ba
   const products = productsOf(methods, values);
   const mergeable = methods.filter((m) => typeof m.merging !== "string");
   const changed = new Set(mergeable.flatMap((m) => changedPaths(m.merging as Merging, shape)));
-  const dense = shape.modules.filter((m) => m.kind !== "norm" && changed.has(`${m.path}.weight`));
+  const matrices = shape.modules.filter((m) => m.kind !== "norm" && changed.has(`${m.path}.weight`));
+  const fresh = matrices.filter((m) => base?.newWeights.includes(`${m.path}.weight`));
+  const dense = matrices.filter((m) => !fresh.includes(m));
   const left = dense.filter((m) => !products.has(m.path)).length;
   const runtime = base === null || left === 0 ? null : openRuntime();
   const merged = base && runtime && mergedOf(mergeable, values, base, runtime);
@@ -36,22 +38,30 @@ export function methodUpdates(opened: OpenedAdapter, shape: ModelShape, base: Ba
     if (own) return [factorUpdate(own)];
     return merged && base && dense.includes(m) ? [mergedUpdate(m as MatrixSpec, base, merged)] : [];
   });
-  const matrices = new Set(dense.map((m) => `${m.path}.weight`));
+  const paths = new Set(matrices.map((m) => `${m.path}.weight`));
   return {
     methods: methods.map((m) => m.name),
     modules,
     withoutUpdate: withoutUpdate(methods, values),
-    notes: [
-      ...(merged || left === 0
-        ? []
-        : [`weights whose change is seen beside the base only are left out, ${left} of them`]),
-      ...vectorNote([...changed].filter((path) => !matrices.has(path)).length),
-    ],
+    notes: leftOut(merged ? 0 : left, fresh.length, [...changed].filter((path) => !paths.has(path)).length),
     close: async () => {
       await merged?.close();
       await runtime?.close();
     },
   };
+}
+
+/** What is not among the modules, by number. */
+function leftOut(unseen: number, fresh: number, vectors: number): string[] {
+  return [
+    ...(unseen > 0
+      ? [`weights whose change is seen beside the base only are left out, ${unseen} of them`]
+      : []),
+    ...(fresh > 0
+      ? [`weights of a new head are left out, ${fresh} of them: the base has none to compare them with`]
+      : []),
+    ...vectorNote(vectors),
+  ];
 }
 
 /** Updates that are products, by path; not of a weight that another method changes as well. */

@@ -18,12 +18,13 @@ function rounded(value: number | null, count: number): string {
   return value.toPrecision(count);
 }
 
-/** 0.0034 → "0.34%" */
+/** 0.0034 → "0.34%", 0.67 → "67.0%" */
 export function percent(share: number | null): string {
   if (share === null) return "–";
   const value = 100 * share;
-  if (value > 0 && value < 0.01) return `${value.toExponential(1)}%`;
-  return `${value.toFixed(value < 10 ? 2 : 1)}%`;
+  if (value === 0) return "0%";
+  if (Math.abs(value) >= 1) return `${value.toFixed(Math.abs(value) < 10 ? 2 : 1)}%`;
+  return `${Math.abs(value) < 0.001 ? value.toExponential(1) : value.toPrecision(2)}%`;
 }
 
 /** "5.2 (7.9)": a number and, in brackets, its control. */

@@ -201,6 +201,16 @@ describe("methods without a ΔW of matrices", () => {
   });
 });
 
+test("an encoder: its new head has no W, and is left out by number", async () => {
+  const bert = fixturePath("encoders/bert-masked");
+  const { modules, notes } = await explainAdapter(fixturePath("encoders/bert/adapter"), {
+    ...{ model: bert, anyBase: true, offline: true, cacheFolder },
+  });
+  expect(modules.length).toBeGreaterThan(0);
+  expect(modules.every((m) => m.rank !== null)).toBe(true);
+  expect(notes.join("\n")).toMatch(/weights of a new head are left out, 1 of them/);
+});
+
 test("the weight of a module by either name, in the orientation of B·A", async () => {
   const gpt2 = await openBase(fixturePath("models/gpt2"), { offline: true, cacheFolder });
   const updates = await adapterUpdates(fixturePath("models/gpt2/adapter"), {
