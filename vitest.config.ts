@@ -1,7 +1,12 @@
+import { fileURLToPath } from "node:url";
 import { configDefaults, defineConfig, type ViteUserConfig } from "vitest/config";
 
 /** Unit tests: no network, no weights but the tiny fixtures, no GPU. */
 const config: ViteUserConfig = defineConfig({
+  // The experiments import the library by its name, as everybody does.
+  resolve: {
+    alias: [{ find: /^lowrank$/, replacement: fileURLToPath(new URL("src/index.ts", import.meta.url)) }],
+  },
   test: {
     include: ["test/**/*.test.ts"],
     exclude: [...configDefaults.exclude, "test/real-model/**"],

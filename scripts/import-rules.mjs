@@ -11,7 +11,8 @@ export const LAYERS = [
   ["hub"],
   ["runtime", "optim", "models", "data"],
   ["peft"],
-  ["train", "evaluate", "inspect", "generate"],
+  ["objectives"],
+  ["train", "evaluate", "inspect", "explain", "generate"],
   ["server"],
   ["cli"],
 ];

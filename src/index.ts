@@ -36,6 +36,42 @@ export {
   type EvaluationSummary,
   evaluate,
 } from "./evaluate/evaluate.ts";
+export {
+  type Amplification,
+  amplification,
+  type Directions,
+  ownProjectionNorm,
+  projectionNorm,
+  randomProjectionNorm,
+} from "./explain/amplification.ts";
+export { type ModuleSimilarity, rightDirections } from "./explain/compare.ts";
+export {
+  type Comparison,
+  type ExplainedBase,
+  type ExplainOptions,
+  type Explanation,
+  explainAdapter,
+} from "./explain/explain.ts";
+export { type Finding, findings } from "./explain/findings.ts";
+export type { HeatMap } from "./explain/heat-map.ts";
+export type { ModuleExplanation } from "./explain/module-explanation.ts";
+export { moduleWeight } from "./explain/module-weight.ts";
+export { explanationPage, heatMap } from "./explain/page.ts";
+export {
+  effectiveRank,
+  keptBy,
+  randomSpectrum,
+  rankKeeping,
+  type Spectrum,
+  spectrumOf,
+  stableRank,
+} from "./explain/spectrum.ts";
+export { initialFactors } from "./explain/start.ts";
+export { randomSimilarity, type SubspaceSimilarity, subspaceSimilarity } from "./explain/subspace.ts";
+export type { GroupSummary, RankAdvice, RankChoice } from "./explain/summary.ts";
+export type { AdapterUpdates, ModuleUpdate, UpdatesOptions, WithoutUpdate } from "./explain/update.ts";
+export { adapterUpdates } from "./explain/updates.ts";
+export type { LoraFactors } from "./formats/lora-factors.ts";
 export type { ModelConfig } from "./formats/model.ts";
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft/adapter.ts";
 export type { LoraConfig } from "./formats/peft/config.ts";
@@ -79,16 +115,25 @@ export type { TemplateVariables } from "./models/model-text.ts";
 export type { QuantizedBits } from "./models/quantize.ts";
 export type { WeightFile } from "./models/weight-file.ts";
 export type { BaseBits } from "./models/weight-storage.ts";
+export type { Measures } from "./objectives/measures.ts";
 export type { ScheduleName } from "./optim/schedule.ts";
 export type { Setting, SettingsOf } from "./options/setting.ts";
+export type { CombineAccess } from "./peft/combine/access.ts";
 export {
   type CombinationKind,
   type CombineOptions,
   combineAdapters,
   type WeightedAdapter,
 } from "./peft/combine/combine.ts";
-export { type CombineAccess, type CombinedFolder, combineFolders } from "./peft/combine/folders.ts";
+export { type CombinedFolder, combineFolders } from "./peft/combine/folders.ts";
 export type { MajoritySign } from "./peft/combine/math.ts";
+export {
+  type ShrinkOptions,
+  type ShrunkAdapter,
+  type ShrunkModule,
+  shrinkAdapter,
+} from "./peft/combine/shrink.ts";
+export { shrinkFolder } from "./peft/combine/shrink-folder.ts";
 export {
   type AdapterFormat,
   type ConvertOptions,
@@ -106,6 +151,7 @@ export { METHOD_NAMES, methodsWith } from "./peft/methods/table.ts";
 export type { LayerSelection, ModuleSelection } from "./peft/methods/target-options.ts";
 export type { AdapterChoice } from "./peft/use/adapter-choice.ts";
 export type { Device } from "./runtime/device.ts";
+export type { Matrix, Svd } from "./tensor/linear-algebra.ts";
 export type { Span, TextSection } from "./text/added-tokens.ts";
 export type { ChatTemplate } from "./text/chat-template.ts";
 export type { DataSpan, Rendering } from "./text/jinja/template.ts";
@@ -119,7 +165,6 @@ export {
   trainConfigSchema,
 } from "./train/config/config.ts";
 export type * from "./train/events.ts";
-export type { Measures } from "./train/measures.ts";
 export { type MetricsEvent, readMetrics } from "./train/metrics-log.ts";
 export type { ProfileShare, StepProfile } from "./train/profile/read.ts";
 export type { StateResources } from "./train/resources.ts";

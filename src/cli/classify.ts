@@ -83,7 +83,7 @@ async function load(choice: Choice, cli: Cli, signal: AbortSignal): Promise<Load
     const loadClassifier = await importLoadClassifier();
     const classifier = await loadClassifier({ ...request, onProgress, signal });
     close();
-    warn(cli, classifier.adapter?.warnings ?? []);
+    warn(cli, [...classifier.base.warnings, ...(classifier.adapter?.warnings ?? [])]);
     return classifier;
   } finally {
     close();

@@ -24,5 +24,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./push.ts"),
   },
   { name: "inspect", summary: "say what a model, adapter or run is", load: () => import("./inspect.ts") },
+  { name: "explain", summary: "say what an adapter changes, in numbers", load: () => import("./explain.ts") },
+  {
+    name: "paper",
+    summary: "measure what the LoRA paper claims",
+    load: () => import("./paper.ts"),
+  },
   { name: "env", summary: "say what a report of a defect needs", load: () => import("./env.ts") },
 ];

@@ -1,13 +1,9 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { BUNDLED_NAMES, QUICKSTART_DATA } from "../data/bundled.ts";
-import { dataSettings, exampleSettings } from "../data/options.ts";
 import type { EvaluateEvent, EvaluationSummary } from "../evaluate/evaluate.ts";
-import { setting } from "../options/setting.ts";
-import { names } from "../options/values.ts";
+import { evaluationSettings } from "../evaluate/options.ts";
+import { measureTexts } from "../objectives/measures.ts";
 import { templateSettings } from "../text/template-options.ts";
-import { trainSettings } from "../train/config/config.ts";
-import { measureTexts } from "../train/measures.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration, formatInteger, formatLoss, formatShare } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";
@@ -18,32 +14,7 @@ import { importEvaluate } from "./library.ts";
 import { modelSettings, resolveModel } from "./model-settings.ts";
 import { addSettings, settingsOf } from "./options.ts";
 
-const { data: _, ...readSettings } = dataSettings;
-const BUNDLED = `a bundled name (its test split; ${BUNDLED_NAMES.join(", ")})`;
-
-const schema = z.strictObject({
-  ...modelSettings,
-  ...templateSettings,
-  data: setting(names, [QUICKSTART_DATA], {
-    group: "Data",
-    value: "data",
-    description: `data to measure on: ${BUNDLED}, files (comma-separated) or a Hub data set id`,
-    expects: "a name, a file or a list of files",
-  }),
-  ...readSettings,
-  ...exampleSettings,
-  batchSize: trainSettings.batchSize,
-  generate: setting(z.boolean(), false, {
-    group: "Measures",
-    description: "also answer every prompt: exact match, BLEU, ROUGE-1 and ROUGE-L",
-  }),
-  maxTokens: setting(z.number().int().min(1), 128, {
-    group: "Measures",
-    value: "n",
-    description: "most tokens of an answer",
-    knownAs: ["maxNewTokens"],
-  }),
-});
+const schema = z.strictObject({ ...modelSettings, ...templateSettings, ...evaluationSettings });
 
 /** `lowrank evaluate`: loss, and what the model's task measures; with --generate the measures of whole answers. */
 export function build(command: Command, cli: Cli): void {

@@ -1,4 +1,5 @@
 import type { SwapReport, Timings } from "../inspect/swap.ts";
+import { DEFAULT_DEVICE } from "../runtime/device.ts";
 import type { Cli } from "./command.ts";
 import { formatBytes, formatDuration, formatInteger } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";
@@ -19,7 +20,7 @@ export async function inspectSwap(model: string | null, flags: SwapFlags, cli: C
   const { onProgress, show, close } = progressTo(cli);
   let live: LiveLine | null = null;
   try {
-    const where = { device: "cpu", threads: null, offline: false } as const;
+    const where = { device: DEFAULT_DEVICE, threads: null, offline: false } as const;
     const choice = { model, adapter: flags.adapter, anyBase: false, baseBits: 32, ...where } as const;
     const { weights: _all, ...request } = await resolveModel(choice, onProgress);
     const measureSwap = await importMeasureSwap();

@@ -2,8 +2,8 @@
 // options come before the engine is loaded.
 
 /** The trainer. */
-export async function importTrain(): Promise<typeof import("../train/trainer.ts").train> {
-  return (await import("../train/trainer.ts")).train;
+export async function importTrain(): Promise<typeof import("../train/trainer.ts").trainWith> {
+  return (await import("../train/trainer.ts")).trainWith;
 }
 
 /** Loading and generating. */

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { setting } from "../options/setting.ts";
+import { DEFAULT_DEVICE } from "../runtime/device.ts";
 import { type Cli, examples } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { importMerge } from "./library.ts";
@@ -55,7 +56,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
   const progress = progressTo(cli);
   try {
     const { model, adapters, weights } = await resolveModel(
-      { ...choice, baseBits: 32, device: "cpu", threads: null },
+      { ...choice, baseBits: 32, device: DEFAULT_DEVICE, threads: null },
       progress.onProgress,
     );
     const merge = await importMerge();

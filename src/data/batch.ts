@@ -52,13 +52,13 @@ export interface PackedBatch {
   readonly edgeNodes: Int32Array;
   /** [E] token id the edge leads to. */
   readonly edgeLabels: Int32Array;
-  /** [E] number of examples that take the edge with a loss on it; 0 for padding edges. */
+  /** [E] number of sequences that take the edge with a loss on it (or what an objective makes of them); 0 for padding edges. */
   readonly edgeWeights: Float32Array;
   /** [R·T] which sequence of a pair each token is of; missing where nobody asks. */
   readonly types?: Int32Array;
   /** [E] values that edges lead to, where these are no labels. */
   readonly edgeTargets?: Float32Array;
-  /** Sum of edgeWeights: label tokens in the batch. */
+  /** Label tokens in the batch. */
   readonly labelCount: number;
   /** Indices of the examples in this batch. */
   readonly examples: readonly number[];
@@ -66,4 +66,23 @@ export interface PackedBatch {
   readonly trieTokens: number;
   /** Tokens a padded rectangle would have had: examples × longest. */
   readonly paddedTokens: number;
+  /** Edges with a loss on them of each sequence, where they were asked for (`PackOptions.traced`). */
+  readonly paths?: readonly EdgePath[];
+}
+
+/** Where the labels of a sequence are in its batch. */
+export interface EdgePath {
+  /** Index of its example. */
+  readonly example: number;
+  /** Indices of its edges. */
+  readonly edges: Int32Array;
+}
+
+/** The batch with each sequence's labels counted `weights` times, in the order of its paths. */
+export function weighted(batch: PackedBatch, weights: readonly number[]): PackedBatch {
+  const edgeWeights = new Float32Array(batch.edgeWeights.length);
+  batch.paths?.forEach(({ edges }, s) => {
+    for (const e of edges) (edgeWeights[e] as number) += weights[s] as number;
+  });
+  return { ...batch, edgeWeights };
 }

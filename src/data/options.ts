@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type SettingsOf, setting } from "../options/setting.ts";
+import { type Check, type SettingsOf, setting } from "../options/setting.ts";
 import { count, names, share, text } from "../options/values.ts";
 import type { OnBadRow } from "./bad-rows.ts";
 import { BUNDLED_NAMES, QUICKSTART_DATA } from "./bundled.ts";
@@ -67,6 +67,12 @@ const fieldSettings: SettingsOf<FieldOptions> = {
     knownAs: ["labelColumn", "labelColumnName"],
   }),
 };
+
+/** What cannot stand together among the fields. */
+export const checkFields: Check<FieldOptions> = ({ promptTemplate, promptField }, where) =>
+  promptTemplate !== null && promptField !== null
+    ? [{ where: where("promptTemplate"), message: `cannot stand beside ${where("promptField")}` }]
+    : [];
 
 /** Which data, and how it is read. */
 export interface DataOptions extends FieldOptions {

@@ -34,6 +34,9 @@ export function packSequences(examples: readonly Example[], options: PackOptions
     stem: 0,
     ...nodes,
     ...edgesOf(groups.flat(), starts, edgeBucket),
+    ...(options.traced && {
+      paths: groups.flat().map(({ example }, e) => ({ example: example.index, edges: Int32Array.of(e) })),
+    }),
     labelCount: examples.length,
     examples: examples.map((example) => example.index),
     trieTokens: sequences.reduce((n, s) => n + s.length, 0),

@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model.ts";
-import { type Example, type PackedBatch, sequencesOf } from "./batch.ts";
+import { type EdgePath, type Example, type PackedBatch, sequencesOf } from "./batch.ts";
 
 /** Work per token and per pair of tokens that attention computes, in any common unit: a row of T tokens costs
  *  T·perToken + T·(P+T)·perTokenPair, P being tokens of the batch's stem. */
@@ -20,6 +20,8 @@ export interface PackOptions {
   readonly costs?: PackingCosts | undefined;
   /** What all examples begin with is in the first row only (PackedBatch.stem); default false. */
   readonly stem?: boolean | undefined;
+  /** The batch says which edges each sequence takes (PackedBatch.paths); default false. */
+  readonly traced?: boolean | undefined;
 }
 
 /** A pair of tokens takes so much longer than its FLOPs do in a linear layer: products over few columns, softmax, masks. */
@@ -68,6 +70,8 @@ export interface RowGroup<S extends Stretch> {
 interface Path extends Stretch {
   readonly ids: Int32Array;
   readonly isLabel: Uint8Array;
+  /** Index of its example. */
+  readonly example: number;
 }
 
 /** Packs examples into R rows × T tokens, each row a trie in depth-first order (design: "The batch"). Examples are
@@ -85,8 +89,9 @@ export function packTrie(examples: readonly Example[], options: PackOptions = {}
   const stem = groups.length > 1 ? common : 0;
   const nodes = emptyNodes(rowCount, length);
   const edges: EdgeWeights = new Map();
+  const traces: Trace[] | null = options.traced ? [] : null;
   groups.forEach((group, row) => {
-    layRow(group.paths, row * length, row === 0 ? 0 : stem, nodes, edges);
+    layRow(group.paths, row * length, row === 0 ? 0 : stem, nodes, edges, traces);
   });
   return {
     rows: rowCount,
@@ -94,6 +99,7 @@ export function packTrie(examples: readonly Example[], options: PackOptions = {}
     stem,
     ...nodes,
     ...edgeArrays(edges, edgeBucket),
+    ...(traces && { paths: pathsOf(traces, edges) }),
     examples: examples.map((example) => example.index),
     trieTokens: groups.reduce((n, group) => n + group.used, 0),
     paddedTokens: paddedSize(examples),
@@ -120,12 +126,15 @@ export function checkPositive(values: Readonly<Record<string, number>>): void {
 }
 
 function sortedPaths(examples: readonly Example[]): Path[] {
-  const paths = examples.flatMap(sequencesOf).map(({ ids, isLabel }) => ({
-    ids,
-    isLabel,
-    length: Math.max(0, isLabel.lastIndexOf(1)),
-    shared: 0,
-  }));
+  const paths = examples.flatMap((example) =>
+    sequencesOf(example).map(({ ids, isLabel }) => ({
+      ids,
+      isLabel,
+      length: Math.max(0, isLabel.lastIndexOf(1)),
+      shared: 0,
+      example: example.index,
+    })),
+  );
   paths.sort(compareTokens);
   return paths.map((path, i) => {
     const before = paths[i - 1];
@@ -243,11 +252,23 @@ export function emptyNodes(rows: number, length: number): Nodes {
 
 /** node · LABEL_STRIDE + label → weight. */
 type EdgeWeights = Map<number, number>;
+/** The edges of a path, by their keys. */
+interface Trace {
+  readonly example: number;
+  readonly keys: readonly number[];
+}
 /** Above any vocabulary; the product stays an exact integer for 2³¹ nodes. */
 const LABEL_STRIDE = 2 ** 22;
 
 /** Lays the trie of sorted paths out from `base`, without the first `stem` nodes, which are those of the first row. */
-function layRow(paths: readonly Path[], base: number, stem: number, nodes: Nodes, edges: EdgeWeights): void {
+function layRow(
+  paths: readonly Path[],
+  base: number,
+  stem: number,
+  nodes: Nodes,
+  edges: EdgeWeights,
+  traces: Trace[] | null,
+): void {
   // Nodes of the current path, by depth.
   const open = Array.from({ length: stem }, (_, i) => i);
   let used = 0;
@@ -262,17 +283,28 @@ function layRow(paths: readonly Path[], base: number, stem: number, nodes: Nodes
       nodes.positions[base + used] = open.length;
       open.push(base + used++);
     }
-    addEdges(path, open, edges);
+    const keys = edgeKeys(path, open);
+    for (const key of keys) edges.set(key, (edges.get(key) ?? 0) + 1);
+    traces?.push({ example: path.example, keys });
   }
   close(stem);
 }
 
-function addEdges(path: Path, open: readonly number[], edges: EdgeWeights): void {
-  for (let i = 1; i <= path.length; i++) {
-    if (path.isLabel[i] !== 1) continue;
-    const key = (open[i - 1] as number) * LABEL_STRIDE + (path.ids[i] as number);
-    edges.set(key, (edges.get(key) ?? 0) + 1);
-  }
+function edgeKeys(path: Path, open: readonly number[]): number[] {
+  const keys: number[] = [];
+  for (let i = 1; i <= path.length; i++)
+    if (path.isLabel[i] === 1) keys.push((open[i - 1] as number) * LABEL_STRIDE + (path.ids[i] as number));
+  return keys;
+}
+
+/** Keys as indices into the edges of `edgeArrays`. */
+function pathsOf(traces: readonly Trace[], edges: EdgeWeights): EdgePath[] {
+  const sorted = [...edges.keys()].sort((a, b) => a - b);
+  const indexOf = new Map(sorted.map((key, e) => [key, e]));
+  return traces.map(({ example, keys }) => ({
+    example,
+    edges: Int32Array.from(keys, (key) => indexOf.get(key) as number),
+  }));
 }
 
 /** Edges in the order of node, then label; filled up with edges of weight 0. */

@@ -1,48 +1,36 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
 import { noteText } from "../data/notes.ts";
-import type { DataOptions, ExampleOptions } from "../data/options.ts";
 import type { Rows } from "../data/rows.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
-import { InputError, type Problem, UnsupportedError } from "../errors.ts";
+import { InputError, UnsupportedError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type OpenBaseOptions, openBase } from "../models/base-model.ts";
+import type { Measures } from "../objectives/measures.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/use/adapted-model.ts";
 import type { AdapterChoice } from "../peft/use/adapter-choice.ts";
-import { checkDevice, type Device } from "../runtime/device.ts";
+import { checkDevice, deviceWarnings } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
-import { type TrainConfig, trainConfig } from "../train/config/config.ts";
+import { chunkCount, maxBatchLabels } from "../train/batch.ts";
 import { encodeRows, lengthLimit, readData } from "../train/data.ts";
-import { createEvaluationEngine, type EvaluationResult, maxBatchLabels } from "../train/engine.ts";
+import { createEvaluationEngine, type EvaluationResult } from "../train/evaluation.ts";
 import type { ProgressEvent, WarningEvent } from "../train/events.ts";
-import type { Measures } from "../train/measures.ts";
 import { maxRowTokens } from "../train/plan.ts";
 import { reporting, withProgress } from "../train/progress.ts";
 import type { Sample } from "../train/sample.ts";
 import { answer, promptsOf } from "../train/samples.ts";
 import { taskOf } from "../train/tasks/table.ts";
 import type { Task } from "../train/tasks/task.ts";
+import { type EvaluationChoice, evaluationChoice } from "./options.ts";
 import { bleu, exactMatch, rouge } from "./text-metrics.ts";
 
 /** What to evaluate, and on what. Options not given have training's defaults. */
-export interface EvaluateOptions
-  extends Partial<DataOptions>,
-    Partial<ExampleOptions>,
-    OpenBaseOptions,
-    AdapterChoice {
+export interface EvaluateOptions extends Partial<EvaluationChoice>, OpenBaseOptions, AdapterChoice {
   readonly model: string;
-  readonly device?: Device;
-  readonly threads?: number | null;
-  /** Examples side by side. It does not change the measures. */
-  readonly batchSize?: number;
-  /** Also answer every prompt greedily and compare with the references. */
-  readonly generate?: boolean;
-  /** Most tokens of an answer. Default 128. */
-  readonly maxTokens?: number;
 }
 
 /** Measures of a model on data. */
@@ -72,55 +60,6 @@ export type EvaluateEvent =
   | { readonly type: "examples"; readonly done: number; readonly total: number }
   | EvaluationSummary;
 
-const CHOICES = [
-  ...([
-    "data",
-    "format",
-    "promptField",
-    "completionField",
-    "systemField",
-    "promptTemplate",
-    "messagesField",
-  ] as const),
-  ...([
-    "textField",
-    "pairField",
-    "labelField",
-    "textUnit",
-    "limit",
-    "onBadRow",
-    "maxLength",
-    "truncation",
-    "lossOn",
-  ] as const),
-  ...(["batchSize", "device", "threads"] as const),
-];
-
-/** The options of an evaluation, complete and checked. */
-type Choice = Pick<TrainConfig, (typeof CHOICES)[number]> & {
-  readonly generate: boolean;
-  readonly maxTokens: number;
-};
-
-/** @throws InputError with every option that does not hold */
-function choiceOf(options: EvaluateOptions): Choice {
-  const { maxTokens = 128, generate = false } = options;
-  const problems: Problem[] = [];
-  if (!Number.isInteger(maxTokens) || maxTokens < 1)
-    problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
-  const given = Object.fromEntries(
-    CHOICES.flatMap((k) => (options[k] === undefined ? [] : [[k, options[k]]])),
-  );
-  try {
-    const config = trainConfig(given);
-    if (problems.length === 0) return { ...config, generate, maxTokens };
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    problems.push(...error.problems);
-  }
-  throw new InputError("the evaluation options do not hold:", problems);
-}
-
 /** What is scored: a base model, possibly with an adapter. */
 interface Subject {
   readonly task: Task;
@@ -129,7 +68,7 @@ interface Subject {
 }
 
 function subjectOf(
-  choice: Choice & { readonly maxLength: number },
+  choice: EvaluationChoice & { readonly maxLength: number },
   base: BaseModel,
   adaptation: Adaptation | null,
   data: EncodedDataset,
@@ -151,7 +90,7 @@ function subjectOf(
  *  exact match, BLEU and ROUGE of greedy answers. Of a data set with splits the test rows count, else validation, else all.
  *  @throws InputError for everything wrong in options or data; and what opening model and adapter throws */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
-  const choice = choiceOf(options);
+  const choice = evaluationChoice(options);
   checkDevice(choice.device);
   const spill = openSpill(cacheFolder());
   try {
@@ -162,7 +101,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 }
 
 async function* evaluation(
-  choice: Choice,
+  choice: EvaluationChoice,
   options: EvaluateOptions,
   spill: Spill,
 ): AsyncGenerator<EvaluateEvent> {
@@ -179,18 +118,19 @@ async function* evaluation(
   const { signal } = options;
   const encoded = yield* withProgress((onProgress) =>
     encodeRows(
-      task.labelled(rows, base),
+      task.objective.labelled(rows, base),
       base,
       { ...choice, maxLength, spill, onProgress, signal },
       methods,
-      task,
+      task.objective,
     ),
   );
   if (!encoded)
     throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
   for (const note of encoded.report.notes) yield { type: "warning", message: noteText(note) };
-  for (const message of base.warnings) yield { type: "warning", message };
+  for (const message of [...base.warnings, ...deviceWarnings(choice.device)])
+    yield { type: "warning", message };
   for (const { warnings } of opened.values())
     for (const message of warnings) yield { type: "warning", message };
   const runtime = openRuntime(choice);
@@ -203,7 +143,8 @@ async function* evaluation(
       : {};
     const examples = encoded.examples.length;
     const elapsedMs = performance.now() - started;
-    const { name, lossUnit } = task;
+    const { name, objective } = task;
+    const { lossUnit } = objective;
     yield { type: "result", task: name, split, examples, lossUnit, ...scores, elapsedMs, ...answers };
   } finally {
     await runtime.close();
@@ -216,7 +157,7 @@ interface SplitRows {
 }
 
 async function* rowsOf(
-  choice: Choice,
+  choice: EvaluationChoice,
   options: EvaluateOptions,
   spill: Spill,
 ): AsyncGenerator<EvaluateEvent, SplitRows> {
@@ -230,15 +171,16 @@ async function* rowsOf(
 }
 
 async function* score(
-  { batchSize }: Choice,
+  { batchSize }: EvaluationChoice,
   { task, base, model }: Subject,
   encoded: EncodedDataset,
   runtime: Runtime,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EvaluateEvent, EvaluationResult> {
   const { examples } = encoded;
-  const labels = maxBatchLabels(encoded, batchSize);
-  const engine = await createEvaluationEngine(runtime, model, base.weights.folder, batchSize, labels, task);
+  const { objective } = task;
+  const stepSubject = { model, objective, chunks: chunkCount(maxBatchLabels(encoded, batchSize)) };
+  const engine = await createEvaluationEngine(runtime, stepSubject, base.weights.folder, batchSize);
   const total = examples.length;
   try {
     return yield* reporting<EvaluateEvent, EvaluationResult>((report) =>
@@ -255,7 +197,7 @@ async function* score(
 type AnswerScores = Required<Pick<EvaluationSummary, "exactMatch" | "bleu" | "rouge1" | "rougeL">>;
 
 async function* answersTo(
-  { maxLength, maxTokens, batchSize }: Choice & { readonly maxLength: number },
+  { maxLength, maxTokens, batchSize }: EvaluationChoice & { readonly maxLength: number },
   { base, model }: Subject,
   rows: Rows,
   runtime: Runtime,

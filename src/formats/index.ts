@@ -43,8 +43,10 @@ export {
   type AdapterFile,
   type AdapterOptions,
   readAdapter,
+  type WriteAdapterOptions,
   writeAdapter,
 } from "./peft/adapter.ts";
+export type { BaseIdentity } from "./peft/base-identity.ts";
 export { DEFAULT_LORA_CONFIG, type LoraConfig } from "./peft/config.ts";
 export type { ModuleTensors } from "./peft/keys.ts";
 export {

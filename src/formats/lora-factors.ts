@@ -35,18 +35,15 @@ export function peftFilesOf(
   const named = factors.map((f) => ({ ...f, name: hfModuleName(model.family, f.path) }));
   const rankOf = (f: LoraFactors): number => f.b.shape[1] as number;
   const alphaOf = (f: LoraFactors): number => f.scaling * rankOf(f);
-  const [rank, alpha] = [commonest(factors.map(rankOf)), commonest(factors.map(alphaOf))];
-  const pattern = (usual: number, of: (f: LoraFactors) => number): Record<string, number> =>
-    Object.fromEntries(
-      named.filter((f) => of(f) !== usual).map((f) => [`^${f.name.replaceAll(".", "\\.")}`, of(f)]),
-    );
+  const rank = usualOf(named.map((f) => [f.name, rankOf(f)]));
+  const alpha = usualOf(named.map((f) => [f.name, alphaOf(f)]));
   const names = named.map((f) => f.name);
   const config: LoraConfig = {
     ...DEFAULT_LORA_CONFIG,
-    rank,
-    alpha,
-    rankPattern: pattern(rank, rankOf),
-    alphaPattern: pattern(alpha, alphaOf),
+    rank: rank.usual,
+    alpha: alpha.usual,
+    rankPattern: rank.pattern,
+    alphaPattern: alpha.pattern,
     targetModules: targetsOf(names, model.layerCount),
     init: "kaiming-uniform",
     baseModel,
@@ -60,6 +57,17 @@ export function peftFilesOf(
 
 function slotsOf({ kind, a, b }: LoraFactors): ModuleTensors {
   return kind === "embedding" ? { loraEmbeddingA: a, loraEmbeddingB: b } : { loraA: a, loraB: b };
+}
+
+/** A value for each module, as PEFT states them: the commonest, and a pattern for every module that has another. */
+export function usualOf(values: readonly (readonly [module: string, value: number])[]): {
+  readonly usual: number;
+  readonly pattern: Readonly<Record<string, number>>;
+} {
+  const usual = commonest(values.map(([, value]) => value));
+  const others = values.filter(([, value]) => value !== usual);
+  const pattern = others.map(([name, value]) => [`^${name.replaceAll(".", "\\.")}`, value] as const);
+  return { usual, pattern: Object.fromEntries(pattern) };
 }
 
 /** The first of the commonest values. */

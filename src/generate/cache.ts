@@ -26,11 +26,11 @@ export interface Cache {
   advance(added: NewTokens): void;
 }
 
-/** What suits a model: room for tokens to come, where the runtime's own attention can be used. */
+/** What suits a model: room for tokens to come, where the device's own attention can be used. */
 export function openCache(runtime: Runtime, model: AdaptedModel): Cache {
   // Methods that put keys and values in front of a sequence need attention that is open to them.
   const hasPrefix = model.methods.some((m) => m.positionOffset > 0);
-  const isRoomy = runtime.device === "cpu" && !hasPrefix && model.config.headDim % 8 === 0;
+  const isRoomy = runtime.supports.cachedAttention && !hasPrefix && model.config.headDim % 8 === 0;
   return isRoomy ? roomyCache(runtime, model) : appendedCache(runtime, model);
 }
 

@@ -5,11 +5,11 @@ import { encoderOf } from "../models/family.ts";
 import type { OpenedAdapter } from "../peft/files/adapter.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
-import { checkDevice } from "../runtime/device.ts";
+import { checkDevice, DEFAULT_DEVICE } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { sequenceEncoder } from "../text/sequence.ts";
-import { type ActiveAdapter, describeAdapter, type LoadModelOptions } from "./model.ts";
+import { type ActiveAdapter, describeAdapter, type LoadModelOptions, onDevice } from "./model.ts";
 import { createPredictor, outputText, type Prediction, type Predictor } from "./predict.ts";
 
 /** A text, or the two texts of a pair. */
@@ -46,9 +46,9 @@ const BATCH = 32;
 /** Opens an encoder, with or without an adapter, to classify texts.
  *  @throws UnsupportedError for a decoder; InputError for an encoder without a head; as `openBase` and `openAdapter` else */
 export async function loadClassifier(options: LoadModelOptions): Promise<LoadedClassifier> {
-  const { device = "cpu", threads = null } = options;
+  const { device = DEFAULT_DEVICE, threads = null } = options;
   checkDevice(device);
-  const opened = await openBase(options.model, options);
+  const opened = onDevice(await openBase(options.model, options), device);
   if (!opened.config.encoder)
     throw new UnsupportedError(
       `${opened.source.name} is a decoder (${opened.config.architecture}): it has no classes to tell apart. Generate with it: lowrank generate, loadModel`,

@@ -2,12 +2,11 @@ import { type HoistedGraph, hoist } from "../graph/hoist.ts";
 import { cachedAttention, cacheMask, concat, foldRows, gather, transpose } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { type AttentionStrategy, keepSegments, prefixAttention, windowOf } from "../models/base-context.ts";
-import { parameterCount, viewsOf } from "../peft/parameters.ts";
 import {
   type AdaptedModel,
   adaptedContext,
+  adaptedGraph,
   forwardAdapted,
-  trainablesOf,
 } from "../peft/use/adapted-model.ts";
 
 /** How keys and values are kept between runs: `appended`, [past, R, kvHeads·headDim], token-major, so that new tokens go at
@@ -73,18 +72,17 @@ function roomyAttention(
 export function decodeGraph(model: AdaptedModel, kind: CacheKind): HoistedGraph {
   const ids = input("tokens", "int32", ["R", "T"]);
   const positions = input("positions", "int64", ["R", "T"]);
-  const trainables = trainablesOf(model.methods);
-  const theta = input("theta", "float32", [parameterCount(trainables)]);
-  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
-  const outputs: Record<string, Value> = {};
-  const ctx = adaptedContext(
-    model,
-    { trainable: (name) => views.get(name) as Value, noise: null, ids },
-    kind === "roomy" ? roomyAttention(model, outputs) : appendedAttention(model, positions, outputs),
-    keepSegments,
-    true,
-  );
-  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
-  const atOutputs = gather(hidden, input("outputNodes", "int32", ["O"]));
-  return hoist({ logits: model.family.logits(ctx, atOutputs), ...outputs }, theta, "parameters");
+  return adaptedGraph(model, { ids }, (inputs, theta) => {
+    const outputs: Record<string, Value> = {};
+    const ctx = adaptedContext(
+      model,
+      inputs,
+      kind === "roomy" ? roomyAttention(model, outputs) : appendedAttention(model, positions, outputs),
+      keepSegments,
+      true,
+    );
+    const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
+    const atOutputs = gather(hidden, input("outputNodes", "int32", ["O"]));
+    return hoist({ logits: model.family.logits(ctx, atOutputs), ...outputs }, theta, "parameters");
+  });
 }

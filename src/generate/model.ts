@@ -18,7 +18,7 @@ import {
   openChosen,
 } from "../peft/use/adapter-choice.ts";
 import { type VirtualLayout, virtualCount, virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
-import { checkDevice, type Device } from "../runtime/device.ts";
+import { checkDevice, DEFAULT_DEVICE, type Device, deviceWarnings } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import {
@@ -123,6 +123,11 @@ export function describeAdapter({ path, methods, config, warnings, theta }: Open
   return { path, methods: methods.map((m) => m.name), config, parameters: theta.length, warnings };
 }
 
+/** The base with what the user of a device should know among its warnings. */
+export function onDevice(base: BaseModel, device: Device): BaseModel {
+  return { ...base, warnings: [...base.warnings, ...deviceWarnings(device)] };
+}
+
 /** What decides the graph of an adaptation: those that agree in it share one. */
 function structureOf(adapter: Adaptation | null): string {
   return adapter === null ? "base" : JSON.stringify(adapter.methods.map((m) => m.structure));
@@ -131,9 +136,9 @@ function structureOf(adapter: Adaptation | null): string {
 /** Opens a model, and an adapter on it, for generation.
  *  @throws as `openBase`, and NotFoundError, InputError, UnsupportedError for adapter and device: before the first token */
 export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
-  const { device = "cpu", threads = null } = options;
+  const { device = DEFAULT_DEVICE, threads = null } = options;
   checkDevice(device);
-  const base = await openBase(options.model, options);
+  const base = onDevice(await openBase(options.model, options), device);
   if (base.config.encoder)
     throw new UnsupportedError(
       `${base.source.name} is an encoder (${base.config.architecture}): it generates no text. Classify with it: lowrank classify, loadClassifier`,

@@ -4,15 +4,15 @@ import { foldRows, gather } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
 import { batchAttention } from "../models/base-context.ts";
 import { encoderOf } from "../models/family.ts";
-import { parameterCount, viewsOf } from "../peft/parameters.ts";
 import {
   type AdaptedModel,
   adaptedContext,
+  adaptedGraph,
   forwardAdapted,
-  trainablesOf,
 } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ints, longs, type Tensor } from "../tensor/tensor.ts";
+import { topIndex } from "../tensor/top-index.ts";
 import type { EncodedSequence } from "../text/sequence.ts";
 
 /** What an encoder makes of one text or pair. */
@@ -30,13 +30,11 @@ function predictionGraph(model: AdaptedModel): Record<string, Value> {
   const ends = input("ends", "int32", ["R", "T"]);
   const types = input("types", "int32", ["R", "T"]);
   const columns = input("columns", "int32", ["T"]);
-  const trainables = trainablesOf(model.methods);
-  const theta = input("theta", "float32", [parameterCount(trainables)]);
-  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
-  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
-  const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
-  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, model.positionCount));
-  return { logits: model.family.logits(ctx, gather(hidden, input("edgeNodes", "int32", ["E"]))) };
+  return adaptedGraph(model, { ids }, (inputs) => {
+    const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
+    const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, model.positionCount));
+    return { logits: model.family.logits(ctx, gather(hidden, input("edgeNodes", "int32", ["E"]))) };
+  });
 }
 
 /** Runs sequences through an encoder. θ, where something is adapted, is what was `put` as "theta". */
@@ -105,11 +103,6 @@ function predictionOf(logits: Float32Array, kind: Classifier["kind"]): Predictio
   const powers = Array.from(logits, (x) => Math.exp(x - (logits[top] as number)));
   const sum = powers.reduce((a, b) => a + b, 0);
   return { target: top, scores: powers.map((p) => p / sum) };
-}
-
-/** Index of the largest; of equals the first. */
-export function topIndex(logits: Float32Array): number {
-  return logits.reduce((best, x, i) => (x > (logits[best] as number) ? i : best), 0);
 }
 
 /** A target as people read it: a class's name, or the value. */

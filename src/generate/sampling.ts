@@ -1,5 +1,6 @@
 import { InputError, type Problem, RuntimeError } from "../errors.ts";
 import { type Random, random } from "../tensor/random.ts";
+import { topIndex } from "../tensor/top-index.ts";
 
 /** How the next token is chosen. */
 export interface SamplingOptions {
@@ -101,18 +102,12 @@ function penalized(
 
 /** @throws RuntimeError if a score is NaN or +Infinity, or none is finite. */
 function argmax(scores: Float32Array): number {
-  let best = -1;
-  let max = -Infinity;
-  for (let i = 0; i < scores.length; i++) {
-    const score = scores[i] as number;
-    if (!(score < Infinity))
-      throw new RuntimeError(`logit of token ${i} is ${score}: the model's output is broken`);
-    if (score > max) {
-      max = score;
-      best = i;
-    }
-  }
-  if (best < 0) throw new RuntimeError("no token has a finite logit: the model's output is broken");
+  const broken = scores.findIndex((score) => !(score < Infinity));
+  if (broken >= 0)
+    throw new RuntimeError(`logit of token ${broken} is ${scores[broken]}: the model's output is broken`);
+  const best = topIndex(scores);
+  if (scores.length === 0 || scores[best] === -Infinity)
+    throw new RuntimeError("no token has a finite logit: the model's output is broken");
   return best;
 }
 

@@ -11,6 +11,8 @@ export interface SerializedGraph {
   readonly outputs: readonly string[];
   /** ONNX nodes, by operator. */
   readonly opCounts: ReadonlyMap<string, number>;
+  /** Some of it is a backward pass. */
+  readonly isTraining: boolean;
 }
 
 // Field numbers: onnx.proto3 (ONNX IR version 10).
@@ -196,6 +198,7 @@ export function serialize(outputs: Readonly<Record<string, Value>>): SerializedG
     inputs: inputs.map((i) => ({ name: i.name, dtype: i.value.dtype })),
     outputs: Object.keys(outputs),
     opCounts: countOps(operators),
+    isTraining: operators.some((n) => n.place.isBackward),
   };
 }
 

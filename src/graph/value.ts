@@ -42,7 +42,7 @@ const NOWHERE: Place = { path: "", isBackward: false };
 // Building a graph is synchronous, so one current place is enough, and no builder is passed around for a label.
 let place: Place = NOWHERE;
 
-/** Nodes made from now on belong to the module of that path, until the next call. */
+/** Nodes made from now on belong to the module of that path, until the next call or the end of the graph (`placing`). */
 export function enterModule(path: string): void {
   place = { ...place, path };
 }
@@ -58,9 +58,15 @@ export function buildBackward<T>(of: Node, build: () => T): T {
   }
 }
 
-/** Ends the last module. */
-export function leaveModules(): void {
+/** Modules entered while `build` makes a graph end with it. */
+export function placing<T>(build: () => T): T {
+  const before = place;
   place = NOWHERE;
+  try {
+    return build();
+  } finally {
+    place = before;
+  }
 }
 
 /** What made a value: an ONNX operator, a source, or a composition that stands for the value it aliases. */

@@ -1,3 +1,4 @@
+import type { LoraFactors } from "../formats/lora-factors.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext } from "../models/context.ts";
 import type { Random } from "../tensor/random.ts";
@@ -109,6 +110,9 @@ export interface Method {
   readonly afterUpdate: AfterUpdate | null;
   /** How it merges; a text says why it cannot. */
   readonly merging: Merging | string;
+  /** Its updates as products, ΔW = scaling·B·A, which are the same on any base; null where they are no such products, or where it
+   *  has none. `trained` reads a trained value. */
+  factors(trained: (name: string) => FloatTensor): readonly LoraFactors[] | null;
   /** An output layer tied to the embedding follows what this method does to the embedding (full fine-tuning). */
   readonly keepsTie: boolean;
   /** What the user should know before training begins. */
@@ -129,6 +133,7 @@ export function defineMethod(
     keepsTie: false,
     notices: [],
     penalty: () => null,
+    factors: () => null,
     afterUpdate: null,
     replace: () => null,
     wrap: (ctx) => ctx,

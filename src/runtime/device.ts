@@ -2,12 +2,16 @@ import { z } from "zod";
 import { UnsupportedError } from "../errors.ts";
 import { type SettingsOf, setting } from "../options/setting.ts";
 import { count } from "../options/values.ts";
+import type { DeviceSpec } from "./devices/spec.ts";
+import { DEVICE_TABLE, type Device } from "./devices/table.ts";
 
-/** Where graphs run. */
-export type Device = "cpu" | "cuda" | "webgpu" | "dml" | "coreml";
+export type { Device } from "./devices/table.ts";
 
 /** Every device name, the default first. */
-export const DEVICES: readonly [Device, ...Device[]] = ["cpu", "cuda", "webgpu", "dml", "coreml"];
+export const DEVICES: readonly [Device, ...Device[]] = Object.keys(DEVICE_TABLE) as [Device, ...Device[]];
+
+/** Where to compute unless something else is said. */
+export const DEFAULT_DEVICE: Device = DEVICES[0];
 
 /** More threads than any machine has cores; the engine does not come back from many thousands. */
 const MAX_THREADS = 512;
@@ -22,7 +26,7 @@ export interface DeviceOptions {
 const MODEL = "Model";
 
 export const deviceSettings: SettingsOf<DeviceOptions> = {
-  device: setting(z.enum(DEVICES), "cpu", {
+  device: setting(z.enum(DEVICES), DEFAULT_DEVICE, {
     group: MODEL,
     description: "where to compute",
     mayChangeOnResume: true,
@@ -37,25 +41,30 @@ export const deviceSettings: SettingsOf<DeviceOptions> = {
   }),
 };
 
-const PLATFORMS: Readonly<Record<Device, readonly string[]>> = {
-  cpu: ["linux", "win32", "darwin"],
-  cuda: ["linux", "win32"],
-  webgpu: ["linux", "win32", "darwin"],
-  dml: ["win32"],
-  coreml: ["darwin"],
-};
-
 /** Devices that a platform can have; whether their drivers are there shows when one is used. */
 export function devicesHere(platform: string = process.platform): readonly Device[] {
-  return DEVICES.filter((device) => PLATFORMS[device].includes(platform));
+  return DEVICES.filter((device) => DEVICE_TABLE[device].platforms.includes(platform));
+}
+
+/** What is known of a device. @throws UnsupportedError if there is none of that name. */
+export function deviceSpec(device: Device): DeviceSpec {
+  if (DEVICES.includes(device)) return DEVICE_TABLE[device];
+  throw new UnsupportedError(`unknown device "${device}"; known: ${DEVICES.join(", ")}`);
 }
 
 /** @throws UnsupportedError if this platform cannot have the device, or there is none of that name. */
 export function checkDevice(device: Device, platform: string = process.platform): void {
-  if (!DEVICES.includes(device))
-    throw new UnsupportedError(`unknown device "${device}"; known: ${DEVICES.join(", ")}`);
-  if (!PLATFORMS[device].includes(platform))
-    throw new UnsupportedError(
-      `device "${device}" is not available on ${platform}; it runs on ${PLATFORMS[device].join(", ")}. Use --device cpu.`,
-    );
+  const { platforms } = deviceSpec(device);
+  if (platforms.includes(platform)) return;
+  throw new UnsupportedError(
+    `device "${device}" is not available on ${platform}; it runs on ${platforms.join(", ")}. Use --device ${DEFAULT_DEVICE}.`,
+  );
+}
+
+/** What the user of a device should know. */
+export function deviceWarnings(device: Device): readonly string[] {
+  if (deviceSpec(device).isTested) return [];
+  return [
+    `device "${device}" is not tested: no test runs on it, so compare its results with those of --device ${DEFAULT_DEVICE}`,
+  ];
 }

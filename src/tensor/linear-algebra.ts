@@ -131,12 +131,14 @@ export function svdOfProduct(b: Matrix, a: Matrix): Svd {
   return { u: product(left.q, core.u), s: core.s, v: product(right.q, core.v) };
 }
 
-function dot(x: Float64Array, y: Float64Array): number {
+/** Σ x·y. */
+export function dot(x: Float64Array | Float32Array, y: Float64Array | Float32Array): number {
   let sum = 0;
   for (let i = 0; i < x.length; i++) sum += (x[i] as number) * (y[i] as number);
   return sum;
 }
 
-function norm(x: Float64Array): number {
+/** √Σ x². Of a matrix its Frobenius norm. */
+export function norm(x: Float64Array | Float32Array): number {
   return Math.sqrt(dot(x, x));
 }

@@ -8,7 +8,7 @@ import { safetensorsBytes, writeSafetensors } from "../formats/safetensors/write
 import { readBytes, storing, syncFolder, writeFileAtomic } from "../io/disk.ts";
 import { hashFile } from "../io/download.ts";
 import { makeFolder } from "../io/folder.ts";
-import type { TrainState } from "./engine.ts";
+import type { TrainState } from "./step.ts";
 
 const STATE_FILE = "trainer_state.json";
 const OPTIMIZER_FILE = "optimizer.safetensors";

@@ -6,10 +6,9 @@ import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
 import type { HubOptions } from "../hub/repo.ts";
 import type { BaseModel } from "../models/base.ts";
+import type { EncodeChoice, Objective } from "../objectives/objective.ts";
 import type { Method } from "../peft/method.ts";
 import { positionRoom } from "../peft/use/adapted-model.ts";
-import { languageModelling } from "./tasks/language-modelling.ts";
-import type { EncodeChoice, Task } from "./tasks/task.ts";
 
 /** How data sets are fetched and held. */
 export type DataAccess = Pick<HubOptions, "offline"> & RowWork;
@@ -51,13 +50,13 @@ export function lengthLimit(
   throw new InputError("the examples do not fit the model", [{ where: "maxLength", message }]);
 }
 
-/** Encodes the rows of one split for a model, as its task does. @throws InputError */
+/** Encodes the rows of one split for a model; null where there are none. @throws InputError */
 export async function encodeRows(
   rows: Rows,
   base: BaseModel,
   choice: EncodeChoice,
   methods: readonly Method[],
-  task: Task = languageModelling,
+  objective: Objective,
 ): Promise<EncodedSplit> {
-  return rows.length === 0 ? null : task.encode(rows, base, choice, methods);
+  return rows.length === 0 ? null : objective.encode(rows, base, choice, methods);
 }

@@ -1,4 +1,4 @@
-import type { Measures } from "./measures.ts";
+import type { Measures } from "../objectives/measures.ts";
 import type { StepProfile } from "./profile/read.ts";
 import type { PreviewSpan, Sample } from "./sample.ts";
 import type { Recompute } from "./step-graphs.ts";
@@ -11,6 +11,7 @@ export type TrainEvent =
   | ProgressEvent
   | PreviewEvent
   | EvaluationEvent
+  | ReadyEvent
   | StepEvent
   | CheckpointEvent
   | ProfileEvent
@@ -127,6 +128,13 @@ export interface EvaluationEvent extends Measures {
   readonly elapsedMs: number;
   /** The lowest loss on this split so far. */
   readonly isBest: boolean;
+}
+
+/** What steps need is loaded: the first comes next. */
+export interface ReadyEvent {
+  readonly type: "ready";
+  /** Milliseconds that loading took. */
+  readonly elapsedMs: number;
 }
 
 /** One optimizer update. */

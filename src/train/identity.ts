@@ -1,11 +1,16 @@
 import { createHash } from "node:crypto";
+import type { EncodedDataset } from "../data/examples.ts";
 import { TrainingError } from "../errors.ts";
-import { trainablesOf } from "../peft/use/adapted-model.ts";
+import type { BaseModel } from "../models/base.ts";
+import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { RunIdentity } from "./checkpoint.ts";
-import type { RunPlan } from "./plan.ts";
 
 /** Identity of a planned run. */
-export function runIdentityOf({ base, train, model }: RunPlan): RunIdentity {
+export function runIdentityOf(
+  base: Pick<BaseModel, "weights">,
+  train: Pick<EncodedDataset, "digest">,
+  model: Pick<AdaptedModel, "methods">,
+): RunIdentity {
   const trainables = trainablesOf(model.methods).map(({ name, shape }) => [name, shape]);
   return {
     model: base.weights.fingerprint,

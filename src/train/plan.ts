@@ -6,13 +6,14 @@ import type { EncodedDataset } from "../data/examples.ts";
 import type { Rows } from "../data/rows.ts";
 import { longestRow } from "../data/trie.ts";
 import type { RowWork } from "../data/visit-rows.ts";
-import { InputError } from "../errors.ts";
+import { InputError, type Problem } from "../errors.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { hfModuleName } from "../formats/names.ts";
 import { publicModelName } from "../hub/resolve.ts";
 import type { BaseModel } from "../models/base.ts";
 import { parameterTotal } from "../models/base-model.ts";
 import { moduleWeights } from "../models/family.ts";
+import type { Objective } from "../objectives/objective.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
 import { createOptimizer } from "../optim/table.ts";
 import type { Method } from "../peft/method.ts";
@@ -22,13 +23,16 @@ import { trainedCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { checkScoring } from "./answers.ts";
+import { chunkCount, maxBatchLabels, packBatch } from "./batch.ts";
+import type { RunIdentity } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
 import { type EncodedSplit, encodeRows, lengthLimit } from "./data.ts";
-import { EVALUATION_BATCH, maxBatchLabels, packBatch } from "./engine.ts";
 import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } from "./estimate.ts";
+import { EVALUATION_BATCH } from "./evaluation.ts";
 import type { PlanEvent, ResourcePlan } from "./events.ts";
+import { runIdentityOf } from "./identity.ts";
 import { stateResources } from "./resources.ts";
-import type { Recompute } from "./step-graphs.ts";
+import type { Recompute, StepSubject } from "./step-graphs.ts";
 import { taskFor } from "./tasks/table.ts";
 import type { Task } from "./tasks/task.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
@@ -38,6 +42,8 @@ export interface RunPlan {
   readonly task: Task;
   readonly base: BaseModel;
   readonly dataset: Dataset;
+  /** What a checkpoint must be of, for the run to go on from it. */
+  readonly identity: RunIdentity;
   readonly model: AdaptedModel;
   readonly train: EncodedDataset;
   readonly validation: EncodedSplit;
@@ -45,8 +51,8 @@ export interface RunPlan {
   readonly windows: WindowOptions;
   readonly steps: number;
   readonly schedule: ScheduleOptions;
-  /** Label tokens of the largest micro-batch there can be. */
-  readonly maxLabels: number;
+  /** What its steps are built from: chunks for the largest micro-batch there can be. */
+  readonly subject: StepSubject;
   readonly packing: PackingReport;
   readonly work: Workload;
   /** As the options say, or chosen from the free memory. */
@@ -85,13 +91,7 @@ export async function planRun(
   rowWork: RowWork = {},
 ): Promise<RunPlan> {
   const task = taskFor(config.task, opened, dataset.train);
-  if (config.groupByPrefix && !task.sharesPrefixes)
-    throw new InputError("the training options do not hold:", [
-      {
-        where: "groupByPrefix",
-        message: `nothing is shared in ${task.name}: each example is computed whole`,
-      },
-    ]);
+  checkObjective(config, task.objective);
   const base = task.prepare(opened, dataset, config);
   const methods = createMethods(config.method, config, base, trainingUse(base, task));
   task.checkMethods(base, methods);
@@ -100,12 +100,12 @@ export async function planRun(
   checkScoring(config.scoreAnswers, base, methods, testRows.length > 0 ? testRows : validationRows, task);
   const maxLength = lengthLimit(config, base, methods);
   const encode = (rows: Rows): Promise<EncodedSplit> =>
-    encodeRows(rows, base, { ...config, ...rowWork, maxLength }, methods, task);
+    encodeRows(rows, base, { ...config, ...rowWork, maxLength }, methods, task.objective);
   const train = await encode(dataset.train);
   if (!train)
     throw new InputError("there is nothing to train on", [{ where: "data", message: "has no rows" }]);
-  const validation = await encode(task.labelled(dataset.validation, base));
-  const test = await encode(task.labelled(dataset.test, base));
+  const validation = await encode(task.objective.labelled(dataset.validation, base));
+  const test = await encode(task.objective.labelled(dataset.test, base));
   const { batchSize, accumulation, epochs, maxSteps, seed, groupByPrefix: isGrouped } = config;
   const windows = { examples: train.examples.length, batchSize, accumulation, epochs, maxSteps, seed };
   const steps = totalSteps(windows);
@@ -119,8 +119,10 @@ export async function planRun(
     positionCount: maxLength,
     rowTokens: maxRowTokens([train, validation, test], Math.max(batchSize, EVALUATION_BATCH)),
   };
-  const typical = packBatch(train.examples.slice(0, batchSize), model, 1, task);
-  const packing = packingReport(train.examples, { batchSize, seed, isGrouped, packedSize: task.packedSize });
+  const { objective } = task;
+  const { packedSize } = objective;
+  const typical = packBatch(train.examples.slice(0, batchSize), { model, objective, chunks: 1 });
+  const packing = packingReport(train.examples, { batchSize, seed, isGrouped, packedSize });
   const work: Workload = {
     batches: (steps / stepsPerEpoch(windows)) * packing.batches,
     trieTokensPerBatch: packing.trieTokens / packing.batches,
@@ -131,6 +133,7 @@ export async function planRun(
     task,
     base,
     dataset,
+    identity: runIdentityOf(base, train, model),
     model,
     train,
     validation,
@@ -138,11 +141,30 @@ export async function planRun(
     windows,
     steps,
     schedule: { schedule: config.schedule, learningRate: config.learningRate, warmupSteps, steps },
-    maxLabels: maxBatchLabels(train, batchSize),
+    subject: { model, objective, chunks: chunkCount(maxBatchLabels(train, batchSize)) },
     packing,
     work,
     ...planMemory(config, base, methods, work),
   };
+}
+
+/** @throws InputError for options that have no effect on what the objective does */
+function checkObjective(
+  { groupByPrefix, labelSmoothing }: TrainConfig,
+  { name, sharesPrefixes, smooths }: Objective,
+): void {
+  const problems: Problem[] = [];
+  if (groupByPrefix && !sharesPrefixes)
+    problems.push({
+      where: "groupByPrefix",
+      message: `nothing is shared in ${name}: each example is computed whole`,
+    });
+  if (labelSmoothing > 0 && !smooths)
+    problems.push({
+      where: "labelSmoothing",
+      message: `has no effect in ${name}: there are no classes to smooth over`,
+    });
+  if (problems.length > 0) throw new InputError("the training options do not hold:", problems);
 }
 
 /** Bytes that a trained parameter takes: itself, its gradient and two moments, as floats. */
@@ -213,8 +235,8 @@ export async function planEvent(
     model: config.model,
     task: task.name,
     labels: labelNames(base),
-    lossUnit: task.lossUnit,
-    counts: task.counts,
+    lossUnit: task.objective.lossUnit,
+    counts: task.objective.counts,
     command: task.command,
     method: config.method,
     data: config.data.join(", "),

@@ -6,11 +6,11 @@ import type { TrainConfig } from "./config/config.ts";
 
 const RUNS = "runs";
 
-/** Creates (or, to resume, finds) the run folder and returns its path: `output` where it is given, else the next
+/** Creates (or, to resume, finds) the run folder of complete options and returns its path: `output` where it is given, else the next
  *  free `runs/<data>-<number>`. Two processes never get the same new folder.
  *  @throws InputError if `output` already holds something; NotFoundError if there is nothing to resume */
 export async function prepareRunFolder(config: TrainConfig): Promise<string> {
-  if (config.resume !== false) return existingRun(config);
+  if (typeof config.resume === "string") return existingRun(config.resume);
   if (config.output === null) return newRunFolder(slug(config.name ?? config.data[0] ?? "run"));
   await makeFolder(config.output);
   const inside = await readFolder(config.output);
@@ -23,9 +23,7 @@ function occupied(folder: string): InputError {
   return new InputError("the run folder cannot be used:", [{ where: "output", message }]);
 }
 
-async function existingRun(config: TrainConfig): Promise<string> {
-  const folder =
-    typeof config.resume === "string" ? config.resume : (config.output ?? (await latestRunFolder()));
+async function existingRun(folder: string): Promise<string> {
   if (!(await isFolder(folder))) throw new NotFoundError(`there is no run folder ${folder} to resume`);
   return folder;
 }

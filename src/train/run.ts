@@ -1,12 +1,9 @@
 import { join } from "node:path";
-import type { Example } from "../data/batch.ts";
-import { formatWhere } from "../data/place.ts";
 import { LowrankError, TrainingError } from "../errors.ts";
 import { writeLabels } from "../formats/peft/labels.ts";
 import { writeTemplateArgs } from "../formats/peft/text.ts";
 import { publicModelName } from "../hub/resolve.ts";
 import { storing } from "../io/disk.ts";
-import { learningRateAt } from "../optim/schedule.ts";
 import { createOptimizer } from "../optim/table.ts";
 import { baseActivations } from "../peft/base-activations.ts";
 import { writeMethods } from "../peft/files/adapter.ts";
@@ -14,44 +11,23 @@ import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { chunkCount, maxBatchLabels } from "./batch.ts";
 import {
   type CheckpointContent,
   checkpointPath,
   loadCheckpoint,
   type Progression,
   pruneCheckpoints,
-  type RunIdentity,
   saveCheckpoint,
 } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
 import type { EncodedSplit } from "./data.ts";
-import {
-  chunkCount,
-  createEvaluationEngine,
-  createTrainEngine,
-  EVALUATION_BATCH,
-  maxBatchLabels,
-  packBatch,
-  type TrainEngine,
-  type TrainState,
-} from "./engine.ts";
-import type {
-  CheckpointEvent,
-  EvaluationEvent,
-  ProfileEvent,
-  SamplesEvent,
-  StepEvent,
-  WarningEvent,
-} from "./events.ts";
-import { runIdentityOf } from "./identity.ts";
+import { createEvaluationEngine, EVALUATION_BATCH } from "./evaluation.ts";
+import type { CheckpointEvent, EvaluationEvent, ProfileEvent, SamplesEvent, WarningEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
 import { type Profiling, startProfiling } from "./profile/take.ts";
-import { stepsPerEpoch, windowReader } from "./windows.ts";
-
-/** Steps that the estimate of the remaining time looks back on. */
-const RECENT_STEPS = 20;
-/** Examples that an error about a step names. */
-const MAX_NAMED = 64;
+import { createTrainEngine, type TrainEngine, type TrainState } from "./step.ts";
+import { windowReader } from "./windows.ts";
 
 /** A training run in progress: its parts, and where it is. */
 export interface Run {
@@ -61,7 +37,6 @@ export interface Run {
   readonly runtime: Runtime;
   readonly engine: TrainEngine;
   readonly signal: AbortSignal;
-  readonly identity: RunIdentity;
   /** Example indices of each micro-batch of a step. */
   readonly windowAt: (step: number) => Int32Array[];
   progression: Progression;
@@ -82,23 +57,19 @@ export async function startRun(
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
   const profiling = config.profile ? startProfiling(parts.folder) : null;
-  const engine = await createTrainEngine(
-    runtime,
-    plan.model,
-    folder,
-    { ...config, steps: plan.steps, recompute: plan.recompute, profile: profiling?.prefix ?? null },
-    chunkCount(plan.maxLabels),
-    plan.task,
-  );
+  const engine = await createTrainEngine(runtime, plan.subject, folder, {
+    ...config,
+    steps: plan.steps,
+    recompute: plan.recompute,
+    profile: profiling?.prefix ?? null,
+  });
   await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows, config.groupByPrefix ? plan.train.examples : null);
-  const identity = runIdentityOf(plan);
   return {
     ...parts,
     engine,
-    identity,
     windowAt,
     progression,
     savedStep,
@@ -129,73 +100,14 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
   return { theta, ...Object.fromEntries(vectors.map((name) => [name, new Float32Array(theta.length)])) };
 }
 
-function examplesAt(run: Run, step: number): Example[][] {
-  const { examples } = run.plan.train;
-  return run.windowAt(step).map((batch) => Array.from(batch, (i) => examples.at(i) as Example));
-}
-
-/** One optimizer update. @throws TrainingError if loss or gradient is not a number; the parameters are unchanged then */
-export async function takeStep(run: Run): Promise<StepEvent> {
-  const { plan, engine } = run;
-  const step = run.progression.step + 1;
-  const window = examplesAt(run, step);
-  const started = performance.now();
-  const chunks = chunkCount(plan.maxLabels);
-  const batches = window.map((examples) => packBatch(examples, plan.model, chunks, plan.task));
-  const learningRate = learningRateAt(step - 1, plan.schedule);
-  const result = await engine.update(batches, step, learningRate);
-  if (!result.isFinite) throw notFinite(run, step, window.flat(), result.loss, result.gradNorm);
-  const elapsedMs = performance.now() - started;
-  run.progression = { ...run.progression, step, elapsedMs: run.progression.elapsedMs + elapsedMs };
-  run.recentMs = [...run.recentMs, elapsedMs].slice(-RECENT_STEPS);
-  const recent = run.recentMs.reduce((a, b) => a + b, 0) / run.recentMs.length;
-  const trieTokens = batches.reduce((n, b) => n + b.trieTokens, 0);
-  const examples = window.reduce((n, w) => n + w.length, 0);
-  return {
-    type: "step",
-    step,
-    steps: plan.steps,
-    epoch: step / stepsPerEpoch(plan.windows),
-    loss: result.loss,
-    learningRate,
-    gradNorm: result.gradNorm,
-    labelTokens: batches.reduce((n, b) => n + b.labelCount, 0),
-    trieTokens,
-    examples,
-    elapsedMs,
-    tokensPerSecond: (trieTokens * 1000) / elapsedMs,
-    examplesPerSecond: (examples * 1000) / elapsedMs,
-    etaMs: recent * (plan.steps - step),
-  };
-}
-
-function notFinite(
-  run: Run,
-  step: number,
-  examples: Example[],
-  loss: number,
-  gradNorm: number,
-): TrainingError {
-  const { dataset, train } = run.plan;
-  const places = examples.slice(0, MAX_NAMED).map((e) => {
-    const row = dataset.train.at(train.rowOf.at(e.index) as number);
-    return `  ${row ? formatWhere(row.where) : `example ${e.index}`}`;
-  });
-  const more = examples.length > MAX_NAMED ? [`  … and ${examples.length - MAX_NAMED} more`] : [];
-  const what = Number.isFinite(loss) && Number.isFinite(gradNorm) ? "the update is not finite: " : "";
-  return new TrainingError(
-    `step ${step}: ${what}the loss is ${loss} and the gradient norm ${gradNorm}; stopped, ${whatIsKept(run)}. ` +
-      `A lower learning rate usually helps. Examples in this step:\n${[...places, ...more].join("\n")}`,
-  );
-}
-
 /** The command that goes on with a run. */
 export function resumeCommand(folder: string): string {
   const isPlain = /^[\p{L}\p{N}_./~:\\-]+$/u.test(folder);
   return `lowrank train --resume ${isPlain ? folder : `'${folder.replaceAll("'", `'\\''`)}'`}`;
 }
 
-function whatIsKept({ savedStep }: Run): string {
+/** What a run that ends here leaves, in words. */
+export function whatIsKept({ savedStep }: Run): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
 }
 
@@ -235,16 +147,8 @@ export async function evaluateSplit(
 ): Promise<EvaluationEvent> {
   const { plan, runtime, signal } = run;
   const started = performance.now();
-  const labels = maxBatchLabels(encoded, EVALUATION_BATCH);
-  const folder = plan.base.weights.folder;
-  const engine = await createEvaluationEngine(
-    runtime,
-    plan.model,
-    folder,
-    EVALUATION_BATCH,
-    labels,
-    plan.task,
-  );
+  const chunks = chunkCount(maxBatchLabels(encoded, EVALUATION_BATCH));
+  const engine = await createEvaluationEngine(runtime, { ...plan.subject, chunks }, plan.base.weights.folder);
   try {
     const result = await engine.evaluate(encoded.examples, { signal });
     const { bestLoss } = run.progression;
@@ -296,7 +200,8 @@ export async function exportAdapter(run: Run, theta: Float32Array, folder: strin
 /** Writes a checkpoint of where the run is, and removes old ones.
  *  @throws TrainingError if the disk does not take it; the checkpoints before stay */
 export async function checkpoint(run: Run): Promise<CheckpointEvent> {
-  const { progression, identity, folder, config } = run;
+  const { progression, folder, config } = run;
+  const { identity } = run.plan;
   const { step, bestStep } = progression;
   const state = await run.engine.state();
   const content = { progression, identity, state };

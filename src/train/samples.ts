@@ -58,8 +58,7 @@ export async function answer(
   },
 ): Promise<Sample[]> {
   const decoder = await createDecoder(runtime, { ...model, frozen: base.decoding }, base.weights.folder, {
-    // Blocks are fast only in the runtime's own order; floats need not be copied for a few answers.
-    prepack: base.bits !== 32,
+    prepack: false, // not worth it for a few answers
   });
   try {
     const samples: Sample[] = [];

@@ -2,24 +2,17 @@ import { type EagerTerm, eager } from "../graph/eager.ts";
 import { gradients } from "../graph/gradients.ts";
 import { add, foldRows, gather, mul, stemOf, total } from "../graph/ops/index.ts";
 import { recomputed } from "../graph/recompute.ts";
-import { type Dim, input, leaveModules, type Value } from "../graph/value.ts";
+import { type Dim, input, type Value } from "../graph/value.ts";
 import { batchAttention, keepSegments, queryBlocks } from "../models/base-context.ts";
 import type { Segment, SegmentStrategy } from "../models/context.ts";
+import type { Edges, Objective } from "../objectives/objective.ts";
 import type { MethodInputs } from "../peft/method.ts";
-import { parameterCount, viewsOf } from "../peft/parameters.ts";
 import {
   type AdaptedModel,
   adaptedContext,
+  adaptedGraph,
   forwardAdapted,
-  trainablesOf,
 } from "../peft/use/adapted-model.ts";
-import { languageModelling } from "./tasks/language-modelling.ts";
-import type { Edges, Task } from "./tasks/task.ts";
-
-/** Flat vector input [|Θ|]. */
-function flat(name: string, model: AdaptedModel): Value {
-  return input(name, "float32", [parameterCount(trainablesOf(model.methods))]);
-}
 
 /** Rows are padded to a multiple of this, where they attend whole. */
 const BUCKET_TOKENS = 8;
@@ -53,6 +46,14 @@ function segmentsOf(recompute: Recompute, model: AdaptedModel, zero: Value): Seg
   return (kind, inputs, build) => (again.includes(kind) ? recomputed(inputs, build, zero) : build(...inputs));
 }
 
+/** What the graphs of a step are built from. */
+export interface StepSubject {
+  readonly model: AdaptedModel;
+  readonly objective: Objective;
+  /** Equal parts that the edges of a batch come in, so that [E, V] is never whole. */
+  readonly chunks: number;
+}
+
 /** Rows, tokens per row, tokens of the stem and edges per chunk of the batches a graph takes: numbers, or names where batches
  *  differ. */
 export interface BatchDims {
@@ -78,27 +79,27 @@ interface BatchGraph {
   readonly chunks: readonly Chunk[];
 }
 
-/** Hidden states at the edges of a packed batch. The edges come in `chunks` equal parts, so that [E, V] is never whole. */
-function batchGraph(
-  model: AdaptedModel,
-  training: boolean,
-  chunks: number,
-  dims: BatchDims,
-  segments: SegmentStrategy = keepSegments,
-): BatchGraph {
+/** How the forward pass of a batch is built. */
+interface ForwardOptions {
+  /** With dropout. */
+  readonly training: boolean;
+  readonly dims?: BatchDims;
+  readonly segments?: SegmentStrategy;
+}
+
+/** Builds a graph from the hidden states at the edges of a packed batch. */
+function batchGraph<T>(
+  { model, chunks }: StepSubject,
+  { training, dims = ANY_BATCH, segments = keepSegments }: ForwardOptions,
+  build: (graph: BatchGraph) => T,
+): T {
   const { R, T, P, E } = dims;
   const ids = input("tokens", "int32", [R, T]);
   const positions = input("positions", "int64", [R, T]);
   const ends = input("ends", "int32", [R, T]);
   const types = input("types", "int32", [R, T]);
   const columns = input("columns", "int32", [T]);
-  const theta = flat("theta", model);
-  const views = viewsOf(theta, trainablesOf(model.methods));
-  const inputs: MethodInputs = {
-    trainable: (name) => views.get(name) as Value,
-    noise: training ? input("noise", "int32", [R, T, 1]) : null,
-    ids,
-  };
+  const noise = training ? input("noise", "int32", [R, T, 1]) : null;
   const blocks = queryBlocks(model.rowTokens);
   const stem = model.config.encoder
     ? null
@@ -110,21 +111,23 @@ function batchGraph(
     blocks,
     stem,
   );
-  const ctx = adaptedContext(model, inputs, attend, segments);
-  const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, tableLength(model)));
-  const parts = Array.from({ length: chunks }, (_, i): Chunk => {
-    const part = (name: string, dtype: "int32" | "float32"): Value => input(`${name}.${i}`, dtype, [E]);
-    const rest = {
-      labels: part("edgeLabels", "int32"),
-      targets: part("edgeTargets", "float32"),
-      weights: part("edgeWeights", "float32"),
-    };
-    return {
-      hidden: gather(hidden, part("edgeNodes", "int32")),
-      edges: (at) => ({ logits: model.family.logits(ctx, at), ...rest }),
-    };
+  return adaptedGraph(model, { ids, noise }, (inputs, theta) => {
+    const ctx = adaptedContext(model, inputs, attend, segments);
+    const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, tableLength(model)));
+    const parts = Array.from({ length: chunks }, (_, i): Chunk => {
+      const part = (name: string, dtype: "int32" | "float32"): Value => input(`${name}.${i}`, dtype, [E]);
+      const rest = {
+        labels: part("edgeLabels", "int32"),
+        targets: part("edgeTargets", "float32"),
+        weights: part("edgeWeights", "float32"),
+      };
+      return {
+        hidden: gather(hidden, part("edgeNodes", "int32")),
+        edges: (at) => ({ logits: model.family.logits(ctx, at), ...rest }),
+      };
+    });
+    return build({ theta, inputs, chunks: parts });
   });
-  return { theta, inputs, chunks: parts };
 }
 
 /** A row is padded to a bucket, and the runtime wants its rotary tables at least as long as the row. */
@@ -133,45 +136,75 @@ function tableLength(model: AdaptedModel): number {
 }
 
 /** Σ of the chunks' losses times `scale`, each with its gradient before the next begins: the logits of one chunk at a time. */
-function eagerLoss({ chunks }: BatchGraph, task: Task, smoothing: number, scale: Value, zero: Value): Value {
+function eagerLoss(
+  { chunks }: BatchGraph,
+  objective: Objective,
+  smoothing: number,
+  scale: Value,
+  zero: Value,
+): Value {
   const terms: EagerTerm[] = [];
   for (const { hidden, edges } of chunks) {
-    const loss = (x: Value): Value => mul(task.loss(edges(x), smoothing), scale);
+    const loss = (x: Value): Value => mul(objective.loss(edges(x), smoothing), scale);
     terms.push(eager(hidden, loss, terms.at(-1) ?? null, zero));
   }
   return total(terms.map((term) => term.value));
 }
 
-/** One micro-step: adds the gradient of `Σ edge losses · lossScale` to `gradient`. lossScale is 1 / (label tokens of the
- *  whole accumulation window), so that accumulation equals the big batch.
- *  Outputs: loss [] (already scaled), gradient.next [|Θ|]. */
-export function gradientGraph(
-  model: AdaptedModel,
-  smoothing: number,
-  chunks: number,
-  dims: BatchDims = ANY_BATCH,
-  recompute: Recompute = "none",
-  task: Task = languageModelling,
-): Record<string, Value> {
-  const zero = input("zero", "float32", []);
-  const graph = batchGraph(model, true, chunks, dims, segmentsOf(recompute, model, zero));
-  const loss = eagerLoss(graph, task, smoothing, input("lossScale", "float32", []), zero);
-  const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
-  const penaltyScale = input("penaltyScale", "float32", []);
-  const objective = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
-  const [g] = gradients(objective, [graph.theta]);
-  const sum = flat("gradient", model);
-  leaveModules();
-  return { loss, "gradient.next": g ? add(sum, g) : sum };
+/** How a gradient is computed. */
+export interface GradientOptions {
+  /** Label smoothing; default 0. */
+  readonly smoothing?: number;
+  /** Default "none". */
+  readonly recompute?: Recompute;
+  /** Default: any batch. */
+  readonly dims?: BatchDims;
 }
 
-/** Loss without gradients. Outputs: loss [] (Σ of edge losses), and what the task scores. */
-export function evaluationGraph(
-  model: AdaptedModel,
-  chunks: number,
-  task: Task = languageModelling,
+/** One micro-step: adds the gradient of `Σ edge losses · lossScale` to `gradient`.
+ *  Outputs: loss [] (already scaled), gradient.next [|Θ|]. */
+export function gradientGraph(
+  subject: StepSubject,
+  { smoothing = 0, recompute = "none", dims = ANY_BATCH }: GradientOptions = {},
 ): Record<string, Value> {
-  const graph = batchGraph(model, false, chunks, ANY_BATCH);
-  const edges = graph.chunks.map((chunk) => chunk.edges(chunk.hidden));
-  return { loss: total(edges.map((part) => task.loss(part, 0))), ...task.scores(edges) };
+  const { model, objective } = subject;
+  const zero = input("zero", "float32", []);
+  const segments = segmentsOf(recompute, model, zero);
+  return batchGraph(subject, { training: true, dims, segments }, (graph) => {
+    const loss = eagerLoss(graph, objective, smoothing, input("lossScale", "float32", []), zero);
+    const penalties = model.methods.map((m) => m.penalty(graph.inputs)).filter((p) => p !== null);
+    const penaltyScale = input("penaltyScale", "float32", []);
+    const all = penalties.reduce((sum, p) => add(sum, mul(p, penaltyScale)), loss);
+    const [g] = gradients(all, [graph.theta]);
+    const sum = input("gradient", "float32", graph.theta.shape);
+    return { loss, "gradient.next": g ? add(sum, g) : sum };
+  });
+}
+
+/** log p of every edge, with the dropout of the update that follows. Outputs: `logProbabilities.<chunk>` [E]. */
+export function logProbabilityGraph(subject: StepSubject): Record<string, Value> {
+  return batchGraph(subject, { training: true }, (graph) => logProbabilities(subject, edgesOf(graph)));
+}
+
+/** Loss without gradients. Outputs: loss [] (Σ of edge losses), what the objective scores, and log p of every edge where it weighs
+ *  sequences. */
+export function evaluationGraph(subject: StepSubject): Record<string, Value> {
+  const { objective } = subject;
+  return batchGraph(subject, { training: false }, (graph) => {
+    const edges = edgesOf(graph);
+    return {
+      loss: total(edges.map((part) => objective.loss(part, 0))),
+      ...objective.scores(edges),
+      ...(objective.weigh === null ? {} : logProbabilities(subject, edges)),
+    };
+  });
+}
+
+function edgesOf({ chunks }: BatchGraph): Edges[] {
+  return chunks.map((chunk) => chunk.edges(chunk.hidden));
+}
+
+function logProbabilities({ objective }: StepSubject, edges: readonly Edges[]): Record<string, Value> {
+  const named = edges.map((part, i) => [`logProbabilities.${i}`, objective.logProbabilities(part)] as const);
+  return Object.fromEntries(named);
 }

@@ -7,20 +7,21 @@ import { openSpill, type Spill } from "../data/spill.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
+import { deviceWarnings } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
 import { readData } from "./data.ts";
 import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
-import { checkIdentity, runIdentityOf } from "./identity.ts";
+import { checkIdentity } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
+import { interruptedEvent, isAbort, wholeRun } from "./loop.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
 import { planEvent, planRun, type RunPlan } from "./plan.ts";
 import { withProgress } from "./progress.ts";
 import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
-import { interruptedEvent, isAbort, wholeRun } from "./stages.ts";
 
 const PREVIEW_EXAMPLES = 2;
 
@@ -51,9 +52,17 @@ interface Means {
  *  the model throws. Options not given have their defaults. */
 export async function* train(
   options: TrainOptions,
+  runOptions: TrainRunOptions = {},
+): AsyncGenerator<TrainEvent> {
+  yield* trainWith(await completeTrainConfig(options), runOptions);
+}
+
+/** `train` with options that are complete: of `loadTrainConfig`. */
+export async function* trainWith(
+  options: TrainConfig,
   { signal, memoryBytes }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
-  const config = dated(await completeTrainConfig(options));
+  const config = dated(options);
   const own = new AbortController();
   const forward = (): void => own.abort(signal?.reason);
   signal?.addEventListener("abort", forward);
@@ -130,7 +139,12 @@ async function* planning(
     planRun(config, base, dataset, { spill, onProgress, signal }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [...base.warnings, ...dataWarnings(plan), ...notices])
+  for (const message of [
+    ...base.warnings,
+    ...deviceWarnings(config.device),
+    ...dataWarnings(plan),
+    ...notices,
+  ])
     yield { type: "warning", message };
   return plan;
 }
@@ -138,7 +152,7 @@ async function* planning(
 function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
   const { duplicates } = dataset;
   const hidden = (split: "validation" | "test"): string[] => {
-    const count = dataset[split].length - task.labelled(dataset[split], base).length;
+    const count = dataset[split].length - task.objective.labelled(dataset[split], base).length;
     return count === 0
       ? []
       : [`${count} of ${dataset[split].length} ${split} rows have no label (-1) and are left out`];
@@ -168,7 +182,7 @@ async function* inFolder(
   means: Means,
 ): AsyncGenerator<TrainEvent> {
   const { signal } = means;
-  const from = config.resume === false ? null : yield* resumable(folder);
+  const from = typeof config.resume === "string" ? yield* resumable(folder) : null;
   let plan: RunPlan;
   try {
     plan = yield* planning(config, dataset, means);
@@ -177,7 +191,7 @@ async function* inFolder(
     await saveTrainConfig(folder, config); // what --resume reads
     return yield interruptedEvent(from?.progression.step ?? 0, folder);
   }
-  const warning = from && checkIdentity(from.identity, runIdentityOf(plan), folder);
+  const warning = from && checkIdentity(from.identity, plan.identity, folder);
   if (warning) yield { type: "warning", message: warning };
   yield* running(config, plan, folder, from, signal);
 }
@@ -200,7 +214,7 @@ async function* running(
 ): AsyncGenerator<TrainEvent> {
   const resumeStep = from?.progression.step ?? null;
   const log = await storing(folder, async () => {
-    // As chosen: on resume another level might add gradients in another order.
+    // The chosen level: another may sum gradients in a different order on resume.
     await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
     return openMetricsLog(folder, { resumeStep });
   });

@@ -47,6 +47,12 @@ export function isStretched(
   return parameterCount(trainablesOf(methods)) > longest && methods.every((m) => m.afterUpdate === null);
 }
 
+/** Sessions keep the memory of one run for the next. Where the parameters are many, what one run leaves in a memory pool would be
+ *  several times as much as them. */
+export function keepsArena(model: AdaptedModel): boolean {
+  return !isStretched(model);
+}
+
 /** Loads the update's graphs. `sizes`: other lengths than the usual ones, for tests. */
 export function createUpdater(
   runtime: Runtime,

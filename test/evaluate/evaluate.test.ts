@@ -188,6 +188,17 @@ describe("refused", () => {
     expect(await errorOf({ device, data: ["./nothing.jsonl"] })).toBeInstanceOf(UnsupportedError);
   });
 
+  test("a device without tests is told of, once, whether it is there or not", async () => {
+    const said: string[] = [];
+    try {
+      for await (const event of evaluate({ model, data: [data], cacheFolder: folder, device: "webgpu" }))
+        if (event.type === "warning") said.push(event.message);
+    } catch (error) {
+      expect(error).toBeInstanceOf(UnsupportedError);
+    }
+    expect(said.filter((message) => message.startsWith('device "webgpu" is not tested'))).toHaveLength(1);
+  });
+
   test("data before the model is looked for", async () => {
     const wrong = { model: "./no-model" };
     expect((await errorOf({ ...wrong, data: ["./nothing.jsonl"] })).message).toContain("nothing.jsonl");

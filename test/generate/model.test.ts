@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { InputError, NotFoundError, RuntimeError, UnsupportedError } from "../../src/errors.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
-import type { LoadedModel } from "../../src/generate/model.ts";
+import { type LoadedModel, onDevice } from "../../src/generate/model.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { errorOf } from "../error-of.ts";
 import { FAMILY_NAMES, readTensors } from "../models/harness.ts";
@@ -156,6 +156,15 @@ describe("devices", () => {
     const error = await errorOf(load("llama", { device: "tpu" as "cpu" }));
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(error.message).toBe('unknown device "tpu"; known: cpu, cuda, webgpu, dml, coreml');
+  });
+
+  test("one without tests is told of among the base's warnings", async () => {
+    const { base } = await load("llama");
+    expect(base.warnings).toEqual([]);
+    expect(onDevice(base, "cpu").warnings).toEqual([]);
+    expect(onDevice(base, "webgpu").warnings).toEqual([
+      expect.stringMatching(/^device "webgpu" is not tested/),
+    ]);
   });
 
   // On a machine that has the device, it has to compute; on any other, the error has to say what is there.

@@ -144,6 +144,7 @@ const BUILD: Readonly<Record<string, Build>> = {
   },
   crossEntropy,
   topIsLabel: plain(op.topIsLabel),
+  labelLogProbability: plain(op.labelLogProbability),
 };
 
 /** Exports without a case of their own, and what covers them. */
@@ -225,6 +226,7 @@ test("every exported op has a case", () => {
 test("every case that has gradients is of an op declared differentiable, and no other", () => {
   const declared = [
     "cacheMask",
+    "labelLogProbability",
     "min",
     "ones",
     "openColumns",

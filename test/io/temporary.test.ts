@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import type { Writable } from "node:stream";
 import { expect, it, onTestFinished } from "vitest";
 import { requireFreeFolder, writeModelFolder } from "../../src/formats/hf/save.ts";
 import { openModel } from "../../src/formats/open-model.ts";

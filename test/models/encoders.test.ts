@@ -8,10 +8,12 @@ import { adaptBase } from "../../src/peft/use/adapted-base.ts";
 import { trainablesOf } from "../../src/peft/use/adapted-model.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, scalar } from "../../src/tensor/tensor.ts";
-import { batchFeeds, createTrainEngine } from "../../src/train/engine.ts";
+import { batchFeeds } from "../../src/train/batch.ts";
+import { createTrainEngine } from "../../src/train/step.ts";
 import { evaluationGraph, gradientGraph } from "../../src/train/step-graphs.ts";
 import { taskOf } from "../../src/train/tasks/table.ts";
 import { encoderFolder, examplesOf, openEncoder, type TinyEncoder } from "./encoders.ts";
+import { subjectOf } from "./harness.ts";
 
 let runtime: Runtime;
 beforeAll(() => {
@@ -76,7 +78,7 @@ describe.each(["bert", "roberta", "score"])(
       const batch = packSequences(examples, { bucket: 4, edgeBucket: 8, ...(rows === 2 ? { rows: 1 } : {}) });
       const task = taskOf(base);
       const folder = base.weights.folder;
-      const session = await runtime.load(evaluationGraph(model, 1, task), { folder });
+      const session = await runtime.load(evaluationGraph(subjectOf(model, 1, task.objective)), { folder });
       const out = await session.run(batchFeeds(batch, 1));
       await session.close();
       const loss = Number(out.loss?.data[0]) / examples.length;
@@ -102,7 +104,7 @@ describe.each(["bert", "roberta", "score"])(
       if (!adapter) throw new Error("no adapter");
       const model = modelOf(adapted);
       const task = taskOf(base);
-      const graph = gradientGraph(model, 0, 1, undefined, "none", task);
+      const graph = gradientGraph(subjectOf(model, 1, task.objective));
       const session = await runtime.load(graph, { folder: base.weights.folder });
       const batch = packSequences(examplesOf(tiny), { bucket: 8, edgeBucket: 8 });
       const size = adapter.theta.length;
@@ -142,15 +144,13 @@ describe.each(["bert", "roberta", "score"])(
       const task = taskOf(base);
       const engine = await createTrainEngine(
         runtime,
-        modelOf(adapted),
+        subjectOf(modelOf(adapted), 1, task.objective),
         base.weights.folder,
         options,
-        1,
-        task,
       );
       const { theta } = adapter;
       await engine.setState({ theta, m: new Float32Array(theta.length), v: new Float32Array(theta.length) });
-      const batch = packSequences(examplesOf(tiny), { bucket: 8, edgeBucket: 8 });
+      const batch = examplesOf(tiny);
       const losses: number[] = [];
       for (let step = 1; step <= 6; step++) losses.push((await engine.update([batch], step, 1e-2)).loss);
       await engine.close();

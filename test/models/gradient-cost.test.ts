@@ -3,7 +3,7 @@ import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft/con
 import { serialize } from "../../src/graph/onnx.ts";
 import { lora } from "../../src/peft/methods/lora.ts";
 import { gradientGraph } from "../../src/train/step-graphs.ts";
-import { openTiny, type TinyModel } from "./harness.ts";
+import { openTiny, subjectOf, type TinyModel } from "./harness.ts";
 
 let tiny: TinyModel;
 beforeAll(async () => {
@@ -14,7 +14,7 @@ afterAll(() => tiny.close());
 function operators(targetModules: readonly string[], layersToTransform: readonly number[] | null) {
   const config: LoraConfig = { ...DEFAULT_LORA_CONFIG, targetModules, layersToTransform };
   const method = lora(config, tiny.config.family, tiny.model.modules);
-  return serialize(gradientGraph({ ...tiny.model, methods: [method] }, 0, 1));
+  return serialize(gradientGraph(subjectOf({ ...tiny.model, methods: [method] })));
 }
 
 function products(targetModules: readonly string[], layersToTransform: readonly number[] | null): number {

@@ -12,12 +12,24 @@ import { batchAttention } from "../../src/models/base-context.ts";
 import { openBase } from "../../src/models/base-model.ts";
 import { moduleWeights } from "../../src/models/family.ts";
 import type { WeightFile } from "../../src/models/weight-file.ts";
+import { languageModelling } from "../../src/objectives/language-modelling.ts";
+import type { Objective } from "../../src/objectives/objective.ts";
 import { defineMethod, type Method } from "../../src/peft/method.ts";
 import { type Lora, lora } from "../../src/peft/methods/lora.ts";
 import { flatten, parameterCount, viewsOf } from "../../src/peft/parameters.ts";
 import { type AdaptedModel, adaptedContext, trainablesOf } from "../../src/peft/use/adapted-model.ts";
 import type { Runtime, Session } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
+import type { StepSubject } from "../../src/train/step-graphs.ts";
+
+/** What a step's graphs are built from: of a decoder, unless an objective says otherwise. */
+export function subjectOf(
+  model: AdaptedModel,
+  chunks = 1,
+  objective: Objective = languageModelling,
+): StepSubject {
+  return { model, chunks, objective };
+}
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/models/", import.meta.url));
 

@@ -7,7 +7,7 @@ import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, type Tensor } from "../../src/tensor/tensor.ts";
 import { transposed } from "../../src/tensor/transpose.ts";
-import { batchFeeds } from "../../src/train/engine.ts";
+import { batchFeeds } from "../../src/train/batch.ts";
 import { gradientGraph } from "../../src/train/step-graphs.ts";
 import {
   everyWeight,
@@ -18,6 +18,7 @@ import {
   paddedEdges,
   paddedFeeds,
   peftKey,
+  subjectOf,
   type TinyModel,
   tinyLora,
   tinyTheta,
@@ -150,7 +151,7 @@ async function runStep(
   batch: ReturnType<typeof packTrie>,
   theta: Float32Array,
 ): Promise<Record<string, Tensor>> {
-  const session = await runtime.load(gradientGraph(model, 0, 1), { folder: tiny.file.folder });
+  const session = await runtime.load(gradientGraph(subjectOf(model)), { folder: tiny.file.folder });
   const { rows, length } = batch;
   const size = [theta.length];
   const got = await session.run({

@@ -14,10 +14,11 @@ import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { random } from "../../src/tensor/random.ts";
 import { floats } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
-import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
+import { createTrainEngine } from "../../src/train/step.ts";
 import { gradientGraph } from "../../src/train/step-graphs.ts";
 import { FIXTURES, temporaryFolder } from "../formats/fixtures.ts";
 import { optionsFor } from "../train/options-for.ts";
+import { subjectOf } from "./harness.ts";
 import { quantizedPair } from "./wide-llama.ts";
 
 // Both compute the same products of the same numbers; the runtime packs a constant matrix, sums in another order, and offsets
@@ -65,12 +66,12 @@ const OPTIMIZER = {
 /** Loss and gradient at random parameters: with β₁ = 0 the first moment is the gradient. */
 async function step(base: BaseModel, method: string, frozen = base.frozen) {
   const model = { ...adapted(base, method), frozen };
-  const engine = await createTrainEngine(runtime, model, base.weights.folder, OPTIMIZER, 1);
+  const engine = await createTrainEngine(runtime, subjectOf(model), base.weights.folder, OPTIMIZER);
   const size = parameterCount(trainablesOf(model.methods));
   const generator = random(3, "theta");
   const theta = Float32Array.from({ length: size }, () => 0.1 * generator.normal());
   await engine.setState({ theta, m: new Float32Array(size), v: new Float32Array(size) });
-  const { loss } = await engine.update([packBatch(EXAMPLES, model, 1)], 1, 0);
+  const { loss } = await engine.update([EXAMPLES], 1, 0);
   const gradient = (await engine.state()).m as Float32Array;
   await engine.close();
   return { loss, gradient };
@@ -108,7 +109,7 @@ describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
 
   test("profiles know its products as those with frozen weights", async () => {
     const { quantized } = await quantizedPair(await temporaryFolder(), kind);
-    const { bytes } = serialize(gradientGraph(adapted(quantized, "lora"), 0, 1));
+    const { bytes } = serialize(gradientGraph(subjectOf(adapted(quantized, "lora"))));
     const names = Buffer.from(bytes).toString("latin1");
     expect(names).toMatch(/layers\.1\.mlp\.down\|forward\|weight\|/);
     expect(names).toMatch(/layers\.1\.mlp\.down\|backward\|weight\|/);

@@ -8,13 +8,13 @@ import { virtualExample, virtualLayout } from "../../src/peft/virtual-tokens.ts"
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { sizeOf } from "../../src/tensor/tensor.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
-import { createTrainEngine, packBatch } from "../../src/train/engine.ts";
 import { trainingUse } from "../../src/train/plan.ts";
+import { createTrainEngine } from "../../src/train/step.ts";
 import { gradientGraph, RECOMPUTE_LEVELS, type Recompute } from "../../src/train/step-graphs.ts";
 import { taskOf } from "../../src/train/tasks/table.ts";
 import { optionsFor } from "../train/options-for.ts";
 import { examplesOf, openEncoder, type TinyEncoder } from "./encoders.ts";
-import { FAMILY_NAMES, openTiny, type TinyModel } from "./harness.ts";
+import { FAMILY_NAMES, openTiny, subjectOf, type TinyModel } from "./harness.ts";
 
 let runtime: Runtime;
 beforeAll(() => {
@@ -64,14 +64,13 @@ async function trained(tiny: TinyModel, method: string, recompute: Recompute, ro
   const config = trainConfig(optionsFor(method, all));
   const methods = createMethods(config.method, config, tiny.model);
   const model = { ...tiny.model, methods, positionCount: 16, rowTokens };
-  const engine = await createTrainEngine(runtime, model, tiny.file.folder, { ...OPTIONS, recompute }, 1);
+  const engine = await createTrainEngine(runtime, subjectOf(model), tiny.file.folder, {
+    ...OPTIONS,
+    recompute,
+  });
   const theta = await startOf(tiny, methods);
   const layout = virtualLayout(methods, tiny.config.vocabSize);
-  const batch = packBatch(
-    EXAMPLES.map((e) => virtualExample(e, layout)),
-    model,
-    1,
-  );
+  const batch = EXAMPLES.map((e) => virtualExample(e, layout));
   const zeros = () => new Float32Array(theta.length);
   await engine.setState({ theta, m: zeros(), v: zeros() });
   const results: number[][] = [];
@@ -94,12 +93,15 @@ async function trainedEncoder(tiny: TinyEncoder, recompute: Recompute) {
   const model = { ...base, methods, positionCount: 40, rowTokens: 256 };
   const own = openRuntime({ threads: 1 });
   const { folder } = base.weights;
-  const engine = await createTrainEngine(own, model, folder, { ...OPTIONS, recompute }, 1, task);
+  const engine = await createTrainEngine(own, subjectOf(model, 1, task.objective), folder, {
+    ...OPTIONS,
+    recompute,
+  });
   const trainables = methods.flatMap((m) => m.trainables);
   const theta = await initialParameters(trainables, 0, (path) => base.weights.read(path));
   const zeros = () => new Float32Array(theta.length);
   await engine.setState({ theta, m: zeros(), v: zeros() });
-  const batch = packBatch(examplesOf(tiny), model, 1, task);
+  const batch = examplesOf(tiny);
   const losses: number[] = [];
   for (let step = 1; step <= 3; step++) losses.push((await engine.update([batch], step, 0.05)).loss);
   const state = await engine.state();
@@ -166,7 +168,7 @@ test("no block sees more keys than it may, and each is computed again by itself"
   const methods = createMethods(config.method, config, tiny.model);
   const model = { ...tiny.model, methods, rowTokens: IN_BLOCKS };
   const count = (level: Recompute) =>
-    serialize(gradientGraph(model, 0, 1, undefined, level)).opCounts.get("Softmax");
+    serialize(gradientGraph(subjectOf(model), { recompute: level })).opCounts.get("Softmax");
   // What a block gives is not needed by the gradient of a frozen o: inside a layer it is not computed a third time.
   expect(RECOMPUTE_LEVELS.map(count), "3 layers of 4 blocks").toEqual([12, 24, 24]);
   await tiny.close();
@@ -177,7 +179,9 @@ test("each level computes more again", async () => {
   const config = trainConfig({ data: ["x"], rank: 2, targetModules: ["q_proj"] });
   const methods = createMethods(config.method, config, tiny.model);
   const counts = RECOMPUTE_LEVELS.map((level) => {
-    const { opCounts } = serialize(gradientGraph({ ...tiny.model, methods }, 0, 1, undefined, level));
+    const { opCounts } = serialize(
+      gradientGraph(subjectOf({ ...tiny.model, methods }), { recompute: level }),
+    );
     const products = (opCounts.get("MatMul") ?? 0) + (opCounts.get("com.microsoft::FusedMatMul") ?? 0);
     return {
       products,

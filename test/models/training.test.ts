@@ -5,9 +5,9 @@ import type { Lora } from "../../src/peft/methods/lora.ts";
 import { flatten, unflatten } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import type { FloatTensor } from "../../src/tensor/tensor.ts";
-import { createTrainEngine, packBatch, type TrainEngine } from "../../src/train/engine.ts";
+import { createTrainEngine, type TrainEngine } from "../../src/train/step.ts";
 import { readFixture } from "../graph/harness.ts";
-import { openTiny, peftKey, readTensors, type TinyModel, tinyLora } from "./harness.ts";
+import { openTiny, peftKey, readTensors, subjectOf, type TinyModel, tinyLora } from "./harness.ts";
 
 interface Variant {
   readonly accumulation: number;
@@ -81,18 +81,11 @@ async function openEngine(labelSmoothing: number, chunks: number): Promise<Train
     labelSmoothing,
     seed: 0,
   };
-  return createTrainEngine(runtime, model, tiny.file.folder, options, chunks);
+  return createTrainEngine(runtime, subjectOf(model, chunks), tiny.file.folder, options);
 }
 
-function windowOf(micros: readonly (readonly number[])[], chunks: number) {
-  const model = { ...tiny.model, methods: [method] };
-  return micros.map((micro) =>
-    packBatch(
-      micro.map((i) => examples[i] as Example),
-      model,
-      chunks,
-    ),
-  );
+function windowOf(micros: readonly (readonly number[])[]): Example[][] {
+  return micros.map((micro) => micro.map((i) => examples[i] as Example));
 }
 
 /** The whole run of a variant; `regroup` may cut a step's examples into other micro-batches. */
@@ -107,10 +100,10 @@ async function train(
   await engine.setState({ theta, m: zeros(), v: zeros() });
   const log: { loss: number; gradNorm: number; labels: number }[] = [];
   for (const [i, micros] of variant.order.entries()) {
-    const window = windowOf(regroup(micros), chunks);
+    const window = windowOf(regroup(micros));
     const rate = learningRateAt(i, { ...settings, schedule: "linear" });
-    const { loss, gradNorm } = await engine.update(window, i + 1, rate);
-    log.push({ loss, gradNorm, labels: window.reduce((n, b) => n + b.labelCount, 0) });
+    const { loss, gradNorm, labelTokens } = await engine.update(window, i + 1, rate);
+    log.push({ loss, gradNorm, labels: labelTokens });
   }
   const state = await engine.state();
   await engine.close();

@@ -22,6 +22,7 @@ expectTypeOf<TrainEvent["type"]>().toEqualTypeOf<
   | "progress"
   | "preview"
   | "evaluation"
+  | "ready"
   | "step"
   | "checkpoint"
   | "profile"

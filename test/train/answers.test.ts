@@ -12,7 +12,7 @@ import { trainConfig } from "../../src/train/config/config.ts";
 import { readData } from "../../src/train/data.ts";
 import type { ExactMatch } from "../../src/train/events.ts";
 import { answer, promptsOf } from "../../src/train/samples.ts";
-import { languageModelling } from "../../src/train/tasks/language-modelling.ts";
+import { languageModellingTask } from "../../src/train/tasks/language-modelling.ts";
 import { openLab, runAll, tinyModel } from "./tiny-run.ts";
 
 const lab = openLab();
@@ -97,7 +97,7 @@ describe("exact match", () => {
     const check =
       (count: number, held: Rows, command = "generate") =>
       (): void =>
-        checkScoring(count, base, [], held, { ...languageModelling, command });
+        checkScoring(count, base, [], held, { ...languageModellingTask, command });
     expect(check(0, texts)).not.toThrow();
     expect(check(2, rows)).not.toThrow();
     expect(check(2, rows.slice(0, 0) as unknown as Rows)).toThrow(

@@ -3,14 +3,17 @@ import type { Example, PackedBatch } from "../../src/data/batch.ts";
 import { packTrie } from "../../src/data/trie.ts";
 import { DEFAULT_LORA_CONFIG, type LoraConfig } from "../../src/formats/peft/config.ts";
 import type { Value } from "../../src/graph/value.ts";
+import { languageModelling } from "../../src/objectives/language-modelling.ts";
+import type { Objective } from "../../src/objectives/objective.ts";
 import { lora } from "../../src/peft/methods/lora.ts";
 import { initialParameters, parameterCount } from "../../src/peft/parameters.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
 import { random } from "../../src/tensor/random.ts";
 import { floats, scalar } from "../../src/tensor/tensor.ts";
-import { batchFeeds, createTrainEngine, packBatch } from "../../src/train/engine.ts";
+import { batchFeeds, packBatch } from "../../src/train/batch.ts";
+import { createTrainEngine } from "../../src/train/step.ts";
 import { gradientGraph } from "../../src/train/step-graphs.ts";
-import { loadPadded, openTiny, paddedFeeds, type TinyModel } from "../models/harness.ts";
+import { loadPadded, openTiny, paddedFeeds, subjectOf, type TinyModel } from "../models/harness.ts";
 
 let runtime: Runtime;
 const models = new Map<string, TinyModel>();
@@ -100,7 +103,7 @@ test.each(["llama", "mistral", "gpt2"])(
     const tiny = tinyOf(name);
     const { method, model } = adapted(tiny);
     const size = parameterCount(method.trainables);
-    const session = await runtime.load(gradientGraph(model, 0, 1), { folder: tiny.file.folder });
+    const session = await runtime.load(gradientGraph(subjectOf(model)), { folder: tiny.file.folder });
     await runtime.put({ theta: floats(await someTheta(tiny, method), [size]) });
     const run = async (batch: PackedBatch) => {
       const gradient = floats(new Float32Array(size), [size]);
@@ -116,7 +119,7 @@ test.each(["llama", "mistral", "gpt2"])(
       expect(norm(rectangle.gradient)).toBeGreaterThan(0.01);
       const many = packTrie(examples, { rows: 3, bucket: 4, stem: true });
       stems.push(many.stem);
-      for (const packed of [packBatch(examples, model, 1), many]) {
+      for (const packed of [packBatch(examples, subjectOf(model)), many]) {
         expect(packed.labelCount).toBe(padded.labelCount);
         const trie = await run(packed);
         expect(Math.abs(trie.loss - rectangle.loss)).toBeLessThan(LOSS);
@@ -152,11 +155,16 @@ describe("an update that is not finite", () => {
     async (_what, rate, factor) => {
       const tiny = tinyOf("llama");
       const { method, model } = adapted(tiny);
-      const engine = await createTrainEngine(runtime, model, tiny.file.folder, options, 1);
       const theta = await someTheta(tiny, method);
       const zeros = new Float32Array(theta.length);
-      const [a, b] = [packBatch(randomBatch(4, "a"), model, 1), packBatch(randomBatch(4, "b"), model, 1)];
-      const bad = { ...b, edgeWeights: b.edgeWeights.map((w) => w * factor) };
+      const [a, b, bad] = [randomBatch(4, "a"), randomBatch(4, "b"), randomBatch(4, "b")];
+      const pack: Objective["pack"] = (examples, packing) => {
+        const batch = packTrie(examples, packing);
+        if (examples !== bad) return batch;
+        return { ...batch, edgeWeights: batch.edgeWeights.map((w) => w * factor) };
+      };
+      const subject = subjectOf(model, 1, { ...languageModelling, pack });
+      const engine = await createTrainEngine(runtime, subject, tiny.file.folder, options);
       await engine.setState({ theta, m: zeros, v: zeros });
       await engine.update([a], 1, 0.01);
       const before = await engine.state();

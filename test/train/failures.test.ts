@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { InputError, NetworkError, TrainingError } from "../../src/errors.ts";
+import { InputError, NetworkError, TrainingError, UnsupportedError } from "../../src/errors.ts";
 import { checkpointPath, loadCheckpoint } from "../../src/train/checkpoint.ts";
 import type { TrainEvent } from "../../src/train/events.ts";
 import { type FakeHub, startHub } from "../hub/server.ts";
@@ -212,6 +212,18 @@ describe("before anything is made", () => {
     const events = await runUntil({ ...statefulRun(lab, "dry"), dryRun: true }, (e) => e.type === "progress");
     expect(stoppedOf(events)).toMatchObject({ step: 0, resumeHint: null });
   });
+});
+
+test("of a device without tests a run says so, once, whether it is there or not", async () => {
+  const { train } = await import("../../src/train/trainer.ts");
+  const said: string[] = [];
+  try {
+    for await (const event of train({ ...statefulRun(lab, "untested"), dryRun: true, device: "cuda" }))
+      if (event.type === "warning") said.push(event.message);
+  } catch (error) {
+    expect(error).toBeInstanceOf(UnsupportedError);
+  }
+  expect(said.filter((message) => message.startsWith('device "cuda" is not tested'))).toHaveLength(1);
 });
 
 test("a caller that stops listening ends the run and frees the folder", async () => {

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { labelIndex, numberOf, targetOf } from "../../src/data/labels.ts";
-import { MEASURES, measureTexts } from "../../src/train/measures.ts";
-import { classMeasures, valueMeasures } from "../../src/train/tasks/scores.ts";
+import { MEASURES, measureTexts } from "../../src/objectives/measures.ts";
+import { classMeasures, valueMeasures } from "../../src/objectives/scores.ts";
 
 interface Fixture {
   readonly classes: readonly {

@@ -7,9 +7,10 @@ import { matmul } from "../../src/graph/ops/index.ts";
 import { apply, input, type Value } from "../../src/graph/value.ts";
 import { type DimSizes, dimSize, graphWork } from "../../src/graph/work.ts";
 import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
-import { packBatch } from "../../src/train/engine.ts";
+import { packBatch } from "../../src/train/batch.ts";
 import { evaluationGraph, gradientGraph } from "../../src/train/step-graphs.ts";
 import { updateGraph } from "../../src/train/update-graphs.ts";
+import { subjectOf } from "../models/harness.ts";
 import { smollm2, wordExamples } from "./work-model.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -75,8 +76,7 @@ async function packing(
   for (let place = 0; place * batchSize < examples.length; place++) {
     const batch = packBatch(
       Array.from(batchAt(place), (i) => examples[i] as (typeof examples)[number]),
-      model,
-      1,
+      subjectOf(model),
     );
     sum.paddedTokens += batch.paddedTokens;
     sum.trieTokens += batch.trieTokens;
@@ -99,14 +99,17 @@ test("the work of the graphs and of packing is what bench/results/work.json says
   const dense: DimSizes = { R: 4, T: 256, P: 0, E: 1024 };
   const shell: [string, string] = ["prompt", "command"];
   const counted = {
-    "training step, rank 8 on q and v, R=2 T=136 P=31 E=112": workOf(gradientGraph(small, 0, 1), BATCH),
-    "training step, rank 8 on q and v, dense R=4 T=256 E=1024": workOf(gradientGraph(small, 0, 1), dense),
+    "training step, rank 8 on q and v, R=2 T=136 P=31 E=112": workOf(gradientGraph(subjectOf(small)), BATCH),
+    "training step, rank 8 on q and v, dense R=4 T=256 E=1024": workOf(
+      gradientGraph(subjectOf(small)),
+      dense,
+    ),
     "training step, rank 16 on all linear modules, R=2 T=136 P=31 E=112": workOf(
-      gradientGraph(large, 0, 1),
+      gradientGraph(subjectOf(large)),
       BATCH,
     ),
     "update, rank 8 on q and v": workOf(updateGraph(small, OPTIMIZER), {}),
-    "evaluation, rank 8 on q and v, R=2 T=136 P=31 E=112": workOf(evaluationGraph(small, 1), BATCH),
+    "evaluation, rank 8 on q and v, R=2 T=136 P=31 E=112": workOf(evaluationGraph(subjectOf(small)), BATCH),
     "prompt of 256 tokens after 256, base": decoding(base, 256),
     "one token after 256, base": decoding(base, 1),
     "one token after 256, rank 16 on all linear modules": decoding(large, 1),

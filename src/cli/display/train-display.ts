@@ -1,5 +1,6 @@
 import type { PlanEvent, StepEvent, StoppedEvent, TrainEvent } from "../../train/events.ts";
 import type { Sample } from "../../train/sample.ts";
+import { formatDuration } from "./format.ts";
 import { type LiveLine, liveLine } from "./live-line.ts";
 import type { Output } from "./output.ts";
 import { type Pace, pace } from "./pace.ts";
@@ -68,6 +69,7 @@ function eventLines(output: Output): LinesOf {
   return {
     progress: () => [],
     step: () => [],
+    ready: ({ elapsedMs }) => [style.dim(`loaded what steps need in ${formatDuration(elapsedMs)}`)],
     plan: (plan) => {
       planned = plan;
       return ["", ...planLines(plan, columns()), ""];

@@ -1,3 +1,4 @@
+import { measureTexts } from "../../objectives/measures.ts";
 import type {
   DoneEvent,
   EvaluationEvent,
@@ -8,7 +9,6 @@ import type {
   SamplesEvent,
   StepEvent,
 } from "../../train/events.ts";
-import { measureTexts } from "../../train/measures.ts";
 import type { ProfileShare } from "../../train/profile/read.ts";
 import type { PreviewSpan, Sample } from "../../train/sample.ts";
 import {

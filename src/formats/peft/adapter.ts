@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { NotFoundError } from "../../errors.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import type { PeftFiles } from "../lora-factors.ts";
+import type { BaseIdentity } from "./base-identity.ts";
 import { type LoraConfig, peftConfigText, readPeftConfig } from "./config.ts";
 import {
   ADAPTER_CONFIG,
@@ -38,6 +39,12 @@ export interface AdapterFile extends AdapterContent {
 export interface AdapterOptions {
   /** Subfolder of a named adapter, as PEFT saves every adapter but "default". */
   readonly name?: string | undefined;
+}
+
+/** How to write an adapter. */
+export interface WriteAdapterOptions extends AdapterOptions {
+  /** What its weights are to say of the model that they were trained on. */
+  readonly base?: BaseIdentity | null;
 }
 
 /** Reads a LoRA adapter in PEFT's format: a folder with adapter_config.json and adapter_model.safetensors, or the
@@ -83,11 +90,11 @@ function adapterName(name: string): string {
 export async function writeAdapter(
   dir: string,
   content: AdapterContent,
-  options: AdapterOptions = {},
+  options: WriteAdapterOptions = {},
 ): Promise<string> {
   const path = options.name === undefined ? dir : join(dir, adapterName(options.name));
   checkTensors("adapter", content.tensors, content.config);
   const tensors = new Map(tensorKeys(content.tensors).map(({ key, tensor }) => [key, tensor]));
-  await writeAdapterFolder(path, peftConfigText(savedConfig(content)), tensors);
+  await writeAdapterFolder(path, peftConfigText(savedConfig(content)), tensors, options.base ?? null);
   return path;
 }

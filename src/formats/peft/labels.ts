@@ -24,6 +24,16 @@ export function labelsBytes(classifier: Classifier): number {
   return Buffer.byteLength(labelsText(classifier));
 }
 
+/** What an adapter's labels file says; null where there is none. @throws FormatError if it is damaged */
+export async function readLabelsFile(folder: string): Promise<Classifier | null> {
+  const path = join(folder, LABELS_FILE);
+  const bytes = await readBytesIfThere(path);
+  if (bytes === null) return null;
+  const file = FILE.safeParse(parseJsonObject(bytes, path));
+  if (file.success) return file.data;
+  throw new FormatError(path, file.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join(", "));
+}
+
 /** What an adapter's head tells apart: as its labels file says; else, where the head has another size than the `base`'s, unnamed.
  *  `outputWeight`: name of the head's last weight in transformers. @throws FormatError if the file is damaged */
 export async function readLabels(
@@ -31,13 +41,8 @@ export async function readLabels(
   base: Classifier,
   outputWeight: string,
 ): Promise<Classifier> {
-  const path = join(folder, LABELS_FILE);
-  const bytes = await readBytesIfThere(path);
-  if (bytes !== null) {
-    const file = FILE.safeParse(parseJsonObject(bytes, path));
-    if (file.success) return file.data;
-    throw new FormatError(path, file.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join(", "));
-  }
+  const named = await readLabelsFile(folder);
+  if (named !== null) return named;
   const count = await outputCount(join(folder, ADAPTER_WEIGHTS), outputWeight);
   if (count === null || count === base.labels.length) return base;
   const labels = Array.from({ length: count }, (_, i) => `LABEL_${i}`);

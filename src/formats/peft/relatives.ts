@@ -140,6 +140,20 @@ export function readVeraConfig(json: Json, where: string): RelativeFile<VeraFile
   return { ...rest, own: { rank: r, dropout, dInitial, hasProjections } };
 }
 
+/** Ours: PEFT has no such method. */
+const INTRINSIC = z.object({ intrinsic_dimension: z.int().min(1).max(1e9) });
+
+/** Configuration of an adapter trained in few dimensions. */
+export interface IntrinsicFile {
+  readonly dimension: number;
+}
+
+/** @throws InputError, UnsupportedError */
+export function readIntrinsicConfig(json: Json, where: string): RelativeFile<IntrinsicFile> {
+  const { own, ...rest } = readRelative(json, where, INTRINSIC, ["lowrank_method"]);
+  return { ...rest, own: { dimension: own.intrinsic_dimension } };
+}
+
 /** PEFT's defaults. */
 const ADALORA = z.object({
   init_r: rank.default(12),

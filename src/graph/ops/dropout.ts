@@ -1,7 +1,7 @@
-import { random } from "../../tensor/random.ts";
 import { ints } from "../../tensor/tensor.ts";
 import { apply, constant, known, scalarConstant, type Value } from "../value.ts";
 import { add, mul } from "./arithmetic.ts";
+import { mixed, randomKeys } from "./hash.ts";
 
 /** Inverted dropout on x [R, T, d], reproducible on every device: no generator state in the graph. `noise` int32 [R, T, 1]
  *  is drawn on the host for each step; `stream` names the place, so that every place drops its own elements. An element is
@@ -9,27 +9,15 @@ import { add, mul } from "./arithmetic.ts";
 export function dropout(x: Value, rate: number, noise: Value, stream: string): Value {
   if (rate === 0) return x;
   const width = known(x.shape.at(-1), "dropout");
-  const generator = random(0, stream);
-  const feature = constant(
-    ints(
-      Int32Array.from({ length: width }, () => generator.uint32() | 0),
-      [1, 1, width],
-    ),
-  );
+  const feature = constant(ints(randomKeys(stream, width), [1, 1, width]));
   const kept = keepMask(add(noise, feature), 1 - rate, x);
   return mul(x, kept);
 }
 
-// Multiplications by odd constants and x·(x + c) carry low bits up; the comparison reads the high ones.
+// The comparison reads the high bits.
 function keepMask(seed: Value, keep: number, like: Value): Value {
-  const odd = (n: number): Value => constant(ints(Int32Array.of(n | 1), []));
-  const mixed = mul(seed, add(mul(seed, odd(0x2c1b3c6d)), odd(0x297a2d39)));
-  const stirred = mul(
-    apply("BitwiseXor", [mixed, mul(seed, odd(0x85ebca6b))], seed.shape, {}, null),
-    odd(0x9e3779b1),
-  );
   const limit = constant(ints(Int32Array.of(Math.round(keep * 4294967295 - 2147483648)), []));
-  const below = apply("Less", [stirred, limit], like.shape, {}, null, "bool");
+  const below = apply("Less", [mixed(seed), limit], like.shape, {}, null, "bool");
   return apply(
     "Where",
     [below, scalarConstant(1 / keep), scalarConstant(0)],

@@ -14,12 +14,12 @@ export {
   type TrieTokens,
   trieMask,
 } from "./attention.ts";
-export { BLOCK_PRODUCT, type BlockMatrix, type BlockProducts, blockMatrix, FORMED_ROWS } from "./blocks.ts";
+export { type BlockMatrix, type BlockProducts, blockMatrix, FORMED_ROWS } from "./blocks.ts";
 export { type CachePlaces, cachedAttention, type KeyValueCache } from "./cached-attention.ts";
 export { detach } from "./detach.ts";
 export { dropout } from "./dropout.ts";
 export { gather } from "./gather.ts";
-export { crossEntropy, logSoftmax, topIsLabel, total } from "./loss.ts";
+export { crossEntropy, labelLogProbability, logSoftmax, topIsLabel, total } from "./loss.ts";
 export { foldRows, linear, type MatmulOptions, matmul, stackRows } from "./matrix.ts";
 export { layerNorm, rmsNorm } from "./normalization.ts";
 export { mean, sum, sumAll, sumTo } from "./reduce.ts";

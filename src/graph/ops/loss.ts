@@ -20,6 +20,17 @@ function addAt(x: Value, indices: Value, updates: Value): Value {
   return apply("ScatterElements", [x, indices, updates], x.shape, { axis: -1, reduction: "add" }, null);
 }
 
+/** log p of each label: log probabilities [E, V], labels int32 [E, 1] → [E]. */
+function picked(logp: Value, labels: Value): Value {
+  const found = apply("GatherElements", [logp, labels], labels.shape, { axis: 1 }, null);
+  return reshape(found, labels.shape.slice(0, 1));
+}
+
+/** log p of each label, in nats: logits [E, V], labels int32 [E] → [E]; not differentiable. */
+export function labelLogProbability(logits: Value, labels: Value): Value {
+  return picked(logSoftmax(logits), column(labels));
+}
+
 /** Σ_e weights[e] · CE(logits[e], labels[e]), in nats: logits [E, V], labels int32 [E], weights [E] → [].
  *  With label smoothing ε the target is (1−ε)·onehot + ε/V (Szegedy et al. 2016).
  *  dlogits = weights · (softmax − target), made in two passes over [E, V]. */
@@ -27,8 +38,7 @@ export function crossEntropy(logits: Value, labels: Value, weights: Value, smoot
   const vocab = known(logits.shape[1], "crossEntropy");
   const logp = logSoftmax(logits);
   const target = column(labels);
-  const picked = apply("GatherElements", [logp, target], target.shape, { axis: 1 }, null);
-  const hard = neg(reshape(picked, labels.shape));
+  const hard = neg(picked(logp, target));
   const each = smoothing === 0 ? hard : sub(scale(hard, 1 - smoothing), scale(mean(logp, [1]), smoothing));
   return compose([logits, weights], sumAll(mul(weights, each)), (dy) => {
     const w = column(mul(weights, dy));

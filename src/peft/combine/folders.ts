@@ -1,25 +1,13 @@
 import { InputError } from "../../errors.ts";
-import { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "../../formats/foreign-adapter.ts";
 import { cardTable } from "../../formats/hf/card.ts";
 import { requireFreeFolder } from "../../formats/hf/save.ts";
-import {
-  type AdapterContent,
-  adapterOfFiles,
-  readAdapter,
-  writeAdapter,
-} from "../../formats/peft/adapter.ts";
+import { type AdapterContent, writeAdapter } from "../../formats/peft/adapter.ts";
 import { copyAdapterText } from "../../formats/peft/text.ts";
 import { publicModelName, resolveAdapter } from "../../hub/resolve.ts";
-import { type OpenBaseOptions, openSource } from "../../models/base-model.ts";
 import { shownName, writeAdapterCard } from "../files/card.ts";
+import type { CombineAccess } from "./access.ts";
 import { type CombineOptions, combineAdapters } from "./combine.ts";
-
-/** How to find the adapters, and the base that they are for. */
-export interface CombineAccess extends OpenBaseOptions {
-  /** The base model: what the result names, whatever the adapters name; default: the one that they all name. Of adapters in
-   *  formats other than PEFT's the shape of the base must be known, of which only the configuration is read. */
-  readonly model?: string;
-}
+import { readAnyAdapter } from "./read-any.ts";
 
 /** What was written. */
 export interface CombinedFolder {
@@ -43,7 +31,7 @@ export async function combineFolders(
   const parts = await Promise.all(
     Object.entries(adapters).map(async ([name, weight]) => {
       const path = await resolveAdapter(name, { offline, cacheDir });
-      return { adapter: await readAny(path, name, access), weight, name, path };
+      return { adapter: await readAnyAdapter(path, name, access), weight, name, path };
     }),
   );
   if (access.model === undefined) checkBases(parts);
@@ -65,23 +53,6 @@ export async function combineFolders(
     sections: [`## Parts\n\n${cardTable(parts.map((p, i) => [names[i] as string, String(p.weight)]))}`],
   });
   return { rank, modules: combined.tensors.size };
-}
-
-/** An adapter in any format, as PEFT would have written it. */
-async function readAny(path: string, name: string, access: CombineAccess): Promise<AdapterContent> {
-  if (!(await isForeignAdapter(path))) return readAdapter(path);
-  const base = access.model ?? (await baseModelOfAdapter(path));
-  if (base === null)
-    throw new InputError("the adapters cannot be combined", [
-      { where: name, message: "names no base model: give the one that it is for" },
-    ]);
-  const source = await openSource(base, access);
-  try {
-    const files = await readForeignAdapter(path, source.config);
-    return files === null ? await readAdapter(path) : adapterOfFiles(files, path);
-  } finally {
-    await source.close();
-  }
 }
 
 /** @throws InputError if the adapters name different bases */

@@ -9,14 +9,14 @@ import { writeMlxAdapter } from "../../formats/mlx/adapter.ts";
 import { writeLabels } from "../../formats/peft/labels.ts";
 import { type AdapterText, copyAdapterText } from "../../formats/peft/text.ts";
 import { publicModelName, resolveAdapter } from "../../hub/resolve.ts";
-import { type OpenBaseOptions, openSource, resolveOptions } from "../../models/base-model.ts";
-import { familyOf } from "../../models/families.ts";
+import { type OpenBaseOptions, resolveOptions } from "../../models/base-model.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import type { Method } from "../method.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
 import { baseIdentityOf, type ModelShape } from "../model-shape.ts";
 import { unflatten } from "../parameters.ts";
-import { labelsOf, type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import { adapterShape } from "./adapter-shape.ts";
 import { shownName, writeAdapterCard } from "./card.ts";
 
 /** Formats that adapters can be written in: PEFT's folder, mlx-lm's folder, llama.cpp's and Ollama's .gguf file. */
@@ -104,13 +104,7 @@ function factorsOf(lora: Lora, theta: Float32Array, program: string): LoraFactor
       `this adapter also trains ${others.join(", ")}, for which ${program}'s format has no place. ` +
         "Merge it into the model instead.",
     );
-  return modules.map(({ path, kind, scaling }) => {
-    const [a, b] = ["loraA", "loraB"].map((side) => values.get(`${path}.${side}`)) as [
-      FloatTensor,
-      FloatTensor,
-    ];
-    return { path, kind, a, b, scaling };
-  });
+  return [...(lora.factors((name) => values.get(name) as FloatTensor) ?? [])];
 }
 
 /** What a file has no place for. */
@@ -133,20 +127,6 @@ async function baseOf(options: ConvertOptions, path: string): Promise<string> {
   ]);
 }
 
-async function shapeOf(model: string, options: OpenBaseOptions, path: string): Promise<ModelShape> {
-  const source = await openSource(model, options);
-  try {
-    const family = familyOf(source.config.family);
-    const shape = { config: source.config, family, modules: family.modules(source.config), source };
-    const classifier = await labelsOf(path, shape);
-    if (!classifier || !shape.config.encoder) return shape;
-    const config = { ...shape.config, encoder: { ...shape.config.encoder, classifier } };
-    return { ...shape, config, modules: family.modules(config) };
-  } finally {
-    await source.close();
-  }
-}
-
 /** Writes a LoRA adapter in another program's format. What the format cannot say (rsLoRA, ranks and alphas by pattern) is
  *  folded into the weights, so that the result computes the same.
  *  @throws InputError if the output is there already, the adapter does not fit its base, or names none; UnsupportedError for
@@ -161,7 +141,7 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
   await target.check(output);
   const path = await resolveAdapter(options.adapter, resolveOptions(options));
   const model = await baseOf(options, path);
-  const shape = await shapeOf(model, options, path);
+  const shape = await adapterShape(model, options, path);
   const opened = await openAdapter(path, shape, options);
   const lora = loraOf(opened.methods);
   const baseModel = publicModelName(model);

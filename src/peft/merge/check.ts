@@ -4,9 +4,8 @@ import type { BaseModel } from "../../models/base.ts";
 import { batchAttention } from "../../models/base-context.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { floats, ints, longs } from "../../tensor/tensor.ts";
-import { parameterCount, viewsOf } from "../parameters.ts";
 import type { Adaptation } from "../use/active.ts";
-import { type AdaptedModel, adaptedContext, forwardAdapted, trainablesOf } from "../use/adapted-model.ts";
+import { type AdaptedModel, adaptedContext, adaptedGraph, forwardAdapted } from "../use/adapted-model.ts";
 
 /** What the logits are compared on. */
 const TEXT =
@@ -27,13 +26,11 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
   const positions = input("positions", "int64", [1, length]);
   const columns = input("columns", "int32", [length]);
   const ends = input("ends", "int32", [1, length]);
-  const trainables = trainablesOf(model.methods);
-  const theta = input("theta", "float32", [parameterCount(trainables)]);
-  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
-  const inputs = { trainable: (name: string) => views.get(name) as Value, noise: null, ids };
-  const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
-  const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
-  return { logits: model.family.logits(ctx, foldRows(hidden)) };
+  return adaptedGraph(model, { ids }, (inputs) => {
+    const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
+    const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
+    return { logits: model.family.logits(ctx, foldRows(hidden)) };
+  });
 }
 
 async function logitsOf(

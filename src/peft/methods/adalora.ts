@@ -34,6 +34,7 @@ import { type AdaLoraOptions, adaLoraSettings } from "./adalora-options.ts";
 import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
 import { requirePlain } from "./plain-modules.ts";
+import { rowsTimes } from "./scaled-rows.ts";
 import { targetConfig } from "./target-options.ts";
 
 /** What an AdaLoRA adapter is made of. */
@@ -169,7 +170,7 @@ function adaLoraFiles(config: AdaLora, state: readonly Trainable[], fanInFanOut:
 /** AdaLoRA (Zhang et al. 2023, arXiv 2303.10512) of a model. `training`: what chooses the ranks; null for an adapter that is
  *  only used. */
 function adaLora(config: AdaLora, family: string, training: AdaLoraOptions | null): Method {
-  const { modules } = config;
+  const { modules, scaling } = config;
   const triplets = modules.flatMap(tripletTrainables);
   const first = modules.reduce((n, m) => n + m.rank, 0);
   const budget = { first, target: config.targetRank * modules.length };
@@ -182,6 +183,11 @@ function adaLora(config: AdaLora, family: string, training: AdaLoraOptions | nul
     penalty: (inputs) => (training ? orthogonality(modules, training.orthogonality, inputs) : null),
     afterUpdate: training ? budgetUpdate(modules.map(namesOf), training, budget) : null,
     merging: adaLoraMerging(config),
+    factors: (trained) =>
+      modules.map((m) => {
+        const { a, b, e } = namesOf(m);
+        return { path: m.path, kind: m.kind, a: rowsTimes(trained(a), trained(e)), b: trained(b), scaling };
+      }),
     files: adaLoraFiles(
       config,
       state,

@@ -2,12 +2,12 @@ import { InputError } from "../../errors.ts";
 import { allBiasesConfig } from "../../formats/architectures/table.ts";
 import { hfTensorName } from "../../formats/names.ts";
 import { floats } from "../../tensor/tensor.ts";
-import { defineMethod, type Merging, type Method, type Trainable } from "../method.ts";
+import type { Merging, Method, Trainable } from "../method.ts";
 import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { checkLayers, inLayers, type LayerChoice, readLayers } from "./layer-choice.ts";
 import { chosenLayers, layerSettings } from "./target-options.ts";
-import { wholeWeightFiles } from "./whole-weights.ts";
+import { wholeWeights } from "./whole-weights.ts";
 
 const NAME = "bitfit";
 
@@ -76,21 +76,13 @@ export function bitfit(layers: LayerChoice, shape: ModelShape): Method {
   const notice =
     `${architecture} has no biases here: bitfit adds ${count} in ${paths.size} linear layers (all but the head), ` +
     "zero at the start";
-  return defineMethod({
-    name: NAME,
-    trainables,
-    notices: biases.areAdded ? [notice] : [],
-    startsAtZero: new Map(biases.areAdded ? [...paths].map((p) => [p, hfTensorName(family, p)]) : []),
-    replace: (path, inputs) => (paths.has(path) ? inputs.trainable(path) : null),
-    merging: biases.areAdded
-      ? addedMerging(biases, paths, shape)
-      : { paths: [...paths], whole: paths, read: async (path, { trained }) => trained(path) },
-    files: wholeWeightFiles(trainables, family, (baseModel) => ({
-      base_model_name_or_path: baseModel,
-      layers,
-      lowrank_method: NAME,
-    })),
-    structure: JSON.stringify([NAME, layers]),
+  const own = { name: NAME, family, layers, trainables };
+  if (!biases.areAdded) return wholeWeights(own);
+  return wholeWeights({
+    ...own,
+    notices: [notice],
+    startsAtZero: new Map([...paths].map((p) => [p, hfTensorName(family, p)])),
+    merging: addedMerging(biases, paths, shape),
   });
 }
 

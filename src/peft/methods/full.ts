@@ -1,10 +1,10 @@
 import { moduleWeights } from "../../models/family.ts";
-import { defineMethod, type Method, type Trainable } from "../method.ts";
+import type { Method, Trainable } from "../method.ts";
 import { type MethodKind, methodKind } from "../method-kind.ts";
 import type { ModelShape } from "../model-shape.ts";
 import { checkLayers, inLayers, type LayerChoice, readLayers } from "./layer-choice.ts";
 import { chosenLayers, layerSettings } from "./target-options.ts";
-import { wholeWeightFiles } from "./whole-weights.ts";
+import { wholeWeights } from "./whole-weights.ts";
 
 const NAME = "full";
 
@@ -20,19 +20,12 @@ export function full(layers: LayerChoice, { config, modules }: ModelShape): Meth
     .map(({ path, shape }): Trainable => {
       return { name: path, shape, init: async (_, base) => (await base(path)).data };
     });
-  const paths = new Set(trainables.map((t) => t.name));
-  return defineMethod({
+  return wholeWeights({
     name: NAME,
+    family: config.family,
+    layers,
     trainables,
-    keepsTie: paths.has("embed.weight"),
-    replace: (path, inputs) => (paths.has(path) ? inputs.trainable(path) : null),
-    merging: { paths: [...paths], whole: paths, read: async (path, { trained }) => trained(path) },
-    files: wholeWeightFiles(trainables, config.family, (baseModel) => ({
-      base_model_name_or_path: baseModel,
-      layers,
-      lowrank_method: NAME,
-    })),
-    structure: JSON.stringify([NAME, layers]),
+    keepsTie: trainables.some((t) => t.name === "embed.weight"),
   });
 }
 

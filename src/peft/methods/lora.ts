@@ -1,9 +1,11 @@
+import type { LoraFactors } from "../../formats/lora-factors.ts";
 import type { LoraConfig } from "../../formats/peft/config.ts";
 import { add, dropout, gather, linear, scale, transpose } from "../../graph/ops/index.ts";
 import { known, type Value } from "../../graph/value.ts";
 import type { ForwardContext } from "../../models/context.ts";
 import { type ModuleSpec, moduleWeights } from "../../models/family.ts";
 import type { Random } from "../../tensor/random.ts";
+import type { FloatTensor } from "../../tensor/tensor.ts";
 import { defineMethod, type Method, type MethodInputs, type Trainable } from "../method.ts";
 import { doraEmbedding, doraLinear, magnitudeTrainable } from "./dora-forward.ts";
 import { loraFiles } from "./lora-files.ts";
@@ -123,6 +125,12 @@ function wrapContext(
   };
 }
 
+function planFactors({ modules }: LoraPlan, trained: (name: string) => FloatTensor): LoraFactors[] {
+  return modules.map(({ path, kind, scaling }) => {
+    return { path, kind, a: trained(`${path}.loraA`), b: trained(`${path}.loraB`), scaling };
+  });
+}
+
 /** LoRA (Hu et al. 2021) of a model, and DoRA (Liu et al. 2024) where the configuration says so. @throws InputError if the configuration does not fit the model. */
 export function lora(config: LoraConfig, family: string, modules: readonly ModuleSpec[]): Lora {
   return loraOfPlan(config, planLora(config, family, modules), family, modules);
@@ -155,6 +163,8 @@ export function loraOfPlan(
     replace: (path, inputs) => (replaced.has(path) ? inputs.trainable(path) : null),
     wrap: (ctx, inputs) => wrapContext(config, plan, ctx, inputs),
     merging,
+    // DoRA's update is scaled to the magnitude of a sum with the base.
+    factors: (trained) => (config.dora ? null : planFactors(plan, trained)),
     files: loraFiles(config, plan, trainables, family, modules),
     structure: JSON.stringify(["lora", plan]),
   });

@@ -58,6 +58,7 @@ export function residualLora(
       paths: merging.paths,
       read: (path, from) => merging.read(path, { ...from, trained: (n) => doubled(n, start, from.trained) }),
     },
+    factors: (trained) => saved.factors((n) => doubled(n, start, trained)),
     files: {
       config: saved.files.config,
       write: (values) => {

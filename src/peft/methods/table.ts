@@ -14,6 +14,7 @@ import type { BottleneckOptions } from "./bottleneck.ts";
 import { doraKind } from "./dora.ts";
 import { fullKind } from "./full.ts";
 import { type Ia3Options, ia3Kind } from "./ia3.ts";
+import { type IntrinsicOptions, intrinsicKind } from "./intrinsic.ts";
 import { loraKind } from "./lora-kind.ts";
 import type { LoraOptions } from "./lora-options.ts";
 import { type LoraPlusOptions, loraPlusKind } from "./lora-plus.ts";
@@ -45,6 +46,7 @@ const METHODS: readonly MethodKind[] = [
   adapterPfeifferKind,
   adapterLinKind,
   ia3Kind,
+  intrinsicKind,
 ];
 
 /** Options of all methods; each method reads its own. */
@@ -55,6 +57,7 @@ export interface MethodOptions
     AdaLoraOptions,
     BottleneckOptions,
     Ia3Options,
+    IntrinsicOptions,
     VirtualTokenOptions,
     PrefixTuningOptions {}
 

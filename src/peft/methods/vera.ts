@@ -23,6 +23,7 @@ import { type LoraOptions, loraSettings } from "./lora-options.ts";
 import { type LoraModule, planLora } from "./lora-plan.ts";
 import { type NamedShape, readNamed } from "./named-tensors.ts";
 import { requirePlain } from "./plain-modules.ts";
+import { rowsTimes } from "./scaled-rows.ts";
 import { ADAPTER, type TargetOptions, targetConfig, targetSettings } from "./target-options.ts";
 
 /** What a VeRA adapter is made of. */
@@ -88,21 +89,30 @@ function foldedWeight(): Value {
   return add(w, matmul(b, mul(input("a", "float32", ["r", "in"]), input("scaleD", "float32", ["r", 1]))));
 }
 
+/** The parts of the shared projections that a module uses: a [rank, in], b [out, rank]. */
+function projections(
+  m: LoraModule,
+  rank: number,
+  trained: (name: string) => FloatTensor,
+): { readonly a: FloatTensor; readonly b: FloatTensor } {
+  const whole = trained(A);
+  const width = whole.shape[1] as number;
+  const a = Float32Array.from({ length: rank * m.inSize }, (_, i) => {
+    return whole.data[Math.floor(i / m.inSize) * width + (i % m.inSize)] as number;
+  });
+  const b = trained(B).data.slice(0, m.outSize * rank);
+  return { a: floats(a, [rank, m.inSize]), b: floats(b, [m.outSize, rank]) };
+}
+
 function veraMerging(modules: readonly LoraModule[], rank: number): Merging {
   const adapted = new Map(modules.map((m) => [`${m.path}.weight`, m]));
   return {
     paths: [...adapted.keys()],
     read: async (path, { base, trained, compute }) => {
       const m = adapted.get(path) as LoraModule;
-      const whole = trained(A);
-      const width = whole.shape[1] as number;
-      const a = Float32Array.from({ length: rank * m.inSize }, (_, i) => {
-        return whole.data[Math.floor(i / m.inSize) * width + (i % m.inSize)] as number;
-      });
       return compute.run("vera", foldedWeight, {
         w: await base(path),
-        a: floats(a, [rank, m.inSize]),
-        b: floats(trained(B).data.slice(0, m.outSize * rank), [m.outSize, rank]),
+        ...projections(m, rank, trained),
         scaleD: floats(trained(dName(m.path)).data, [rank, 1]),
         scaleB: floats(trained(bName(m.path)).data, [m.outSize, 1]),
       });
@@ -161,6 +171,15 @@ function vera(config: VeraConfig, { config: { family }, modules: specs }: ModelS
     startsAtZero: new Map(modules.map((m) => [bName(m.path), m.name])),
     wrap: (ctx, inputs) => veraContext(modules, rate, ctx, inputs),
     merging: veraMerging(modules, rank),
+    factors: (trained) =>
+      modules.map((m) => {
+        const { a, b } = projections(m, rank, trained);
+        const [scaledA, scaledB] = [
+          rowsTimes(a, trained(dName(m.path))),
+          rowsTimes(b, trained(bName(m.path))),
+        ];
+        return { path: m.path, kind: m.kind, a: scaledA, b: scaledB, scaling: 1 };
+      }),
     files: veraFiles(
       config,
       modules,

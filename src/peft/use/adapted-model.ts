@@ -1,11 +1,12 @@
 import type { ModelConfig } from "../../formats/model.ts";
 import { add } from "../../graph/ops/index.ts";
 import { int64s } from "../../graph/ops/reduce.ts";
-import { enterModule, type Value } from "../../graph/value.ts";
+import { enterModule, input, placing, type Value } from "../../graph/value.ts";
 import { type AttentionStrategy, baseContext, type WeightLookup } from "../../models/base-context.ts";
 import type { ForwardContext, SegmentStrategy, TokenInputs } from "../../models/context.ts";
 import type { Family, ModuleSpec } from "../../models/family.ts";
 import type { Method, MethodInputs, Trainable } from "../method.ts";
+import { parameterCount, viewsOf } from "../parameters.ts";
 
 /** A model with its adaptation: what graphs are built from. */
 export interface AdaptedModel {
@@ -28,6 +29,19 @@ export function trainablesOf(methods: readonly Method[]): readonly Trainable[] {
 /** Positions that a model has left for tokens, beside those that methods take in front of them. */
 export function positionRoom(config: ModelConfig, methods: readonly Method[]): number {
   return config.maxPositions - methods.reduce((n, m) => n + m.positionOffset, 0);
+}
+
+/** Builds a graph of an adapted model. θ [|Θ|] is its input `theta`, and each trainable a view of that; without methods nothing
+ *  asks for it. `ids`: tokens, int32 [R, T]; `noise`: as in `MethodInputs`. */
+export function adaptedGraph<T>(
+  { methods }: Pick<AdaptedModel, "methods">,
+  { ids, noise = null }: { readonly ids: Value; readonly noise?: Value | null },
+  build: (inputs: MethodInputs, theta: Value) => T,
+): T {
+  const trainables = trainablesOf(methods);
+  const theta = input("theta", "float32", [parameterCount(trainables)]);
+  const views = trainables.length > 0 ? viewsOf(theta, trainables) : new Map<string, Value>();
+  return placing(() => build({ trainable: (name) => views.get(name) as Value, noise, ids }, theta));
 }
 
 /** The forward context of an adapted model: each method wraps the one before; replaced weights are looked up first. Methods

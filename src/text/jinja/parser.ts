@@ -1,7 +1,8 @@
 import { type Token, tokenize, unescaped } from "./lexer.ts";
-import { MAX_DEPTH, TemplateFault } from "./limits.ts";
+import { MAX_DEPTH } from "./limits.ts";
 import type { ArgsNode, BinaryOperator, CompareOperator, Expr } from "./nodes.ts";
 import { textOf } from "./text.ts";
+import { TokenStream } from "./token-stream.ts";
 import { bool, float, int, NONE, type Value } from "./values.ts";
 
 /** An expression without its place. */
@@ -19,10 +20,7 @@ interface Unknown {
 }
 
 /** Parser of expressions: jinja2's grammar, rule by rule. */
-export class ExpressionParser {
-  readonly #tokens: readonly Token[];
-  #at = 0;
-  #nesting = 0;
+export class ExpressionParser extends TokenStream {
   /** Names read since the start, per macro in progress. */
   protected readonly namesRead: Set<string>[] = [];
   protected readonly unknown: Unknown[] = [];
@@ -32,46 +30,9 @@ export class ExpressionParser {
   readonly #tests: ReadonlySet<string>;
 
   constructor(source: string, filters: ReadonlySet<string>, tests: ReadonlySet<string>) {
-    this.#tokens = tokenize(source);
+    super(tokenize(source));
     this.#filters = filters;
     this.#tests = tests;
-  }
-
-  protected get token(): Token {
-    return this.#tokens[this.#at] as Token;
-  }
-  protected next(): Token {
-    const { token } = this;
-    if (token.type !== "eof") this.#at++;
-    return token;
-  }
-  protected fail(message: string, line: number = this.token.line): never {
-    throw new TemplateFault(message, line);
-  }
-  protected is(type: Token["type"], value?: string, ahead = 0): boolean {
-    const token = this.#tokens[this.#at + ahead];
-    return token !== undefined && token.type === type && (value === undefined || token.value === value);
-  }
-  protected skip(type: Token["type"], value?: string): boolean {
-    if (!this.is(type, value)) return false;
-    this.next();
-    return true;
-  }
-  protected expect(type: Token["type"], value?: string): Token {
-    if (!this.is(type, value)) this.fail(`expected ${value ?? NAMES[type]}, got ${this.describe()}`);
-    return this.next();
-  }
-  protected describe({ type, value }: Token = this.token): string {
-    return NAMES[type] ?? `'${value}'`;
-  }
-
-  /** Runs a rule one level deeper.
-   *  @throws TemplateFault if that is too deep. */
-  protected nested<T>(rule: () => T): T {
-    if (++this.#nesting > MAX_DEPTH) this.fail(`nested deeper than ${MAX_DEPTH} levels`);
-    const result = rule();
-    this.#nesting--;
-    return result;
   }
 
   protected node(bare: Bare<Expr>, line: number, ...children: (Expr | null)[]): Expr {
@@ -412,12 +373,3 @@ const NO_ARGS: { readonly args: ArgsNode; readonly nodes: Expr[] } = {
 };
 
 const CONSTANTS = { true: 0, True: 0, false: 0, False: 0, none: 0, None: 0 };
-
-const NAMES: Readonly<Record<string, string>> = {
-  data: "text",
-  begin: "a block",
-  end: "the end of the block",
-  print: "{{",
-  "print end": "}}",
-  eof: "the end of the template",
-};

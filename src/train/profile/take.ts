@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { writeFileAtomic } from "../../io/disk.ts";
-import type { TrainEngine } from "../engine.ts";
 import type { ProfileEvent } from "../events.ts";
+import type { TrainEngine } from "../step.ts";
 import { readProfile } from "./read.ts";
 
 /** Steps before those that count: caches and memory pools fill up. */

@@ -66,29 +66,41 @@ ${body}
 }
 
 const STYLE = `
-:root { color-scheme: light; }
-body { margin: 0; background: #f5f6f8; color: #222; font: 15px/1.5 system-ui, sans-serif; }
+:root {
+  color-scheme: light dark;
+  --page: #f5f6f8; --card: #fff; --text: #222; --faint: #5f6670; --edge: #e2e5ea; --rule: #eef0f3;
+}
+@media (prefers-color-scheme: dark) {
+  :root { --page: #15181d; --card: #1e2229; --text: #e4e7eb; --faint: #a0a8b3; --edge: #333a44; --rule: #2b313a; }
+}
+body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1000px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 26px; margin: 0 0 16px; overflow-wrap: anywhere; }
 h2 { font-size: 18px; margin: 36px 0 10px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; }
-.tile, .card { background: #fff; border: 1px solid #e2e5ea; border-radius: 8px; padding: 12px 16px; }
+.tile, .card { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: 12px 16px; }
 .tile b { display: block; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; }
-.tile span { color: #666; font-size: 13px; }
+.tile span, .note { color: var(--faint); font-size: 13px; }
+.note { margin: 6px 0 0; }
 .card { overflow-x: auto; }
 svg { display: block; width: 100%; min-width: 560px; height: auto; }
+.maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); gap: 12px; }
+.maps svg { min-width: 0; max-width: 460px; margin: 0 auto; }
+.maps h3 { font-size: 15px; margin: 0 0 4px; }
 table { border-collapse: collapse; width: 100%; }
-th { text-align: left; font-weight: 600; color: #555; }
+th { text-align: left; font-weight: 600; color: var(--faint); }
 td, th { padding: 5px 14px 5px 0; vertical-align: top; }
-tr + tr > *, thead + tbody > tr > * { border-top: 1px solid #eef0f3; }
+tr + tr > *, thead + tbody > tr > * { border-top: 1px solid var(--rule); }
 .facts td, .samples td { overflow-wrap: anywhere; }
 .facts th { width: 190px; font-weight: 400; }
 .halves { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 0 32px; }
 .halves .facts { align-self: start; }
 .samples { table-layout: fixed; min-width: 640px; }
 .samples td { white-space: pre-wrap; font: 13px/1.5 ui-monospace, monospace; }
+.numbers { font-variant-numeric: tabular-nums; font-size: 13px; }
+.numbers td { white-space: nowrap; }
 .changed { font-weight: 600; }
-code { font: 13px ui-monospace, monospace; background: #eef0f3; padding: 1px 5px; border-radius: 4px; }
+code { font: 13px ui-monospace, monospace; background: var(--rule); padding: 1px 5px; border-radius: 4px; }
 @media (max-width: 600px) { .facts th { width: 120px; } }
-@media print { body { background: #fff; } }
+@media print { :root { color-scheme: light; } body { background: #fff; } }
 `;

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { writeFileAtomic } from "../../io/disk.ts";
+import { MEASURES } from "../../objectives/measures.ts";
 import { describeSettings, type SettingHelp } from "../../options/setting.ts";
 import { type TrainConfig, trainConfig, trainConfigSchema } from "../config/config.ts";
 import type { DoneEvent, EvaluationEvent, ExactMatchChange, PlanEvent, SamplesEvent } from "../events.ts";
-import { MEASURES } from "../measures.ts";
 import { type MetricsEvent, readMetrics } from "../metrics-log.ts";
 import { resourceRows } from "../resources.ts";
 import type { Sample } from "../sample.ts";

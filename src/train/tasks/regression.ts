@@ -1,18 +1,17 @@
 import { numberOf } from "../../data/labels.ts";
-import { mul, reshape, square, sub, sumAll } from "../../graph/ops/index.ts";
 import { encoderOf } from "../../models/family.ts";
 import { withClassifier } from "../../models/new-head.ts";
+import { regression } from "../../objectives/regression.ts";
+import { encoderTask } from "./encoder-task.ts";
 import { labelsOf } from "./labels.ts";
-import { valueMeasures } from "./scores.ts";
-import { collecting, sequences } from "./sequences.ts";
 import type { Task } from "./task.ts";
 
-/** Giving texts a value, by an encoder: the mean squared error. */
-export const regression: Task = {
-  ...sequences,
+/** Giving texts a value, by an encoder. */
+export const regressionTask: Task = {
+  ...encoderTask,
   name: "regression",
   summary: "give texts or pairs of texts a value",
-  lossUnit: "mean squared error",
+  objective: regression,
   suits: (rows, { config, newWeights }) => {
     let [count, areWhole] = [0, true];
     for (const label of labelsOf(rows)) {
@@ -28,13 +27,4 @@ export const regression: Task = {
     const { labels, kind } = encoderOf(base.config).classifier;
     return withClassifier(base, { labels: kind === "value" ? labels : ["LABEL_0"], kind: "value" }, seed);
   },
-  loss: ({ logits, targets, weights }) =>
-    sumAll(mul(weights, square(sub(reshape(logits, weights.shape), targets)))),
-  scorer: () =>
-    collecting((logits, targets) =>
-      valueMeasures(
-        targets,
-        logits.map((row) => row[0] as number),
-      ),
-    ),
 };

@@ -4,13 +4,13 @@ import { UnsupportedError } from "../../errors.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { type SettingsOf, setting } from "../../options/setting.ts";
 import { names } from "../../options/values.ts";
-import { classification } from "./classification.ts";
-import { languageModelling } from "./language-modelling.ts";
-import { regression } from "./regression.ts";
+import { classificationTask } from "./classification.ts";
+import { languageModellingTask } from "./language-modelling.ts";
+import { regressionTask } from "./regression.ts";
 import type { Task } from "./task.ts";
 
 /** Every task, one line each; of those that fit a model, the first that suits the data is taken. */
-const TASKS: readonly Task[] = [languageModelling, regression, classification];
+const TASKS: readonly Task[] = [languageModellingTask, regressionTask, classificationTask];
 
 /** Names of all tasks, for help and errors. */
 export const TASK_NAMES: readonly string[] = TASKS.map((t) => t.name);
@@ -54,6 +54,6 @@ export function taskFor(name: string | null, base: BaseModel, rows: Rows): Task 
 /** The task that a model with its head is for. */
 export function taskOf({ config }: Pick<BaseModel, "config">): Task {
   const kind = config.encoder?.classifier.kind;
-  if (kind === undefined) return languageModelling;
-  return kind === "value" ? regression : classification;
+  if (kind === undefined) return languageModellingTask;
+  return kind === "value" ? regressionTask : classificationTask;
 }

@@ -12,8 +12,9 @@ import {
 } from "../../../src/peft/use/adapted-model.ts";
 import type { Runtime } from "../../../src/runtime/runtime.ts";
 import { floats, ints, longs, type Tensor } from "../../../src/tensor/tensor.ts";
-import { batchFeeds } from "../../../src/train/engine.ts";
+import { batchFeeds } from "../../../src/train/batch.ts";
 import { gradientGraph } from "../../../src/train/step-graphs.ts";
+import { subjectOf } from "../../models/harness.ts";
 
 /** The trainer's own graph of one micro-step, loaded: loss in nats per label and gradient [|Θ|] of packed batches. */
 export interface GradientRunner {
@@ -27,7 +28,7 @@ export async function loadGradient(
   model: AdaptedModel,
   folder: string,
 ): Promise<GradientRunner> {
-  const session = await runtime.load(gradientGraph(model, 0, 1), { folder });
+  const session = await runtime.load(gradientGraph(subjectOf(model)), { folder });
   const needsNoise = session.graph.inputs.some((i) => i.name === "noise");
   return {
     run: async (theta, batch) => {

@@ -7,8 +7,8 @@ import { createMethods, type MethodOptions, openMethod } from "../../../src/peft
 import { flatten, initialParameters, unflatten } from "../../../src/peft/parameters.ts";
 import type { Runtime } from "../../../src/runtime/runtime.ts";
 import { type FloatTensor, floats, ints, type Tensor } from "../../../src/tensor/tensor.ts";
+import { batchFeeds, packBatch } from "../../../src/train/batch.ts";
 import { trainConfig } from "../../../src/train/config/config.ts";
-import { batchFeeds, packBatch } from "../../../src/train/engine.ts";
 import { gradientGraph } from "../../../src/train/step-graphs.ts";
 import {
   expectedOf,
@@ -16,6 +16,7 @@ import {
   openTiny,
   paddedFeeds,
   readTensors,
+  subjectOf,
   type TinyModel,
 } from "../../models/harness.ts";
 import { fixturePath } from "../adapters.ts";
@@ -95,8 +96,8 @@ export async function trainedGradient(
   batches: readonly (readonly Example[])[],
 ): Promise<{ loss: number; gradient: Float32Array; nodes: number }> {
   const model = { ...tiny.model, methods };
-  const session = await runtime.load(gradientGraph(model, 0, 1), { folder: tiny.file.folder });
-  const packed = batches.map((b) => packBatch(b, model, 1));
+  const session = await runtime.load(gradientGraph(subjectOf(model)), { folder: tiny.file.folder });
+  const packed = batches.map((b) => packBatch(b, subjectOf(model)));
   const labels = packed.reduce((n, b) => n + b.labelCount, 0);
   let gradient = new Float32Array(theta.length);
   let loss = 0;

@@ -1,3 +1,6 @@
+import type { Example } from "../data/batch.ts";
+import { formatWhere } from "../data/place.ts";
+import { TrainingError } from "../errors.ts";
 import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
 import { writeRunCard } from "./card.ts";
@@ -6,7 +9,9 @@ import type {
   DoneEvent,
   EvaluationEvent,
   PlanEvent,
+  ReadyEvent,
   SamplesEvent,
+  StepEvent,
   StoppedEvent,
   TrainEvent,
 } from "./events.ts";
@@ -25,10 +30,16 @@ import {
   resumeCommand,
   settleProfile,
   takeSamples,
-  takeStep,
+  whatIsKept,
 } from "./run.ts";
+import type { UpdateResult } from "./step.ts";
 import { saveSummary } from "./summary.ts";
+import { stepsPerEpoch } from "./windows.ts";
 
+/** Steps that the estimate of the remaining time looks back on. */
+const RECENT_STEPS = 20;
+/** Examples that an error about a step names. */
+const MAX_NAMED = 64;
 /** Checkpoints of a run where `checkpointEvery` is not given. */
 const CHECKPOINTS_PER_RUN = 5;
 
@@ -49,6 +60,7 @@ export function interruptedEvent(step: number, folder: string | null): StoppedEv
 export async function* wholeRun(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> {
   try {
     if (run.progression.step === 0) yield* before(run);
+    if (run.progression.step < run.plan.steps) yield await prepare(run);
     yield* steps(run);
     const profiled = await settleProfile(run, true);
     if (profiled) yield profiled;
@@ -64,6 +76,13 @@ async function* before(run: Run): AsyncGenerator<TrainEvent> {
   run.progression = { ...run.progression, lossBefore };
   const samples = await takeSamples(run, "before", 0);
   if (samples) yield samples;
+}
+
+/** Loads what steps need, so that the first takes as long as the next. */
+async function prepare({ engine }: Run): Promise<ReadyEvent> {
+  const started = performance.now();
+  await engine.prepare();
+  return { type: "ready", elapsedMs: performance.now() - started };
 }
 
 /** Every held-out split, with the parameters of `step`. Returns the loss that the run is judged by: the test's, else the
@@ -99,6 +118,62 @@ async function* steps(run: Run): AsyncGenerator<TrainEvent> {
     const warning = run.progression.step === firstMoving ? await checkMovement(run) : null;
     if (warning) yield warning;
   }
+}
+
+/** One optimizer update. @throws TrainingError if loss or gradient is not a number; the parameters are unchanged then */
+async function takeStep(run: Run): Promise<StepEvent> {
+  const { plan, engine } = run;
+  const step = run.progression.step + 1;
+  const window = run.windowAt(step).map((batch) => examplesOf(plan, batch));
+  const learningRate = learningRateAt(step - 1, plan.schedule);
+  const started = performance.now();
+  const result = await engine.update(window, step, learningRate);
+  if (!result.isFinite) throw notFinite(run, step, window.flat(), result);
+  const elapsedMs = performance.now() - started;
+  run.progression = { ...run.progression, step, elapsedMs: run.progression.elapsedMs + elapsedMs };
+  run.recentMs = [...run.recentMs, elapsedMs].slice(-RECENT_STEPS);
+  const { loss, gradNorm, labelTokens, trieTokens } = result;
+  const recent = run.recentMs.reduce((a, b) => a + b, 0) / run.recentMs.length;
+  const examples = window.reduce((n, batch) => n + batch.length, 0);
+  return {
+    type: "step",
+    step,
+    steps: plan.steps,
+    epoch: step / stepsPerEpoch(plan.windows),
+    loss,
+    learningRate,
+    gradNorm,
+    labelTokens,
+    trieTokens,
+    examples,
+    elapsedMs,
+    tokensPerSecond: (trieTokens * 1000) / elapsedMs,
+    examplesPerSecond: (examples * 1000) / elapsedMs,
+    etaMs: recent * (plan.steps - step),
+  };
+}
+
+function examplesOf({ train }: RunPlan, batch: Int32Array): Example[] {
+  return Array.from(batch, (i) => train.examples.at(i) as Example);
+}
+
+function notFinite(
+  run: Run,
+  step: number,
+  examples: readonly Example[],
+  { loss, gradNorm }: Pick<UpdateResult, "loss" | "gradNorm">,
+): TrainingError {
+  const { dataset, train } = run.plan;
+  const places = examples.slice(0, MAX_NAMED).map((e) => {
+    const row = dataset.train.at(train.rowOf.at(e.index) as number);
+    return `  ${row ? formatWhere(row.where) : `example ${e.index}`}`;
+  });
+  const more = examples.length > MAX_NAMED ? [`  … and ${examples.length - MAX_NAMED} more`] : [];
+  const what = Number.isFinite(loss) && Number.isFinite(gradNorm) ? "the update is not finite: " : "";
+  return new TrainingError(
+    `step ${step}: ${what}the loss is ${loss} and the gradient norm ${gradNorm}; stopped, ${whatIsKept(run)}. ` +
+      `A lower learning rate usually helps. Examples in this step:\n${[...places, ...more].join("\n")}`,
+  );
 }
 
 function firstStepWithRate({ schedule, steps: count }: RunPlan): number {

@@ -1,4 +1,4 @@
-import type { Measures } from "../measures.ts";
+import type { Measures } from "./measures.ts";
 
 /** Accuracy, F1 and Matthews' correlation of predicted labels against the given ones, both as indices below `count`. */
 export function classMeasures(

@@ -1,0 +1,73 @@
+/** How much is measured. */
+export interface Size {
+  readonly name: "quick" | "default" | "full";
+  /** What it is, for people. */
+  readonly summary: string;
+  readonly seeds: readonly number[];
+  /** Training examples of a cell. */
+  readonly examples: number;
+  readonly epochs: number;
+  readonly batchSize: number;
+  /** Held-out rows that the loss is measured on. */
+  readonly lossRows: number;
+  /** Held-out rows that are answered. */
+  readonly answerRows: number;
+  readonly maxTokens: number;
+  /** Factors on a method's usual learning rate that are tried on validation rows; one alone: it is not chosen. */
+  readonly rateFactors: readonly number[];
+  /** Numbers of examples for the question of little data. */
+  readonly lowData: readonly number[];
+  /** Ranks for the question of the rank. */
+  readonly ranks: readonly number[];
+  /** Timed repetitions. */
+  readonly repetitions: number;
+}
+
+/** Every size, by name. */
+export const SIZES: Readonly<Record<Size["name"], Size>> = {
+  quick: {
+    name: "quick",
+    summary: "one seed and few examples: shows how it works, decides nothing",
+    seeds: [0],
+    examples: 48,
+    epochs: 1,
+    batchSize: 8,
+    lossRows: 16,
+    answerRows: 8,
+    maxTokens: 48,
+    rateFactors: [1],
+    lowData: [8, 48],
+    ranks: [1, 8, 64],
+    repetitions: 5,
+  },
+  default: {
+    name: "default",
+    summary: "three seeds, learning rates chosen on validation rows",
+    seeds: [0, 1, 2],
+    examples: 480,
+    epochs: 1,
+    batchSize: 8,
+    lossRows: 100,
+    answerRows: 50,
+    maxTokens: 64,
+    rateFactors: [0.3, 1, 3],
+    lowData: [100, 300, 900],
+    ranks: [1, 2, 4, 8, 64],
+    repetitions: 20,
+  },
+  full: {
+    name: "full",
+    summary: "five seeds, all the examples",
+    seeds: [0, 1, 2, 3, 4],
+    examples: 900,
+    epochs: 2,
+    batchSize: 8,
+    lossRows: 100,
+    answerRows: 100,
+    maxTokens: 96,
+    rateFactors: [0.1, 0.3, 1, 3, 10],
+    lowData: [100, 300, 900],
+    ranks: [1, 2, 4, 8, 16, 64],
+    repetitions: 50,
+  },
+};

@@ -1,0 +1,88 @@
+import { UnsupportedError } from "../errors.ts";
+import { type SerializedGraph, serialize } from "../graph/onnx.ts";
+import type { Value } from "../graph/value.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Backend, BackendSession, Features, GraphSource, Tensors } from "./backend.ts";
+
+/** How to load a graph. */
+export interface LoadOptions {
+  /** Folder that external weights lie in; default: the system's temporary folder. */
+  readonly folder?: string;
+  /** Path prefix of a profile file, written when the session closes or `endProfile` is called: `<prefix>_<time>.json`, in Chrome's
+   *  trace format, one event a line. */
+  readonly profile?: string;
+  /** Keep private copies of weights in the layout that products read fastest (default). Without: memory-mapped weights are
+   *  shared and not copied, where the device's products do not need them so (`Features.packedOperators`). */
+  readonly prepack?: boolean;
+  /** Keep the memory of one run for the next (default), which saves time. Without, it goes back to the system. */
+  readonly arena?: boolean;
+}
+
+/** A loaded graph. */
+export interface Session extends BackendSession {
+  readonly graph: SerializedGraph;
+}
+
+/** The execution engine; the only door to it. */
+export interface Runtime extends Pick<Backend, "supports" | "put" | "resize" | "drop" | "close"> {
+  readonly device: string;
+  readonly threads: number;
+  /** Serializes and loads a graph given by its named outputs.
+   *  @throws UnsupportedError if the device is not there on this machine, or lacks what the graph needs; RuntimeError */
+  load(outputs: Readonly<Record<string, Value>>, options?: LoadOptions): Promise<Session>;
+  /** Copies of kept tensors. @throws RuntimeError if one is not there. */
+  get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
+}
+
+/** Puts a serialized graph where a backend finds it, and its weights, for as long as `load` takes. */
+export type PlaceGraph = <T>(
+  bytes: Uint8Array,
+  folder: string | undefined,
+  load: (graph: GraphSource) => Promise<T>,
+) => Promise<T>;
+
+/** A runtime over a backend, wherever that computes. */
+export function createRuntime(
+  backend: Backend,
+  place: PlaceGraph,
+  { device, threads }: Pick<Runtime, "device" | "threads">,
+): Runtime {
+  const { supports } = backend;
+  return {
+    device,
+    threads,
+    supports,
+    load: async (outputs, options = {}) => {
+      const graph = serialize(outputs);
+      checkGraph(graph, device, supports, options);
+      const { folder, profile = null, prepack = true, arena = true } = options;
+      const operators = [...graph.opCounts.keys()];
+      const session = await place(graph.bytes, folder, (source) =>
+        backend.load({ graph: source, operators, profile, prepack, arena }),
+      );
+      return { graph, ...session };
+    },
+    put: (tensors: Tensors) => backend.put(tensors),
+    resize: (shapes) => backend.resize(shapes),
+    drop: (names) => backend.drop(names),
+    get: <K extends string>(names: readonly K[]) => backend.get(names) as Promise<Record<K, Tensor>>,
+    close: () => backend.close(),
+  };
+}
+
+function checkGraph(
+  { inputs, isTraining }: SerializedGraph,
+  device: string,
+  supports: Features,
+  { profile }: LoadOptions,
+): void {
+  const refuse = (reason: string): never => {
+    throw new UnsupportedError(`device "${device}" ${reason}. Use --device cpu.`);
+  };
+  const foreign = new Set(
+    inputs.map(({ dtype }) => dtype).filter((dtype) => !supports.dtypes.includes(dtype)),
+  );
+  if (foreign.size > 0) refuse(`takes no ${[...foreign].join(", ")}`);
+  if (isTraining && !supports.gradients) refuse("cannot train: the gradients that it computes are wrong");
+  if (profile !== undefined && !supports.profile) refuse("writes no profile");
+}

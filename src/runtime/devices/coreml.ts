@@ -1,0 +1,12 @@
+import type { DeviceSpec } from "./spec.ts";
+import { UNTESTED } from "./untested.ts";
+
+/** Apple's GPU and neural engine, by Core ML. */
+export const coreml: DeviceSpec = {
+  name: "coreml",
+  platforms: ["darwin"],
+  providers: ["coreml"],
+  isAlwaysThere: false,
+  features: UNTESTED,
+  isTested: false,
+};

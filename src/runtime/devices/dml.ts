@@ -1,0 +1,12 @@
+import type { DeviceSpec } from "./spec.ts";
+import { UNTESTED } from "./untested.ts";
+
+/** GPUs of Windows, by DirectML. */
+export const dml: DeviceSpec = {
+  name: "dml",
+  platforms: ["win32"],
+  providers: ["dml"],
+  isAlwaysThere: false,
+  features: UNTESTED,
+  isTested: false,
+};

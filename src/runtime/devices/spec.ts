@@ -1,0 +1,15 @@
+import type { Features } from "../backend.ts";
+
+/** A device of ONNX Runtime, as its file states it. */
+export interface DeviceSpec {
+  readonly name: string;
+  /** Platforms (`process.platform`) that can have it; whether its driver is there shows when it is used. */
+  readonly platforms: readonly string[];
+  /** ONNX Runtime's execution providers, the first choice first; what none of them has runs on the CPU. */
+  readonly providers: readonly string[];
+  /** Every build of ONNX Runtime has it: what fails there is not its absence. */
+  readonly isAlwaysThere: boolean;
+  readonly features: Features;
+  /** The conformance tests (`test/runtime/backend.test.ts`) and those of models run on it. Else its user is told that they do not. */
+  readonly isTested: boolean;
+}

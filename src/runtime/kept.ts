@@ -1,0 +1,128 @@
+import { type FloatTensor, floats, sizeOf, type Tensor } from "../tensor/tensor.ts";
+import type { KeptPart } from "./backend.ts";
+
+/** The tensors that an engine whose memory is the host's keeps between runs, by name: adapters, optimizer state, key-value caches. */
+export interface KeptTensors {
+  /** A kept tensor, or the stretch of it that a run is about: a view. */
+  get(name: string, part?: KeptPart): Tensor | undefined;
+  set(name: string, value: Tensor): void;
+  /** Takes an output for a kept tensor, or for the stretch of it that a run is about. */
+  replace(name: string, value: Tensor, part?: KeptPart): void;
+  /** Adds rows to a kept tensor [n, …], in place while there is room. @throws Error if it is not there */
+  append(name: string, rows: Tensor): void;
+  /** Puts [R, T, h·d] into a kept tensor [R, h, C, d], row r from column at[r] on. @throws Error if it is not there or has no
+   *  such columns */
+  insert(name: string, added: Tensor, at: readonly number[]): void;
+  /** As `Backend.resize`, for one. */
+  resize(name: string, shape: readonly number[]): void;
+  drop(name: string): void;
+  clear(): void;
+}
+
+/** Nothing kept yet. */
+export function createKept(): KeptTensors {
+  const tensors = new Map<string, Tensor>();
+  const rooms = new Map<string, Float32Array>(); // behind the tensors that grow
+  const set = (name: string, value: Tensor): void => {
+    tensors.set(name, value);
+    rooms.delete(name);
+  };
+  const existing = (name: string, purpose: string): FloatTensor => {
+    const kept = tensors.get(name);
+    if (!kept) throw new Error(`nothing to ${purpose}: "${name}" was not put`);
+    return kept as FloatTensor;
+  };
+  return {
+    set,
+    get: (name, part) => {
+      const whole = tensors.get(name);
+      return whole && part?.names.includes(name) ? stretch(whole as FloatTensor, part) : whole;
+    },
+    replace: (name, value, part) => {
+      const whole = tensors.get(name) as FloatTensor | undefined;
+      if (whole && part?.names.includes(name)) whole.data.set(value.data as Float32Array, part.from);
+      else set(name, value);
+    },
+    append: (name, rows) => {
+      const kept = existing(name, "append to");
+      const room = roomFor(kept, rows.data.length, rooms.get(name));
+      tensors.set(name, appended(kept, rows as FloatTensor, room));
+      rooms.set(name, room);
+    },
+    insert: (name, added, at) => insert(existing(name, "insert into"), added as FloatTensor, at),
+    resize: (name, shape) => {
+      const before = tensors.get(name) as FloatTensor | undefined;
+      if (String(before?.shape) !== String(shape)) set(name, resized(before, shape));
+    },
+    drop: (name) => {
+      tensors.delete(name);
+      rooms.delete(name);
+    },
+    clear: () => {
+      tensors.clear();
+      rooms.clear();
+    },
+  };
+}
+
+function stretch({ data }: FloatTensor, { from, to }: KeptPart): FloatTensor {
+  const part = data.subarray(from, to);
+  return floats(part, [part.length]);
+}
+
+/** Memory that begins with the kept elements and has room for so many more. */
+function roomFor({ data }: FloatTensor, count: number, room: Float32Array | undefined): Float32Array {
+  const needed = data.length + count;
+  if (room && room.length >= needed) return room;
+  const larger = new Float32Array(Math.max(2 * needed, 4096));
+  larger.set(data);
+  return larger;
+}
+
+function appended(kept: FloatTensor, rows: FloatTensor, room: Float32Array): FloatTensor {
+  const used = kept.data.length;
+  room.set(rows.data, used);
+  const shape = [(kept.shape[0] as number) + (rows.shape[0] as number), ...rows.shape.slice(1)];
+  return floats(room.subarray(0, used + rows.data.length), shape);
+}
+
+function insert(kept: FloatTensor, { data: from, shape }: FloatTensor, at: readonly number[]): void {
+  const [rows, heads, room, size] = kept.shape as [number, number, number, number];
+  const length = shape[1] as number;
+  const last = Math.max(...at) + length;
+  if (last > room) throw new Error(`nothing to insert into: ${room} columns are there, ${last} are needed`);
+  let source = 0;
+  for (let r = 0; r < rows; r++)
+    for (let i = 0; i < length; i++)
+      for (let h = 0; h < heads; h++, source += size) {
+        const target = ((r * heads + h) * room + (at[r] as number) + i) * size;
+        kept.data.set(from.subarray(source, source + size), target);
+      }
+}
+
+function resized(before: FloatTensor | undefined, shape: readonly number[]): FloatTensor {
+  const after = floats(new Float32Array(sizeOf(shape)), shape);
+  if (before?.shape.length === shape.length) copyOverlap(before, after);
+  return after;
+}
+
+/** Number of elements from one index of an axis to the next. */
+function strideOf(shape: readonly number[], axis: number): number {
+  return sizeOf(shape.slice(axis + 1));
+}
+
+/** Copies what two row-major arrays of one rank have room for, axis by axis. */
+function copyOverlap(
+  from: FloatTensor,
+  to: FloatTensor,
+  axis = 0,
+  [source, target]: readonly [number, number] = [0, 0],
+): void {
+  const count = Math.min(from.shape[axis] as number, to.shape[axis] as number);
+  if (axis === to.shape.length - 1) {
+    to.data.set(from.data.subarray(source, source + count), target);
+    return;
+  }
+  const [step, stride] = [strideOf(from.shape, axis), strideOf(to.shape, axis)];
+  for (let i = 0; i < count; i++) copyOverlap(from, to, axis + 1, [source + i * step, target + i * stride]);
+}

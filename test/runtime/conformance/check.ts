@@ -1,0 +1,88 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { serialize } from "../../../src/graph/onnx.ts";
+import * as op from "../../../src/graph/ops/index.ts";
+import { apply, constant, input, type Value } from "../../../src/graph/value.ts";
+import type { Backend, BackendSession, LoadRequest } from "../../../src/runtime/backend.ts";
+import { random } from "../../../src/tensor/random.ts";
+import { floats, scalar, sizeOf, type Tensor } from "../../../src/tensor/tensor.ts";
+
+/** A backend under test, and where its graphs and weights lie. */
+export interface Subject {
+  readonly backend: Backend;
+  readonly folder: string;
+}
+
+/** One thing that a backend must do. */
+export interface Check {
+  readonly name: string;
+  run(subject: Subject): Promise<void>;
+}
+
+/** Runs a check on a backend of its own. */
+export async function holds(check: Check, open: () => Backend): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "lowrank-backend-"));
+  const backend = open();
+  try {
+    await check.run({ backend, folder });
+  } finally {
+    await backend.close();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Name of the file that weights lie in. */
+export const WEIGHTS = "weights.bin";
+
+/** Loads a graph as the backend takes it: by its path, or as bytes with those of its weights. */
+export async function load(
+  { backend, folder }: Subject,
+  outputs: Readonly<Record<string, Value>>,
+  options: Partial<LoadRequest> = {},
+  weights: Uint8Array | null = null,
+): Promise<BackendSession> {
+  const { bytes, opCounts } = serialize(outputs);
+  const rest = { operators: [...opCounts.keys()], prepack: true, arena: true, profile: null, ...options };
+  if (!backend.supports.mappedWeights)
+    return backend.load({ graph: { bytes, files: weights ? { [WEIGHTS]: weights } : {} }, ...rest });
+  const path = join(folder, "graph.onnx");
+  if (weights) await writeFile(join(folder, WEIGHTS), weights);
+  await writeFile(path, bytes);
+  return backend.load({ graph: { path }, ...rest });
+}
+
+/** A float32 vector. */
+export function row(...values: number[]): Tensor {
+  return floats(Float32Array.from(values), [values.length]);
+}
+
+/** Its elements as numbers. */
+export function numbers(tensor: Tensor | undefined): number[] {
+  return Array.from((tensor as Tensor).data as ArrayLike<number | bigint>, Number);
+}
+
+/** Random float32 elements. */
+export function normals(seed: string, shape: readonly number[]): Tensor {
+  const generator = random(1, seed);
+  return floats(
+    Float32Array.from({ length: sizeOf(shape) }, () => generator.normal()),
+    shape,
+  );
+}
+
+/** A kept tensor. */
+export async function kept({ backend }: Subject, name: string): Promise<Tensor> {
+  return (await backend.get([name]))[name] as Tensor;
+}
+
+/** Vectors of one size. */
+export const x: Value = input("x", "float32", ["n"]);
+export const y: Value = input("y", "float32", ["n"]);
+/** [m, 2] */
+export const rows: Value = input("rows", "float32", ["m", 2]);
+/** x + 1, and whether Σx is above 2. */
+export const NEXT: Readonly<Record<string, Value>> = {
+  "x.next": op.add(x, constant(row(1))),
+  isLarge: apply("Greater", [op.sumAll(x), constant(scalar(2))], [], {}, null, "bool"),
+};
