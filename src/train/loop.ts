@@ -3,6 +3,7 @@ import { formatWhere } from "../data/place.ts";
 import { TrainingError } from "../errors.ts";
 import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { exactMatchChange } from "./answers.ts";
 import { writeRunCard } from "./card.ts";
 import { checkpointPath } from "./checkpoint.ts";
 import type {
@@ -233,14 +234,16 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   const { step, elapsedMs, lossBefore } = run.progression;
   const bestStep = kept.warning === null ? run.progression.bestStep : null;
   const { folder, config, plan } = run;
+  const exactMatch = await exactMatchChange(folder);
+  const judged = { lossBefore, lossAfter, ...(exactMatch && { exactMatch }) };
   await writeRunCard(adapterPath, {
     config,
     plan,
     planned,
-    outcome: { steps: step, bestStep, lossBefore, lossAfter },
+    outcome: { steps: step, bestStep, ...judged },
   });
   const measured = await measuredResources(adapterPath, checkpointPath(folder, run.savedStep));
-  const outcome = { steps: step, elapsedMs, adapterPath, bestStep, lossBefore, lossAfter, measured };
+  const outcome = { steps: step, elapsedMs, adapterPath, bestStep, ...judged, measured };
   const reportPath = await storing(folder, () => writeReport(folder, { config, plan: planned, outcome }));
   const done: DoneEvent = { type: "done", ...outcome, reportPath };
   await storing(folder, () => saveSummary(folder, { plan: planned, done }));

@@ -11,6 +11,7 @@ import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { scoreAnswers } from "./answers.ts";
 import { chunkCount, maxBatchLabels } from "./batch.ts";
 import {
   type CheckpointContent,
@@ -174,7 +175,8 @@ export function noteEvaluation(run: Run, event: EvaluationEvent): void {
   else run.progression = { ...progression, staleEvaluations: progression.staleEvaluations + 1 };
 }
 
-/** Answers the run's sample prompts with the parameters as they are, which are those of `step`. */
+/** Answers the run's sample prompts with the parameters as they are, which are those of `step`; before and after also those that are
+ *  scored. */
 export async function takeSamples(
   run: Run,
   when: SamplesEvent["when"],
@@ -183,10 +185,12 @@ export async function takeSamples(
   const { plan, config, runtime, signal } = run;
   const rows = plan.dataset.test.length > 0 ? plan.dataset.test : plan.dataset.validation;
   const { task, base, model } = plan;
-  const { samples: count } = config;
-  const { positionCount: maxLength } = model;
-  const samples = await task.samples({ runtime, model, base, rows, count, maxLength, signal });
-  return samples.length > 0 ? { type: "samples", step, when, samples } : null;
+  const request = { runtime, model, base, rows, maxLength: model.positionCount, signal };
+  const samples = config.samples > 0 ? await task.samples({ ...request, count: config.samples }) : [];
+  const scored = when === "during" ? 0 : config.scoreAnswers;
+  const exactMatch = scored > 0 ? await scoreAnswers({ ...request, count: scored }) : null;
+  if (samples.length === 0 && exactMatch === null) return null;
+  return { type: "samples", step, when, samples, ...(exactMatch && { exactMatch }) };
 }
 
 /** Writes the adapter of given parameters. */

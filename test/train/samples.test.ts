@@ -1,11 +1,11 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, expect, test } from "vitest";
 import { loadModel } from "../../src/generate/model.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import type { SamplesEvent } from "../../src/train/events.ts";
 import { readMetrics } from "../../src/train/metrics-log.ts";
 import { train } from "../../src/train/trainer.ts";
-import { adapterHashes, eventsOf, openLab, runAll, runUntil, statefulRun } from "./tiny-run.ts";
+import { adapterHashes, eventsOf, openLab, runAll, runUntil, statefulRun, tinyModel } from "./tiny-run.ts";
 
 const lab = openLab();
 afterAll(lab.remove);
@@ -56,4 +56,33 @@ test("a checkpoint that is told of is an adapter to generate with, before traini
 
 test("without samples there are none to take again", () => {
   expect(() => trainConfig({ samples: 0, samplesEvery: 5 })).toThrow("samplesEvery: needs samples above 0");
+});
+
+test("exact match is measured before and after, without samples too, and told at the end", async () => {
+  const prompt = (i: number): string => `list the line ${i}`;
+  const rows = (from: number, count: number): string =>
+    Array.from({ length: count }, (_, i) =>
+      JSON.stringify({ prompt: prompt(from + i), completion: "yes" }),
+    ).join("\n");
+  const [data, testData] = [lab.path("yes.jsonl"), lab.path("yes-test.jsonl")];
+  await writeFile(data, rows(0, 24));
+  await writeFile(testData, rows(200, 4));
+  const run = {
+    model: tinyModel("llama"),
+    data: [data],
+    testData: [testData],
+    output: lab.path("yes"),
+    rank: 4,
+  };
+  const length = { maxSteps: 60, learningRate: 0.01, maxLength: 96, offline: true };
+  const events = await runAll({ ...run, ...length, samples: 0, scoreAnswers: 3 });
+  expect(
+    eventsOf(events, "samples").map(({ when, samples, exactMatch }) => [when, samples, exactMatch]),
+  ).toEqual([
+    ["before", [], { share: 0, prompts: 3 }],
+    ["after", [], { share: 1, prompts: 3 }],
+  ]);
+  expect(eventsOf(events, "done")[0]?.exactMatch).toEqual({ before: 0, after: 1, prompts: 3 });
+  const card = await readFile(lab.path("yes/adapter/README.md"), "utf8");
+  expect(card).toContain("| exact match after | 100.0% of 3 held-out answers |");
 });
