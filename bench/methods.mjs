@@ -52,7 +52,7 @@ const METHODS = {
   adalora: { ...LORA, learningRate: 5e-3 },
   vera: { ...RANK, rank: 256, learningRate: 1e-2 },
   ia3: { targetModules: "all-linear", learningRate: 1e-2 },
-  intrinsic: { targetModules: RANK.targetModules, learningRate: 1e-2 },
+  intrinsic: { targetModules: RANK.targetModules, learningRate: 3e-2 },
   "lora+prefix-embedding": { ...LORA, ...PREFIX, learningRate: 2e-3 },
   "lora+prefix-layer": { ...LORA, ...PREFIX, learningRate: 2e-3 },
 };

@@ -1,6 +1,6 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Environment, environment, InputError, type Problem } from "lowrank";
+import { type Environment, environment, InputError, type OnProgress, openBase, type Problem } from "lowrank";
 import type { Experiment, Findings } from "./experiment.ts";
 import { type CellRecord, type CellState, type LabParts, openLab } from "./lab/lab.ts";
 import { SIZES, type Size } from "./lab/sizes.ts";
@@ -25,6 +25,8 @@ export interface PaperOptions {
   /** Never ask the network. */
   readonly offline?: boolean;
   readonly signal?: AbortSignal;
+  /** Told of the model's download, before anything is measured. */
+  readonly onProgress?: OnProgress;
 }
 
 /** What a run says. */
@@ -103,6 +105,8 @@ export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<Pape
   const experiments = chosen(options.only);
   const tasks: readonly PaperTask[] =
     data === undefined ? TASKS : [{ name: "own", summary: data.join(", "), data, score: "exactMatch" }];
+  const { onProgress } = options;
+  await openBase(model, { offline, signal, ...(onProgress && { onProgress }) }); // fetched once, used from the cache
   const store = await openStore(output);
   const files = new Map<string, TaskFiles>();
   for (const task of tasks) files.set(task.name, await prepareTask(task, output));

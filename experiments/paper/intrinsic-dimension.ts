@@ -11,7 +11,7 @@ function intrinsic(dimension: number): PaperMethod {
   return {
     name: `intrinsic d=${dimension.toLocaleString("en")}`,
     options: { method: "intrinsic", targetModules: [...QV], intrinsicDimension: dimension },
-    rate: 1e-2,
+    rate: 3e-2,
   };
 }
 

@@ -6,6 +6,7 @@ import { names, text } from "../options/values.ts";
 import { type Cli, examples } from "./command.ts";
 import { formatDuration } from "./display/format.ts";
 import { type LiveLine, liveLine } from "./display/live-line.ts";
+import { progressDisplay } from "./display/progress.ts";
 import { printable } from "./display/text.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { addSettings, settingsOf } from "./options.ts";
@@ -65,6 +66,7 @@ async function action(command: Command, cli: Cli): Promise<void> {
     return;
   }
   const show = display(cli);
+  const bytes = progressDisplay(cli.err);
   const interrupts = watchInterrupts(() =>
     show.print("stopping after this step; the same command goes on from here"),
   );
@@ -78,11 +80,15 @@ async function action(command: Command, cli: Cli): Promise<void> {
       ...(data && { data }),
       ...(only && { only }),
     };
-    for await (const event of runPaper(request)) show.show(event);
+    for await (const event of runPaper({ ...request, onProgress: bytes.show })) {
+      bytes.close();
+      show.show(event);
+    }
   } catch (error) {
     if (!interrupts.signal.aborted) throw error;
     cli.exitCode = interrupts.exitCode;
   } finally {
+    bytes.close();
     show.close();
     interrupts.dispose();
   }

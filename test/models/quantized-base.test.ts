@@ -85,7 +85,7 @@ function difference(a: Float32Array, b: Float32Array): number {
 describe.each(["8", "4", "4 (Q4_1)"] as const)("a base in %s bits", (kind) => {
   const bits = kind === "8" ? 8 : 4;
 
-  test.each(["lora", "dora", "vera", "prefix-tuning", "lora+prefix-embedding"])(
+  test.each(["lora", "dora", "vera", "intrinsic", "prefix-tuning", "lora+prefix-embedding"])(
     "has the loss and gradients of floats that hold the same weights: %s",
     async (method) => {
       const pair = await quantizedPair(await temporaryFolder(), kind);

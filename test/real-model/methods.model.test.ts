@@ -29,7 +29,7 @@ const METHODS: Readonly<Record<string, TrainOptions>> = {
   "adapter-pfeiffer": { learningRate: 2e-3 },
   "adapter-lin": { learningRate: 1e-3 },
   ia3: { learningRate: 0.03, targetModules: "all-linear" },
-  intrinsic: { learningRate: 0.02 },
+  intrinsic: { learningRate: 0.03 },
   "lora+prefix-embedding": { learningRate: 3e-3 },
   "lora+prefix-layer": { learningRate: 3e-3 },
 };

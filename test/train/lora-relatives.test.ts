@@ -65,7 +65,7 @@ function optionsOf(method: string): TrainOptions {
     evalEvery: 12,
     samples: 0,
     dropout: 0,
-    learningRate: method === "vera" ? 0.05 : 0.01,
+    learningRate: { vera: 0.05, intrinsic: 0.05 }[method] ?? 0.01,
   };
 }
 
@@ -80,6 +80,9 @@ const METHODS = [
   "lora+vera",
   "lora+adalora",
   "dora+vera",
+  "intrinsic",
+  "lora+intrinsic",
+  "intrinsic+dora",
 ];
 
 describe.each(METHODS)("%s", (method) => {
@@ -139,7 +142,7 @@ test.each(CASES)("%s, made by PEFT, merges", async (name, model) => {
 });
 
 // Dropout, accumulation and decay included.
-test.each(["dora", "pissa", "vera", "adalora"])(
+test.each(["dora", "pissa", "vera", "adalora", "intrinsic"])(
   "%s: a run that is interrupted and resumed ends the same",
   async (method) => {
     const whole = { ...statefulRun(lab, `${method}-whole`), method };
@@ -151,9 +154,9 @@ test.each(["dora", "pissa", "vera", "adalora"])(
   },
 );
 
-test("the projections and starting factors are not touched by weight decay", async () => {
+test("the projections, their seed and starting factors are not touched by weight decay", async () => {
   const base = await openBase(tinyModel("llama"), { offline: true });
-  for (const method of ["pissa", "vera"]) {
+  for (const method of ["pissa", "vera", "intrinsic"]) {
     const run = { ...statefulRun(lab, `${method}-whole`), method };
     const [created] = createMethods(method, trainConfig(optionsFor(method, run)), base);
     const { state } = await loadCheckpoint(checkpointPath(run.output as string, 9));

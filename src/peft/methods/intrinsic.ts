@@ -35,7 +35,7 @@ const NAME = "intrinsic";
 const THETA = "intrinsic.theta";
 const SEED = "intrinsic.seed";
 
-const sizeOf = (m: LoraModule): number => m.outSize * m.inSize;
+const weightCount = (m: LoraModule): number => m.outSize * m.inSize;
 
 /** θ_d, zero at first, and the seed of P, a whole number that a float holds. */
 function intrinsicTrainables(dimension: number): Trainable[] {
@@ -46,11 +46,11 @@ function intrinsicTrainables(dimension: number): Trainable[] {
 }
 
 const keysOf = (m: LoraModule, dimension: number): Tensor =>
-  blockKeys(m.path, blockCount(sizeOf(m), dimension));
+  blockKeys(m.path, blockCount(weightCount(m), dimension));
 
 /** The part of P·θ_d that a weight gets, [out, in]. `keys`: of its blocks. */
 function updateOf(m: LoraModule, project: Projection, keys: Value): Value {
-  return reshape(project(keys, sizeOf(m)), [m.outSize, m.inSize]);
+  return reshape(project(keys, weightCount(m)), [m.outSize, m.inSize]);
 }
 
 function intrinsicContext(
@@ -128,8 +128,7 @@ function requireSeed(seed: number, where: string): void {
 }
 
 /** @throws InputError for more dimensions than there are weights */
-function requireFewer(dimension: number, modules: readonly LoraModule[]): void {
-  const weights = modules.reduce((n, m) => n + sizeOf(m), 0);
+function requireFewer(dimension: number, weights: number): void {
   if (dimension <= weights) return;
   const message = `expected at most ${weights}, the number of adapted weights, got ${dimension}`;
   throw new InputError(`${NAME} does not fit this model`, [{ where: "intrinsicDimension", message }]);
@@ -142,12 +141,17 @@ function intrinsic(config: IntrinsicConfig, { config: { family }, modules: specs
   const { targets, dimension } = config;
   const { modules } = planLora(targets, family, specs);
   requirePlain(NAME, targets, modules);
-  requireFewer(dimension, modules);
+  const weights = modules.reduce((n, m) => n + weightCount(m), 0);
+  requireFewer(dimension, weights);
   const trainables = intrinsicTrainables(dimension);
   return defineMethod({
     name: NAME,
     trainables,
     startsAtZero: new Map([[THETA, `${NAME} (${dimension} numbers)`]]),
+    notices: [
+      `intrinsic keeps the update of ${weights} weights, and the random diagonal behind it, during a step: ` +
+        `${Math.ceil((8 * weights) / 1e6)} MB that the plan does not count`,
+    ],
     wrap: (ctx, inputs) => intrinsicContext(modules, dimension, ctx, inputs),
     merging: intrinsicMerging(modules, dimension),
     files: intrinsicFiles(config, modules, trainables),

@@ -170,6 +170,11 @@ describe("on a tiny model", () => {
     const methods = methodsOn(tiny, "intrinsic", { intrinsicDimension: 37 });
     const { trainables } = methods[0] as Method;
     expect([trainedCount(trainables), parameterCount(trainables)]).toEqual([37, 38]);
+    // Three layers of q and o 32², k and v 16·32, MLP 3·32·64.
+    expect(methods[0]?.notices).toEqual([
+      "intrinsic keeps the update of 27648 weights, and the random diagonal behind it, during a step: " +
+        "1 MB that the plan does not count",
+    ]);
     const start = await startOf(tiny, methods);
     const got = await runPadded(runtime, tiny, methods, start);
     const base = await runPadded(runtime, tiny, [], new Float32Array(0));
