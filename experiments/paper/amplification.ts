@@ -3,6 +3,7 @@ import type { Entry, Experiment } from "../experiment.ts";
 import { loraOn, QV } from "../lab/methods.ts";
 import { median } from "../lab/statistics.ts";
 import { withUpdates } from "./adapters.ts";
+import { decided } from "./common.ts";
 
 const RANKS = [4, 64];
 
@@ -72,19 +73,19 @@ export const amplification: Experiment = {
         {
           text: "ΔW has more to do with W than a random matrix has.",
           test: "‖UᵀWVᵀ‖ from ΔW at r = 4 is more than twice that from random directions, median over modules.",
-          verdict: unknown ? "cannot be told" : correlated > 2 ? "held" : "did not hold",
+          verdict: decided(lab, !unknown, correlated > 2),
           because: `${correlated.toFixed(2)} times`,
         },
         {
           text: "ΔW does not repeat the top directions of W.",
           test: "‖UᵀWVᵀ‖ from ΔW at r = 4 is below a third of that from W itself, median over modules.",
-          verdict: unknown ? "cannot be told" : notTop < 1 / 3 ? "held" : "did not hold",
+          verdict: decided(lab, !unknown, notTop < 1 / 3),
           because: `${(100 * notTop).toFixed(1)}% of it`,
         },
         {
           text: "The amplification factor is larger for r = 4 than for r = 64.",
           test: "The median factor over modules at r = 4 is above that at r = 64.",
-          verdict: unknown ? "cannot be told" : (low as number) > (high as number) ? "held" : "did not hold",
+          verdict: decided(lab, !unknown, (low as number) > (high as number)),
           because: `r = 4: ${low?.toFixed(3)}, r = 64: ${high?.toFixed(3)}`,
         },
       ],

@@ -107,6 +107,12 @@ export function noWorse(
   };
 }
 
+/** What a measurement says, where training decides it: one seed and few steps tell nothing. */
+export function decided(lab: Lab, isKnown: boolean, holds: boolean): Verdict {
+  if (!isKnown || lab.seeds.length === 1) return "cannot be told";
+  return holds ? "held" : "did not hold";
+}
+
 /** Mean that is null where nothing was measured. */
 export function meanOf(values: readonly number[]): number | null {
   const m = mean(values);

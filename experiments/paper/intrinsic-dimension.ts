@@ -1,7 +1,7 @@
 import type { Entry, Experiment } from "../experiment.ts";
 import { loraOn, PAPER_METHODS, type PaperMethod, QV } from "../lab/methods.ts";
 import { mean, spread } from "../lab/statistics.ts";
-import { losses, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
+import { decided, losses, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
 
 /** Numbers that are trained in all. */
 const DIMENSIONS = [10, 100, 1000, 10_000];
@@ -43,7 +43,7 @@ export const intrinsicDimension: Experiment = {
         {
           text: "Ten thousand numbers reach most of what full fine-tuning gains.",
           test: "The fall of the test loss at d = 10,000 is at least half of that of full fine-tuning, mean over seeds.",
-          verdict: Number.isNaN(most) ? "cannot be told" : most >= 0.5 ? "held" : "did not hold",
+          verdict: decided(lab, !Number.isNaN(most), most >= 0.5),
           because: `${(100 * most).toFixed(0)}% of the gain; d₉₀ ${enough === null ? "is above 10,000" : `is at most ${enough.toLocaleString("en")}`}`,
         },
       ],

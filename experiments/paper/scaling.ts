@@ -1,7 +1,7 @@
 import type { Claim, Experiment } from "../experiment.ts";
 import { loraOn, QV } from "../lab/methods.ts";
 import { mean, spread } from "../lab/statistics.ts";
-import { meanOf } from "./common.ts";
+import { decided, meanOf } from "./common.ts";
 
 const ALPHAS = [8, 16, 32];
 const RATES = [5e-4, 1e-3, 2e-3];
@@ -40,7 +40,7 @@ export const scaling: Experiment = {
     const claim: Claim = {
       text: "α acts like a learning rate.",
       test: "Where α · rate is the same (8 × 0.002 and 32 × 0.0005) losses differ by less than a third of what they differ by from the smallest product to the largest.",
-      verdict: Number.isNaN(along) ? "cannot be told" : along < across / 3 ? "held" : "did not hold",
+      verdict: decided(lab, !Number.isNaN(along), along < across / 3),
       because: `same product: ${along.toFixed(4)}; from the smallest to the largest: ${across.toFixed(4)}`,
     };
     return {

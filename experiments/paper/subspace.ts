@@ -10,6 +10,7 @@ import type { Claim, Entry, Experiment, Heat } from "../experiment.ts";
 import { loraOn, QV } from "../lab/methods.ts";
 import { mean } from "../lab/statistics.ts";
 import { threeOf, updateOf, withUpdates } from "./adapters.ts";
+import { decided } from "./common.ts";
 
 const [LOW, HIGH] = [8, 64];
 
@@ -110,13 +111,13 @@ export const subspace: Experiment = {
       {
         text: "The top direction of r = 8 and of r = 64 is the same: φ above 0.5.",
         test: "φ(1, 1) of the update BA, mean over q and v of three layers, is above 0.5.",
-        verdict: unknown ? "cannot be told" : top > 0.5 ? "held" : "did not hold",
+        verdict: decided(lab, !unknown, top > 0.5),
         because: `φ(1, 1) = ${top.toFixed(3)}; chance ${chance.toFixed(4)}`,
       },
       {
         text: "Two seeds learn directions in common.",
         test: "φ(1, 1) of BA between two seeds at r = 64 is above ten times chance.",
-        verdict: unknown ? "cannot be told" : seedsTop > 10 * chance ? "held" : "did not hold",
+        verdict: decided(lab, !unknown, seedsTop > 10 * chance),
         because: `φ(1, 1) = ${seedsTop.toFixed(3)}; chance ${chance.toFixed(4)}`,
       },
     ];
