@@ -19,6 +19,8 @@ export interface Size {
   readonly lowData: readonly number[];
   /** Ranks for the question of the rank. */
   readonly ranks: readonly number[];
+  /** Layers that are analysed, of so many one. */
+  readonly layerStride: number;
   /** Timed repetitions. */
   readonly repetitions: number;
 }
@@ -38,6 +40,7 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     rateFactors: [1],
     lowData: [8, 32],
     ranks: [1, 64],
+    layerStride: 6,
     repetitions: 3,
   },
   default: {
@@ -53,6 +56,7 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     rateFactors: [0.3, 1, 3],
     lowData: [100, 300, 900],
     ranks: [1, 2, 4, 8, 64],
+    layerStride: 1,
     repetitions: 20,
   },
   full: {
@@ -68,6 +72,7 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     rateFactors: [0.1, 0.3, 1, 3, 10],
     lowData: [100, 300, 900],
     ranks: [1, 2, 4, 8, 16, 64],
+    layerStride: 1,
     repetitions: 50,
   },
 };

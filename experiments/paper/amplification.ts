@@ -37,20 +37,21 @@ export const amplification: Experiment = {
     const seed = lab.seeds[0] as number;
     const adapters: string[] = [];
     for (const rank of RANKS) adapters.push((await lab.train({ method: loraOn(QV, rank), seed })).adapter);
-    const what = { what: "amplification", ranks: RANKS, seed, examples: size.examples, epochs: size.epochs };
+    const { examples, epochs, layerStride } = size;
+    const what = { what: "amplification", ranks: RANKS, seed, examples, epochs, layerStride };
     const rows = await lab.measured<Row[]>(what, [], 40, () =>
       withUpdates(lab, adapters, async (...updates) => {
         const base = await openBase(lab.model, { offline: true });
         const found: Row[] = [];
         for (const [i, { modules }] of updates.entries())
-          for (const update of modules) {
+          for (const update of modules.filter(({ path }) => layerOf(path) % layerStride === 0)) {
             const weight = await moduleWeight(base, update.path);
             const { u, v, frobenius } = await spectrumOf(update);
             const a = amplify(weight, { u, v, frobenius }, true);
             found.push({
               rank: RANKS[i] as number,
               module: update.path,
-              layer: Number(update.path.split(".")[1]),
+              layer: layerOf(update.path),
               fromUpdate: a.fromUpdate,
               fromWeight: a.fromWeight ?? Number.NaN,
               fromRandom: a.fromRandom,
@@ -135,6 +136,11 @@ export const amplification: Experiment = {
     };
   },
 };
+
+/** `layers.3.attention.q` → 3 */
+function layerOf(path: string): number {
+  return Number(path.split(".")[1]);
+}
 
 function norm(values: Float32Array): number {
   return Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));

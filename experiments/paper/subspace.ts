@@ -14,11 +14,13 @@ import { decided } from "./common.ts";
 
 const [LOW, HIGH] = [8, 64];
 
+type Side = "A" | "BA, inputs" | "BA, outputs";
+
 /** φ between two adapters of one module. */
 interface Similar {
   readonly module: string;
-  /** What of the module: A's directions, or those of the update BA. */
-  readonly of: "A" | "BA";
+  /** What of the module: A's directions, or those of the update BA, from its inputs or to its outputs. */
+  readonly of: Side;
   readonly dimension: number;
   /** [i][j] */
   readonly phi: readonly (readonly number[])[];
@@ -42,7 +44,7 @@ export const subspace: Experiment = {
     "<math><mrow><mi>φ</mi><mo>(</mo><mi>i</mi><mo>,</mo><mi>j</mi><mo>)</mo><mo>=</mo><mfrac><msubsup><mrow><mo>‖</mo><msubsup><mi>U</mi><mi>i</mi><mi>T</mi></msubsup><msub><mi>U</mi><mi>j</mi></msub><mo>‖</mo></mrow><mi>F</mi><mn>2</mn></msubsup><mrow><mi>min</mi><mo>(</mo><mi>i</mi><mo>,</mo><mi>j</mi><mo>)</mo></mrow></mfrac></mrow></math>",
   theirs:
     "The top direction of r = 8 and r = 64 overlaps with φ above 0.5; two seeds at r = 64 share more on q than on v; random matrices share none.",
-  version: 1,
+  version: 2,
   measure: async (lab, size) => {
     const seed = lab.seeds[0] as number;
     const other = seed + 1000;
@@ -79,11 +81,13 @@ export const subspace: Experiment = {
           for (const module of paths) {
             const [x, y, z] = [updateOf(a, module), updateOf(b, module), updateOf(c, module)];
             const ofA = [x, y, z].map((u) => rightDirections((u.factors as NonNullable<typeof u.factors>).a));
-            const ofBA = await Promise.all([x, y, z].map(async (u) => (await spectrumOf(u)).v));
-            for (const [of, all] of [
+            const spectra = await Promise.all([x, y, z].map(spectrumOf));
+            const sides: [Side, typeof ofA][] = [
               ["A", ofA],
-              ["BA", ofBA],
-            ] as const) {
+              ["BA, inputs", spectra.map(({ v }) => v)],
+              ["BA, outputs", spectra.map(({ u }) => u)],
+            ];
+            for (const [of, all] of sides) {
               const [s, l, o] = all as [(typeof ofA)[0], (typeof ofA)[0], (typeof ofA)[0]];
               found.ranks.push({ module, of, ...subspaceSimilarity(s, l) });
               found.seeds.push({ module, of, ...subspaceSimilarity(l, o) });
@@ -99,30 +103,32 @@ export const subspace: Experiment = {
           return found;
         }),
     );
-    const at = (all: readonly Similar[], of: "A" | "BA", i: number, j: number): number[] =>
+    const at = (all: readonly Similar[], of: Side, i: number, j: number): number[] =>
       all.filter((s) => s.of === of).map((s) => s.phi[i - 1]?.[j - 1] ?? Number.NaN);
-    const dimension = ranks[0]?.dimension ?? Number.NaN;
-    const top = mean(at(ranks, "BA", 1, 1));
-    const seedsTop = mean(at(seeds, "BA", 1, 1));
+    const dimensionOf = (all: readonly Similar[], of: Side): number =>
+      mean(all.filter((s) => s.of === of).map((s) => s.dimension));
+    const dimension = dimensionOf(ranks, "A");
+    const top = mean(at(ranks, "BA, inputs", 1, 1));
+    const seedsTop = mean(at(seeds, "BA, inputs", 1, 1));
     const chance = randomSimilarity(1, 1, dimension);
     const startTop = mean(at(start, "A", 8, 8));
     const unknown = !Number.isFinite(top);
     const claims: Claim[] = [
       {
         text: "The top direction of r = 8 and of r = 64 is the same: φ above 0.5.",
-        test: "φ(1, 1) of the update BA, mean over q and v of three layers, is above 0.5.",
+        test: "φ(1, 1) of the inputs of the update BA, mean over q and v of three layers, is above 0.5.",
         verdict: decided(lab, !unknown, top > 0.5),
         because: `φ(1, 1) = ${top.toFixed(3)}; chance ${chance.toFixed(4)}`,
       },
       {
         text: "Two seeds learn directions in common.",
-        test: "φ(1, 1) of BA between two seeds at r = 64 is above ten times chance.",
+        test: "φ(1, 1) of the inputs of BA between two seeds at r = 64 is above ten times chance.",
         verdict: decided(lab, !unknown, seedsTop > 10 * chance),
         because: `φ(1, 1) = ${seedsTop.toFixed(3)}; chance ${chance.toFixed(4)}`,
       },
     ];
     const heats = ranks
-      .filter(({ of }) => of === "BA")
+      .filter(({ of }) => of === "BA, inputs")
       .map(
         ({ module, phi }): Heat => ({
           title: `φ of r = ${LOW} and r = ${HIGH}, ${module}`,
@@ -131,14 +137,16 @@ export const subspace: Experiment = {
           values: phi.map((row) => row.slice(0, 16)),
         }),
       );
-    const row = (name: string, all: readonly Similar[], of: "A" | "BA", i: number, j: number): Entry[] => [
+    const row = (name: string, all: readonly Similar[], of: Side, i: number): Entry[] => [
       name,
       of,
       i,
-      j,
-      mean(at(all, of, i, j)),
-      randomSimilarity(i, j, dimension),
+      i,
+      mean(at(all, of, i, i)),
+      randomSimilarity(i, i, dimensionOf(all, of)),
     ];
+    const sides: readonly Side[] = ["A", "BA, inputs", "BA, outputs"];
+    const both = [1, 8];
     return {
       claims,
       tables: [
@@ -147,14 +155,9 @@ export const subspace: Experiment = {
           title: "φ, mean over q and v of three layers, beside chance",
           columns: ["between", "directions of", "i", "j", "φ", "chance: max(i, j)/d"],
           rows: [
-            row(`r = ${LOW} and ${HIGH}`, ranks, "BA", 1, 1),
-            row(`r = ${LOW} and ${HIGH}`, ranks, "BA", 8, 8),
-            row(`r = ${LOW} and ${HIGH}`, ranks, "A", 1, 1),
-            row(`r = ${LOW} and ${HIGH}`, ranks, "A", 8, 8),
-            row(`two seeds, r = ${HIGH}`, seeds, "BA", 1, 1),
-            row(`two seeds, r = ${HIGH}`, seeds, "BA", 8, 8),
-            row(`two seeds, r = ${HIGH}`, seeds, "A", 8, 8),
-            row(`two seeds at step 0, r = ${HIGH}`, start, "A", 8, 8),
+            ...sides.flatMap((of) => both.map((i) => row(`r = ${LOW} and ${HIGH}`, ranks, of, i))),
+            ...sides.flatMap((of) => both.map((i) => row(`two seeds, r = ${HIGH}`, seeds, of, i))),
+            row(`two seeds at step 0, r = ${HIGH}`, start, "A", 8),
           ],
         },
       ],
