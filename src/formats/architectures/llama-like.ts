@@ -12,29 +12,34 @@ export function layerRows(names: readonly (readonly [ours: string, hf: string, g
   }));
 }
 
+/** Names of a decoder that is llama's around its layers; `layers`: rows of the modules of one. */
+export function decoderNames(layers: readonly (readonly [ours: string, hf: string, gguf: string])[]): Naming {
+  return {
+    basePrefix: "model.",
+    ignored: /(^|\.)rotary_emb\.inv_freq$/,
+    rows: [
+      { ours: "embed", hf: "model.embed_tokens", gguf: "token_embd" },
+      ...layerRows(layers),
+      { ours: "final_norm", hf: "model.norm", gguf: "output_norm" },
+      { ours: "head", hf: "lm_head", gguf: "output" },
+    ],
+  };
+}
+
 /** Names of the modules of llama and its relatives. */
-export const llamaNames: Naming = {
-  basePrefix: "model.",
-  ignored: /(^|\.)rotary_emb\.inv_freq$/,
-  rows: [
-    { ours: "embed", hf: "model.embed_tokens", gguf: "token_embd" },
-    ...layerRows([
-      ["attention_norm", "input_layernorm", "attn_norm"],
-      ["attention.q", "self_attn.q_proj", "attn_q"],
-      ["attention.k", "self_attn.k_proj", "attn_k"],
-      ["attention.v", "self_attn.v_proj", "attn_v"],
-      ["attention.o", "self_attn.o_proj", "attn_output"],
-      ["attention.q_norm", "self_attn.q_norm", "attn_q_norm"],
-      ["attention.k_norm", "self_attn.k_norm", "attn_k_norm"],
-      ["mlp_norm", "post_attention_layernorm", "ffn_norm"],
-      ["mlp.gate", "mlp.gate_proj", "ffn_gate"],
-      ["mlp.up", "mlp.up_proj", "ffn_up"],
-      ["mlp.down", "mlp.down_proj", "ffn_down"],
-    ]),
-    { ours: "final_norm", hf: "model.norm", gguf: "output_norm" },
-    { ours: "head", hf: "lm_head", gguf: "output" },
-  ],
-};
+export const llamaNames: Naming = decoderNames([
+  ["attention_norm", "input_layernorm", "attn_norm"],
+  ["attention.q", "self_attn.q_proj", "attn_q"],
+  ["attention.k", "self_attn.k_proj", "attn_k"],
+  ["attention.v", "self_attn.v_proj", "attn_v"],
+  ["attention.o", "self_attn.o_proj", "attn_output"],
+  ["attention.q_norm", "self_attn.q_norm", "attn_q_norm"],
+  ["attention.k_norm", "self_attn.k_norm", "attn_k_norm"],
+  ["mlp_norm", "post_attention_layernorm", "ffn_norm"],
+  ["mlp.gate", "mlp.gate_proj", "ffn_gate"],
+  ["mlp.up", "mlp.up_proj", "ffn_up"],
+  ["mlp.down", "mlp.down_proj", "ffn_down"],
+]);
 
 /** What differs between llama and its relatives. */
 export interface LlamaTraits {

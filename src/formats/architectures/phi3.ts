@@ -1,25 +1,16 @@
 import type { Fields } from "../fields.ts";
 import type { Architecture, Naming } from "./architecture.ts";
-import { layerRows, llamaParser } from "./llama-like.ts";
+import { decoderNames, llamaParser } from "./llama-like.ts";
 import { llamaLikeConfig, llamaLikeKeys } from "./llama-like-gguf.ts";
 
-const NAMES: Naming = {
-  basePrefix: "model.",
-  ignored: /(^|\.)rotary_emb\.inv_freq$/,
-  rows: [
-    { ours: "embed", hf: "model.embed_tokens", gguf: "token_embd" },
-    ...layerRows([
-      ["attention_norm", "input_layernorm", "attn_norm"],
-      ["attention.qkv", "self_attn.qkv_proj", "attn_qkv"],
-      ["attention.o", "self_attn.o_proj", "attn_output"],
-      ["mlp_norm", "post_attention_layernorm", "ffn_norm"],
-      ["mlp.gate_up", "mlp.gate_up_proj", "ffn_up"],
-      ["mlp.down", "mlp.down_proj", "ffn_down"],
-    ]),
-    { ours: "final_norm", hf: "model.norm", gguf: "output_norm" },
-    { ours: "head", hf: "lm_head", gguf: "output" },
-  ],
-};
+const NAMES: Naming = decoderNames([
+  ["attention_norm", "input_layernorm", "attn_norm"],
+  ["attention.qkv", "self_attn.qkv_proj", "attn_qkv"],
+  ["attention.o", "self_attn.o_proj", "attn_output"],
+  ["mlp_norm", "post_attention_layernorm", "ffn_norm"],
+  ["mlp.gate_up", "mlp.gate_up_proj", "ffn_up"],
+  ["mlp.down", "mlp.down_proj", "ffn_down"],
+]);
 
 function slidingWindow(config: Fields): number | null {
   return config.raw("sliding_window") === undefined ? null : config.count("sliding_window");
