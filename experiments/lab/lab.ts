@@ -42,6 +42,8 @@ export interface Trained {
 /** A cell of the report. */
 export interface CellRecord {
   readonly experiment: string;
+  /** What it is, for people. */
+  readonly label: string;
   readonly address: string;
   readonly key: unknown;
   readonly result: unknown;
@@ -60,7 +62,7 @@ export interface Lab {
   readonly isCounting: boolean;
   train(request: TrainRequest): Promise<Trained>;
   /** The base model alone, on a task's test rows. */
-  base(task?: string): Promise<Pick<Trained, "loss" | "accuracy" | "answers">>;
+  base(task?: string): Promise<Measured>;
   /** Something else that is measured. `whatItIs` decides its address; `unknown` stands for its result while cells are counted.
    *  `units`: how long it takes, in training examples. */
   measured<T>(
@@ -108,8 +110,20 @@ const UNKNOWN: Trained = {
 
 /** What answering a row takes, in training examples. */
 const ANSWER_UNITS = 2;
-/** What opening a model takes, in training examples. */
+/** What opening a model takes, to train it and to measure it, in training examples. */
 const START_UNITS = 20;
+const OPEN_UNITS = 8;
+
+/** What a cell is beside its key: how long it takes in training examples, what to call it, and how to train the same. */
+interface CellInfo {
+  readonly units: number;
+  readonly label: string;
+  readonly command?: string;
+}
+
+/** What training gives, and what is measured of it. */
+type Measured = Pick<Trained, "loss" | "accuracy" | "answers">;
+type Run = Omit<Trained, keyof Measured>;
 
 /** The options of a training run: everything that decides its result. */
 function optionsOf({ method, rate, seed, examples }: TrainRequest, { model, size }: LabParts): TrainOptions {
@@ -148,12 +162,10 @@ export function openLab(
   const cell = async <T>(
     key: Readonly<Record<string, unknown>>,
     unknown: T,
-    units: number,
-    command: string | null,
+    { units, label, command }: CellInfo,
     work: (folder: string) => Promise<T>,
   ): Promise<T> => {
     const address = addressOf(key);
-    const label = labelOf(key);
     const state = { experiment: experiment.name, address, units, label };
     const kept = await store.read(address);
     if (kept) onCell({ ...state, isDone: true, isKept: true, seconds: kept.seconds });
@@ -167,15 +179,29 @@ export function openLab(
       await store.write(address, { key, result, seconds });
       onCell({ ...state, isDone: true, isKept: false, seconds });
     }
-    records.push({ experiment: experiment.name, address, key, result, seconds, command });
+    records.push({
+      experiment: experiment.name,
+      label,
+      address,
+      key,
+      result,
+      seconds,
+      command: command ?? null,
+    });
     return result;
   };
+  /** Loss and answers of an adapter (null: of the base), each a cell of its own; `what` is what decides them, beside the rows. */
   const measureOn = async (
-    files: TaskFiles,
-    on: "validation" | "test",
-    answers: boolean,
+    {
+      task,
+      on,
+      answers,
+    }: { readonly task: string; readonly on: "validation" | "test"; readonly answers: boolean },
+    what: Readonly<Record<string, unknown>>,
+    label: string,
     adapter: string | null,
-  ): Promise<Pick<Trained, "loss" | "accuracy" | "answers">> => {
+  ): Promise<Measured> => {
+    const files = filesOf(task);
     const common = {
       model,
       data: [files[on]],
@@ -184,74 +210,58 @@ export function openLab(
       maxLength: 512,
       ...(adapter === null ? {} : { adapter }),
     };
-    const scores = await resultOf(evaluate({ ...common, limit: size.lossRows }));
-    const answered = answers
-      ? await resultOf(
-          evaluate({ ...common, limit: size.answerRows, generate: true, maxTokens: size.maxTokens }),
-        )
-      : null;
-    return {
-      loss: scores.loss,
-      accuracy: scores.tokenAccuracy ?? Number.NaN,
-      answers: answered && {
-        exactMatch: answered.exactMatch ?? Number.NaN,
-        bleu: answered.bleu ?? Number.NaN,
-        rougeL: answered.rougeL ?? Number.NaN,
+    const { lossRows, answerRows, maxTokens } = size;
+    const { loss, accuracy } = await cell(
+      { kind: "loss", ...what, data: files.digest, on, lossRows },
+      { loss: UNKNOWN.loss, accuracy: UNKNOWN.accuracy },
+      {
+        units: OPEN_UNITS + lossRows / 3,
+        label: `${label}: loss${on === "validation" ? " to choose by" : ""}`,
       },
-    };
+      async () => {
+        const scores = await resultOf(evaluate({ ...common, limit: lossRows }));
+        return { loss: scores.loss, accuracy: scores.tokenAccuracy ?? Number.NaN };
+      },
+    );
+    if (!answers) return { loss, accuracy, answers: null };
+    const answered = await cell(
+      { kind: "answers", ...what, data: files.digest, on, answerRows, maxTokens },
+      UNKNOWN.answers,
+      { units: OPEN_UNITS + ANSWER_UNITS * answerRows, label: `${label}: answers` },
+      async () => {
+        const found = await resultOf(evaluate({ ...common, limit: answerRows, generate: true, maxTokens }));
+        const { exactMatch = Number.NaN, bleu = Number.NaN, rougeL = Number.NaN } = found;
+        return { exactMatch, bleu, rougeL };
+      },
+    );
+    return { loss, accuracy, answers: answered };
   };
   return {
     model,
     seeds: size.seeds,
     tasks: [...tasks.keys()],
     isCounting,
-    train: (request) => {
-      const { task = first, on = "test", answers = false } = request;
+    train: async (request) => {
+      const { task = first, on = "test", answers = false, method, seed } = request;
       const files = filesOf(task);
       const options = optionsOf(request, parts);
-      const measuring = {
-        on,
-        lossRows: size.lossRows,
-        ...(answers ? { answerRows: size.answerRows, maxTokens: size.maxTokens } : {}),
-      };
-      const key = { kind: "train", task, data: files.digest, name: request.method.name, options, measuring };
-      const examples = (request.examples ?? size.examples) * size.epochs;
-      const units =
-        START_UNITS + examples + size.lossRows / 3 + (answers ? ANSWER_UNITS * size.answerRows : 0);
+      const key = { kind: "train", task, data: files.digest, options };
+      const label = `${method.name}, ${task}, rate ${options.learningRate}, seed ${seed}`;
+      const units = START_UNITS + (request.examples ?? size.examples) * size.epochs;
       const command = commandOf({ ...options, data: [files.train] });
-      return cell<Trained>(
-        key,
-        { ...UNKNOWN, answers: answers ? UNKNOWN.answers : null },
-        units,
-        command,
-        async (folder) => {
-          const run = await trained({ ...options, data: [files.train], offline }, folder, signal);
-          return { ...run, ...(await measureOn(files, on, answers, run.adapter)) };
-        },
+      const run = await cell<Run>(key, UNKNOWN, { units, label, command }, (folder) =>
+        trained({ ...options, data: [files.train], offline }, folder, signal),
       );
+      const what = { run: addressOf(key), model };
+      return { ...run, ...(await measureOn({ task, on, answers }, what, label, run.adapter)) };
     },
-    base: (task = first) => {
-      const files = filesOf(task);
-      const { lossRows, answerRows, maxTokens } = size;
-      const key = {
-        kind: "base",
-        model,
-        task,
-        data: files.digest,
-        measuring: { lossRows, answerRows, maxTokens },
-      };
-      const { loss, accuracy, answers } = UNKNOWN;
-      const units = START_UNITS + lossRows / 3 + ANSWER_UNITS * answerRows;
-      return cell(key, { loss, accuracy, answers }, units, null, () => measureOn(files, "test", true, null));
+    base: (task = first) =>
+      measureOn({ task, on: "test", answers: true }, { run: null, model }, `the base model, ${task}`, null),
+    measured: (whatItIs, unknown, units, work) => {
+      const { name, version } = experiment;
+      const key = { kind: "measured", experiment: name, version, model, ...whatItIs };
+      return cell(key, unknown, { units, label: String(whatItIs.what ?? name) }, work);
     },
-    measured: (whatItIs, unknown, units, work) =>
-      cell(
-        { kind: "measured", experiment: experiment.name, version: experiment.version, model, ...whatItIs },
-        unknown,
-        units,
-        null,
-        work,
-      ),
   };
 }
 
@@ -261,11 +271,7 @@ async function resultOf(events: ReturnType<typeof evaluate>) {
 }
 
 /** Trains in a folder, or goes on with what was begun there, and leaves the adapter alone. */
-async function trained(
-  options: TrainOptions,
-  output: string,
-  signal: AbortSignal,
-): Promise<Pick<Trained, "parameters" | "share" | "adapterBytes" | "seconds" | "adapter">> {
+async function trained(options: TrainOptions, output: string, signal: AbortSignal): Promise<Run> {
   await mkdir(output, { recursive: true });
   const isBegun = (await readdir(output)).includes("run.json");
   if (!isBegun) await rm(output, { recursive: true, force: true });
@@ -287,23 +293,6 @@ async function trained(
     seconds: done.elapsedMs / 1000,
     adapter: done.adapterPath,
   };
-}
-
-function labelOf(key: Readonly<Record<string, unknown>>): string {
-  const { kind, name, task, options, measuring, ...rest } = key as {
-    kind: string;
-    name?: string;
-    task?: string;
-    options?: TrainOptions;
-    measuring?: { on?: string };
-  };
-  if (kind === "train")
-    return `${name}, ${task}, rate ${options?.learningRate}, seed ${options?.seed}${measuring?.on === "validation" ? ", to choose" : ""}`;
-  if (kind === "base") return `the base model, ${task}`;
-  const { experiment: _e, version: _v, model: _m, ...own } = rest as Record<string, unknown>;
-  return Object.entries(own)
-    .map(([k, v]) => `${k} ${typeof v === "object" ? JSON.stringify(v) : v}`)
-    .join(", ");
 }
 
 /** The command line of a training run. */

@@ -21,6 +21,9 @@ export interface Size {
   readonly ranks: readonly number[];
   /** Layers that are analysed, of so many one. */
   readonly layerStride: number;
+  /** α and learning rates of a grid, from the smallest product to the largest. */
+  readonly alphas: readonly number[];
+  readonly alphaRates: readonly number[];
   /** Timed repetitions. */
   readonly repetitions: number;
 }
@@ -41,6 +44,8 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     lowData: [8, 32],
     ranks: [1, 64],
     layerStride: 6,
+    alphas: [8, 32],
+    alphaRates: [5e-4, 2e-3],
     repetitions: 3,
   },
   default: {
@@ -57,6 +62,8 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     lowData: [100, 300, 900],
     ranks: [1, 2, 4, 8, 64],
     layerStride: 1,
+    alphas: [8, 16, 32],
+    alphaRates: [5e-4, 1e-3, 2e-3],
     repetitions: 20,
   },
   full: {
@@ -73,6 +80,8 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     lowData: [100, 300, 900],
     ranks: [1, 2, 4, 8, 16, 64],
     layerStride: 1,
+    alphas: [8, 16, 32],
+    alphaRates: [5e-4, 1e-3, 2e-3],
     repetitions: 50,
   },
 };

@@ -1,3 +1,4 @@
+import type { TrainOptions } from "lowrank";
 import type { PaperResults } from "../run.ts";
 import { escapeHtml } from "./html.ts";
 
@@ -18,21 +19,16 @@ interface NearCell {
 }
 
 function nearCells({ cells }: PaperResults): NearCell[] {
+  const runs = new Map(
+    cells.map(({ address, key }) => [address, (key as { options?: TrainOptions }).options] as const),
+  );
   return cells.flatMap(({ key, result }) => {
-    const { kind, options, measuring } = key as {
-      kind: string;
-      options?: { method?: string; rank?: number; targetModules?: string[] };
-      measuring?: { on?: string };
-    };
+    const { kind, on, run } = key as { kind: string; on?: string; run?: string };
+    const options = runs.get(run ?? "");
     const loss = (result as { loss?: number } | null)?.loss;
-    if (
-      kind !== "train" ||
-      options?.method !== "lora" ||
-      measuring?.on !== "test" ||
-      typeof loss !== "number"
-    )
-      return [];
-    return [{ rank: options.rank ?? 0, modules: options.targetModules ?? [], loss }];
+    if (kind !== "loss" || on !== "test" || options?.method !== "lora" || typeof loss !== "number") return [];
+    const modules = Array.isArray(options.targetModules) ? (options.targetModules as string[]) : [];
+    return [{ rank: options.rank ?? 0, modules, loss }];
   });
 }
 

@@ -3,9 +3,6 @@ import { loraOn, QV } from "../lab/methods.ts";
 import { mean, spread } from "../lab/statistics.ts";
 import { decided, meanOf } from "./common.ts";
 
-const ALPHAS = [8, 16, 32];
-const RATES = [5e-4, 1e-3, 2e-3];
-
 /** §4.1, and beyond the paper: rsLoRA. */
 export const scaling: Experiment = {
   name: "scaling",
@@ -15,10 +12,10 @@ export const scaling: Experiment = {
   theirs:
     "With Adam, tuning α is roughly the same as tuning the learning rate, so α is set once and not tuned.",
   version: 1,
-  measure: async (lab) => {
+  measure: async (lab, { alphas, alphaRates }) => {
     const grid: { alpha: number; rate: number; losses: number[] }[] = [];
-    for (const alpha of ALPHAS)
-      for (const rate of RATES) {
+    for (const alpha of alphas)
+      for (const rate of alphaRates) {
         const base = loraOn(QV, 8);
         const method = { ...base, name: `${base.name}, α=${alpha}`, options: { ...base.options, alpha } };
         const losses: number[] = [];
@@ -65,9 +62,9 @@ export const scaling: Experiment = {
           kind: "line",
           x: { name: "α · learning rate", log: true },
           y: { name: "test loss, nats per token" },
-          series: ALPHAS.map((alpha) => ({
+          series: alphas.map((alpha) => ({
             name: `α = ${alpha}`,
-            points: RATES.map((rate): [number, number] => [alpha * rate, at(alpha, rate)]),
+            points: alphaRates.map((rate): [number, number] => [alpha * rate, at(alpha, rate)]),
           })),
         },
       ],

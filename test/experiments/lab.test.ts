@@ -79,7 +79,8 @@ describe("cells", () => {
     ).toBe(2);
     expect(states.map(({ isDone, isKept }) => [isDone, isKept])).toEqual([
       [false, false], // counted
-      [false, false],
+      [false, false], // a training run
+      [false, false], // and its loss
       [false, false], // measured
       [true, false],
       [true, true], // read
