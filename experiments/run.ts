@@ -104,7 +104,9 @@ export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<Pape
   const size = SIZES[options.size ?? "default"];
   const experiments = chosen(options.only);
   const tasks: readonly PaperTask[] =
-    data === undefined ? TASKS : [{ name: "own", summary: data.join(", "), data, score: "exactMatch" }];
+    data === undefined
+      ? TASKS.slice(0, size.tasks)
+      : [{ name: "own", summary: data.join(", "), data, score: "exactMatch" }];
   const { onProgress } = options;
   await openBase(model, { offline, signal, ...(onProgress && { onProgress }) }); // fetched once, used from the cache
   const store = await openStore(output);

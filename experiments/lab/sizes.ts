@@ -4,6 +4,8 @@ export interface Size {
   /** What it is, for people. */
   readonly summary: string;
   readonly seeds: readonly number[];
+  /** Tasks that methods are compared on. */
+  readonly tasks: number;
   /** Training examples of a cell. */
   readonly examples: number;
   readonly epochs: number;
@@ -34,6 +36,7 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     name: "quick",
     summary: "one seed and few examples: shows how it works, decides nothing",
     seeds: [0],
+    tasks: 1,
     examples: 32,
     epochs: 1,
     batchSize: 8,
@@ -52,6 +55,7 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     name: "default",
     summary: "three seeds, learning rates chosen on validation rows",
     seeds: [0, 1, 2],
+    tasks: 2,
     examples: 480,
     epochs: 1,
     batchSize: 8,
@@ -70,6 +74,7 @@ export const SIZES: Readonly<Record<Size["name"], Size>> = {
     name: "full",
     summary: "five seeds, all the examples",
     seeds: [0, 1, 2, 3, 4],
+    tasks: 2,
     examples: 900,
     epochs: 2,
     batchSize: 8,
