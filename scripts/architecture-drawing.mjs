@@ -137,7 +137,7 @@ function arrowsOf(boxes, imports) {
   const starts = ports(boxes, arrows, "from", "to");
   const ends = ports(boxes, arrows, "to", "from");
   const between = crossings(boxes, arrows, starts, ends);
-  const byWeight = [...arrows].sort((a, b) => a.count - b.count);
+  const byWeight = [...arrows].sort((a, b) => weightOf(a.count).width - weightOf(b.count).width);
   return byWeight.map((arrow) => {
     const [from, to] = [boxes.get(arrow.from), boxes.get(arrow.to)];
     const [x1, x2] = [starts.get(arrow), ends.get(arrow)];

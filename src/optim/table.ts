@@ -15,9 +15,12 @@ export interface OptimizerOptions extends AdamWOptions, SgdOptions {
   readonly optimizer: string;
 }
 
-const own = Object.assign({}, ...OPTIMIZERS.map((kind) => kind.settings)) as SettingsOf<
-  AdamWOptions & SgdOptions
->;
+type OptimizerConstants = Omit<OptimizerOptions, "optimizer">;
+
+/** Which optimizer, and those of its constants that are not as usual. */
+export type OptimizerChoice = Pick<OptimizerOptions, "optimizer"> & Partial<OptimizerConstants>;
+
+const own = Object.assign({}, ...OPTIMIZERS.map((kind) => kind.settings)) as SettingsOf<OptimizerConstants>;
 
 export const optimizerSettings: SettingsOf<OptimizerOptions> = {
   optimizer: setting(z.enum(NAMES), NAMES[0] as string, {
@@ -33,7 +36,8 @@ export function optimizersWith(option: string): readonly string[] {
   return ownersOf(OPTIMIZERS, option);
 }
 
-/** The optimizer that options name. */
-export function createOptimizer(options: OptimizerOptions): Optimizer {
-  return (OPTIMIZERS.find((kind) => kind.name === options.optimizer) as OptimizerKind).create(options);
+/** The optimizer that options name; its constants that are missing are as usual. */
+export function createOptimizer(options: OptimizerChoice): Optimizer {
+  const kind = OPTIMIZERS.find(({ name }) => name === options.optimizer) as OptimizerKind;
+  return kind.create(z.object(kind.settings).parse(options));
 }

@@ -2,7 +2,7 @@ import type { Example, PackedBatch } from "../data/batch.ts";
 import type { Value } from "../graph/value.ts";
 import type { ClipOptions } from "../optim/clip.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { createOptimizer, type OptimizerOptions } from "../optim/table.ts";
+import { createOptimizer, type OptimizerChoice } from "../optim/table.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime, Session } from "../runtime/runtime.ts";
@@ -33,7 +33,7 @@ export interface UpdateResult {
 }
 
 /** Constants of the optimizer and the loss. */
-export interface StepOptions extends OptimizerOptions, ClipOptions {
+export interface StepOptions extends OptimizerChoice, ClipOptions {
   readonly labelSmoothing: number;
   readonly seed: number;
   /** Updates of the whole run, for methods that follow a schedule. */

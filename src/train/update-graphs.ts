@@ -2,14 +2,14 @@ import { add, concat, mul, reshape, sub } from "../graph/ops/index.ts";
 import { apply, constant, input, scalarConstant, type Value } from "../graph/value.ts";
 import { type ClipOptions, clipByNorm, globalNorm, squaredNorm } from "../optim/clip.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
-import { createOptimizer, type OptimizerOptions } from "../optim/table.ts";
+import { createOptimizer, type OptimizerChoice } from "../optim/table.ts";
 import type { Trainable } from "../peft/method.ts";
 import { parameterCount, viewsOf } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import { floats, sizeOf } from "../tensor/tensor.ts";
 
 /** Constants of an update. */
-export type UpdateOptions = OptimizerOptions & ClipOptions;
+export type UpdateOptions = OptimizerChoice & ClipOptions;
 
 /** Factor on the learning rate of every element of θ; null where all are 1. */
 export function rateFactors(model: AdaptedModel): Float32Array | null {

@@ -84,7 +84,7 @@ describe("the table of formats", () => {
       /^cannot tell the data format: the record has "question", "answer"\. Name the fields \(promptField and completionField\), or give one of the formats: messages \(/,
     );
     expect(() => findFormat("chatml")).toThrow(
-      'Unknown data format\n  format: "chatml"; known: messages, sharegpt, alpaca, prompt-completion, classification, text',
+      `Unknown data format\n  format: "chatml"; known: ${dataFormats.map((format) => format.name).join(", ")}`,
     );
   });
 });
