@@ -108,6 +108,8 @@ const UNKNOWN: Trained = {
   adapter: "",
 };
 
+/** A run that is killed loses at most so many steps; each checkpoint of full fine-tuning is 2 GB. */
+const CHECKPOINT_STEPS = 50;
 /** What answering a row takes, in training examples. */
 const ANSWER_UNITS = 2;
 /** What opening a model takes, to train it and to measure it, in training examples. */
@@ -250,7 +252,11 @@ export function openLab(
       const units = START_UNITS + (request.examples ?? size.examples) * size.epochs;
       const command = commandOf({ ...options, data: [files.train] });
       const run = await cell<Run>(key, UNKNOWN, { units, label, command }, (folder) =>
-        trained({ ...options, data: [files.train], offline }, folder, signal),
+        trained(
+          { ...options, data: [files.train], offline, checkpointEvery: CHECKPOINT_STEPS },
+          folder,
+          signal,
+        ),
       );
       const what = { run: addressOf(key), model };
       return { ...run, ...(await measureOn({ task, on, answers }, what, label, run.adapter)) };
