@@ -22,6 +22,9 @@ const COLORS = [
   "#a6761d",
 ];
 const [WIDTH, HEIGHT] = [720, 400];
+/** Names are wider on the page than the drawing counts them. */
+const LEGEND_WIDTH = 560;
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 /** A figure as an SVG whose text has the colour of the page that it stands in. */
 export function drawFigure({ x, y, kind, series }: Figure): string {
@@ -31,7 +34,7 @@ export function drawFigure({ x, y, kind, series }: Figure): string {
     name: one.name,
     nameLocation: "middle",
     scale: true,
-    axisLabel: text,
+    axisLabel: { ...text, formatter: (value: number) => COMPACT.format(value) },
     nameTextStyle: text,
     splitLine: { lineStyle: { color: LINES } },
   });
@@ -41,8 +44,15 @@ export function drawFigure({ x, y, kind, series }: Figure): string {
       animation: false,
       color: COLORS,
       textStyle: text,
-      legend: { type: "plain", bottom: 0, textStyle: text, itemWidth: 16, itemHeight: 8 },
-      grid: { left: 70, right: 20, top: 16, bottom: series.length > 4 ? 100 : 76 },
+      legend: {
+        type: "plain",
+        bottom: 0,
+        width: LEGEND_WIDTH,
+        textStyle: text,
+        itemWidth: 16,
+        itemHeight: 8,
+      },
+      grid: { left: 70, right: 40, top: 16, bottom: series.length > 4 ? 100 : 76 },
       xAxis: { ...axis(x), nameGap: 28 },
       yAxis: { ...axis(y), nameGap: 48 },
       series: series.map(({ name, points }) => ({
