@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Environment, environment, InputError, type OnProgress, openBase, type Problem } from "lowrank";
 import type { Experiment, Findings } from "./experiment.ts";
 import { type CellRecord, type CellState, type LabParts, openLab } from "./lab/lab.ts";
+import { lockFolder } from "./lab/lock.ts";
 import { SIZES, type Size } from "./lab/sizes.ts";
 import { openStore } from "./lab/store.ts";
 import { type PaperTask, prepareTask, TASKS, type TaskFiles } from "./lab/tasks.ts";
@@ -99,20 +100,38 @@ function chosen(only: readonly string[] | undefined): readonly Experiment[] {
  *  was stopped goes on where it was.
  *  @throws InputError for options or data that cannot be used, and what training and evaluation throw */
 export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<PaperEvent> {
-  const { model = "smollm2-135m", output = "paper", offline = false, data } = options;
+  const { model = "smollm2-135m", output = "paper", offline = false } = options;
   const signal = options.signal ?? new AbortController().signal;
   const size = SIZES[options.size ?? "default"];
   const experiments = chosen(options.only);
+  const { onProgress } = options;
+  const base = await openBase(model, { offline, signal, ...(onProgress && { onProgress }) }); // fetched once
+  const { lowrank, cpu, cores } = await environment();
+  const origin = { lowrank, weights: base.weights.fingerprint, machine: `${cpu}, ${cores} cores` };
+  const store = await openStore(output);
+  const release = await lockFolder(output);
+  try {
+    yield* measureAll(options, { model, origin, size, store, signal, offline }, experiments, output);
+  } finally {
+    await release();
+  }
+}
+
+/** Everything that a run does in its folder, which no other uses meanwhile. */
+async function* measureAll(
+  { data }: PaperOptions,
+  common: Omit<LabParts, "onCell" | "tasks">,
+  experiments: readonly Experiment[],
+  output: string,
+): AsyncGenerator<PaperEvent> {
+  const { model, size } = common;
   const tasks: readonly PaperTask[] =
     data === undefined
       ? TASKS.slice(0, size.tasks)
       : [{ name: "own", summary: data.join(", "), data, score: "exactMatch" }];
-  const { onProgress } = options;
-  await openBase(model, { offline, signal, ...(onProgress && { onProgress }) }); // fetched once, used from the cache
-  const store = await openStore(output);
   const files = new Map<string, TaskFiles>();
   for (const task of tasks) files.set(task.name, await prepareTask(task, output));
-  const parts = { model, size, store, tasks: files, signal, offline };
+  const parts = { ...common, tasks: files };
   const plan = await count(experiments, parts);
   yield {
     type: "plan",

@@ -73,9 +73,19 @@ export interface Lab {
   ): Promise<T>;
 }
 
+/** What results follow from beside the options: part of every cell's key. */
+export interface Origin {
+  readonly lowrank: string;
+  /** Of the base model's files. */
+  readonly weights: string;
+  /** Of what times are measured on. */
+  readonly machine: string;
+}
+
 /** What a lab works with. */
 export interface LabParts {
   readonly model: string;
+  readonly origin: Origin;
   readonly size: Size;
   readonly store: CellStore;
   readonly tasks: ReadonlyMap<string, TaskFiles>;
@@ -108,8 +118,12 @@ const UNKNOWN: Trained = {
   adapter: "",
 };
 
+/** Folder of the adapter in that of its run. */
+const ADAPTER = "adapter";
 /** A run that is killed loses at most so many steps; each checkpoint of full fine-tuning is 2 GB. */
 const CHECKPOINT_STEPS = 50;
+/** Longest row in tokens, in training and in measuring. */
+const MAX_LENGTH = 512;
 /** What answering a row takes, in training examples. */
 const ANSWER_UNITS = 2;
 /** What opening a model takes, to train it and to measure it, in training examples. */
@@ -121,6 +135,8 @@ interface CellInfo {
   readonly units: number;
   readonly label: string;
   readonly command?: string;
+  /** What must be in its folder for it to count as finished. */
+  readonly needs?: string;
 }
 
 /** What training gives, and what is measured of it. */
@@ -139,7 +155,7 @@ function optionsOf({ method, rate, seed, examples }: TrainRequest, { model, size
     epochs: size.epochs,
     batchSize: size.batchSize,
     limit: examples ?? size.examples,
-    maxLength: 512,
+    maxLength: MAX_LENGTH,
     seed,
   };
 }
@@ -152,6 +168,7 @@ export function openLab(
   isCounting: boolean,
 ): Lab {
   const { model, size, store, tasks, signal, offline, onCell } = parts;
+  const { machine, ...origin } = parts.origin;
   const first = [...tasks.keys()][0] as string;
   const filesOf = (task: string): TaskFiles => {
     const files = tasks.get(task);
@@ -164,12 +181,13 @@ export function openLab(
   const cell = async <T>(
     key: Readonly<Record<string, unknown>>,
     unknown: T,
-    { units, label, command }: CellInfo,
+    { units, label, command, needs }: CellInfo,
     work: (folder: string) => Promise<T>,
   ): Promise<T> => {
-    const address = addressOf(key);
+    const address = addressOf({ ...key, ...origin });
     const state = { experiment: experiment.name, address, units, label };
-    const kept = await store.read(address);
+    const found = await store.read(address);
+    const kept = found && (await isThere(store.folderOf(address), needs)) ? found : null;
     if (kept) onCell({ ...state, isDone: true, isKept: true, seconds: kept.seconds });
     else onCell({ ...state, isDone: false, isKept: false, seconds: 0 });
     if (isCounting) return (kept?.result as T | undefined) ?? unknown;
@@ -178,7 +196,7 @@ export function openLab(
     const result = kept ? (kept.result as T) : await work(store.folderOf(address));
     const seconds = kept?.seconds ?? (performance.now() - started) / 1000;
     if (!kept) {
-      await store.write(address, { key, result, seconds });
+      await store.write(address, { key: { ...key, ...origin }, result, seconds });
       onCell({ ...state, isDone: true, isKept: false, seconds });
     }
     records.push({
@@ -209,12 +227,12 @@ export function openLab(
       data: [files[on]],
       offline,
       signal,
-      maxLength: 512,
+      maxLength: MAX_LENGTH,
       ...(adapter === null ? {} : { adapter }),
     };
     const { lossRows, answerRows, maxTokens } = size;
     const { loss, accuracy } = await cell(
-      { kind: "loss", ...what, data: files.digest, on, lossRows },
+      { kind: "loss", ...what, data: files.digest, on, lossRows, maxLength: MAX_LENGTH },
       { loss: UNKNOWN.loss, accuracy: UNKNOWN.accuracy },
       {
         units: OPEN_UNITS + lossRows / 3,
@@ -227,7 +245,7 @@ export function openLab(
     );
     if (!answers) return { loss, accuracy, answers: null };
     const answered = await cell(
-      { kind: "answers", ...what, data: files.digest, on, answerRows, maxTokens },
+      { kind: "answers", ...what, data: files.digest, on, answerRows, maxTokens, maxLength: MAX_LENGTH },
       UNKNOWN.answers,
       { units: OPEN_UNITS + ANSWER_UNITS * answerRows, label: `${label}: answers` },
       async () => {
@@ -251,24 +269,34 @@ export function openLab(
       const label = `${method.name}, ${task}, rate ${options.learningRate}, seed ${seed}`;
       const units = START_UNITS + (request.examples ?? size.examples) * size.epochs;
       const command = commandOf({ ...options, data: [files.train] });
-      const run = await cell<Run>(key, UNKNOWN, { units, label, command }, (folder) =>
-        trained(
-          { ...options, data: [files.train], offline, checkpointEvery: CHECKPOINT_STEPS },
-          folder,
-          signal,
-        ),
-      );
-      const what = { run: addressOf(key), model };
+      const info = { units, label, command, needs: ADAPTER };
+      const found = await cell<Run>(key, UNKNOWN, info, (folder) => {
+        const run = { ...options, data: [files.train], offline, checkpointEvery: CHECKPOINT_STEPS };
+        return trained(run, folder, signal);
+      });
+      const address = addressOf({ ...key, ...origin });
+      const folder = store.folderOf(address);
+      if (!isCounting) await rm(join(folder, "checkpoints"), { recursive: true, force: true });
+      const run = { ...found, adapter: join(folder, ADAPTER) };
+      const what = { run: address, model };
       return { ...run, ...(await measureOn({ task, on, answers }, what, label, run.adapter)) };
     },
     base: (task = first) =>
       measureOn({ task, on: "test", answers: true }, { run: null, model }, `the base model, ${task}`, null),
     measured: (whatItIs, unknown, units, work) => {
       const { name, version } = experiment;
-      const key = { kind: "measured", experiment: name, version, model, ...whatItIs };
+      const key = { kind: "measured", experiment: name, version, model, machine, ...whatItIs };
       return cell(key, unknown, { units, label: String(whatItIs.what ?? name) }, work);
     },
   };
+}
+
+async function isThere(folder: string, name: string | undefined): Promise<boolean> {
+  if (name === undefined) return true;
+  return readdir(folder).then(
+    (names) => names.includes(name),
+    () => false,
+  );
 }
 
 async function resultOf(events: ReturnType<typeof evaluate>) {
@@ -291,7 +319,6 @@ async function trained(options: TrainOptions, output: string, signal: AbortSigna
     signal.throwIfAborted();
     throw new Error(`the run in ${output} ended without a result`);
   }
-  await rm(join(output, "checkpoints"), { recursive: true, force: true });
   return {
     parameters: plan.trainableParameters,
     share: plan.share,
@@ -304,10 +331,17 @@ async function trained(options: TrainOptions, output: string, signal: AbortSigna
 /** The command line of a training run. */
 function commandOf(options: TrainOptions): string {
   const flags = Object.entries(options)
-    .filter(([, value]) => value !== undefined && value !== null)
+    .filter(([, value]) => value !== undefined && value !== null && value !== false)
     .map(([key, value]) => {
       const flag = `--${key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
-      return `${flag} ${Array.isArray(value) ? value.join(",") : value}`;
+      return value === true
+        ? flag
+        : `${flag} ${quoted(Array.isArray(value) ? value.join(",") : String(value))}`;
     });
   return `lowrank train ${flags.join(" ")}`;
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,6 +1,6 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type DatasetRow, loadDataset } from "lowrank";
+import { type DatasetRow, InputError, loadDataset } from "lowrank";
 import { addressOf } from "./store.ts";
 
 /** Something to learn, with rows to learn it from. */
@@ -29,32 +29,57 @@ export interface TaskFiles {
   readonly digest: string;
 }
 
-/** Share of the training rows that choose learning rates, where the data have no validation rows of their own. */
-const VALIDATION_SHARE = 0.1;
+/** Share of the training rows that validation and test take each, where the data have no such rows of their own. */
+const HELD_SHARE = 0.1;
+
+/** Chat rows of a split; `left` counts those that are no conversation. */
+function chatRows(rows: Iterable<DatasetRow>): { readonly lines: string[]; readonly left: number } {
+  const all = Array.from(rows, ({ row }) =>
+    row.kind === "conversation" ? JSON.stringify({ messages: row.messages }) : null,
+  );
+  const lines = all.filter((line) => line !== null);
+  return { lines, left: all.length - lines.length };
+}
+
+/** Three splits with no row in common: own ones as they are, others every so-and-so-many-th of the training rows, since files are
+ *  often sorted. */
+export function splitRows(
+  train: readonly string[],
+  validation: readonly string[],
+  test: readonly string[],
+): { readonly train: string[]; readonly validation: string[]; readonly test: string[] } {
+  const stride = Math.round(1 / HELD_SHARE);
+  const takes = (own: readonly string[], phase: number) => (i: number) =>
+    own.length === 0 && i % stride === phase;
+  const [isValidation, isTest] = [takes(validation, 0), takes(test, 1)];
+  return {
+    train: train.filter((_, i) => !isValidation(i) && !isTest(i)),
+    validation: validation.length > 0 ? [...validation] : train.filter((_, i) => isValidation(i)),
+    test: test.length > 0 ? [...test] : train.filter((_, i) => isTest(i)),
+  };
+}
 
 /** Writes a task's rows as chat rows below a folder. @throws InputError for data that cannot be read, or are not prompts with answers */
 export async function prepareTask(task: PaperTask, folder: string): Promise<TaskFiles> {
   const source = typeof task.data === "string" ? [task.data] : task.data;
   const { train, validation, test } = await loadDataset({ source });
-  const lines = (rows: Iterable<DatasetRow>): string[] =>
-    Array.from(rows, ({ row }) =>
-      row.kind === "conversation" ? JSON.stringify({ messages: row.messages }) : "",
-    ).filter((line) => line !== "");
-  const all = lines(train);
-  const held = Math.max(1, Math.round(all.length * VALIDATION_SHARE));
-  const own = lines(validation);
-  const splits = {
-    train: own.length > 0 ? all : all.slice(held),
-    validation: own.length > 0 ? own : all.slice(0, held),
-    test: test.length > 0 ? lines(test) : all.slice(0, held),
-  };
+  const [rows, held, tested] = [chatRows(train), chatRows(validation), chatRows(test)];
+  const left = rows.left + held.left + tested.left;
+  const splits = splitRows(rows.lines, held.lines, tested.lines);
+  const shortest = Math.min(splits.train.length, splits.validation.length, splits.test.length);
+  if (left > 0 || shortest === 0) {
+    const got = `${rows.lines.length + held.lines.length + tested.lines.length}`;
+    const others = left > 0 ? ` and ${left} rows of other kinds` : "";
+    const message = `expected prompts with answers alone, at least 3 of them, got ${got}${others}`;
+    throw new InputError("the data cannot be used", [{ where: source.join(", "), message }]);
+  }
   const digest = addressOf(splits);
   const home = join(folder, "data", `${task.name}-${digest.slice(0, 8)}`);
   await mkdir(home, { recursive: true });
   const write = async (name: string, rows: readonly string[]): Promise<string> => {
     const path = join(home, `${name}.jsonl`);
-    await writeFile(`${path}.partial`, `${rows.join("\n")}\n`);
-    await rename(`${path}.partial`, path);
+    await writeFile(`${path}.${process.pid}.partial`, `${rows.join("\n")}\n`);
+    await rename(`${path}.${process.pid}.partial`, path);
     return path;
   };
   return {

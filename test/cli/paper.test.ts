@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../formats/fixtures.ts";
@@ -49,4 +49,27 @@ test("what costs no training is measured once; page, JSON and CSV are written", 
   const second = await runCli(command, { cwd });
   expect(second.stdout).toContain("2 cells, 2 of them there already");
   expect(JSON.parse(await read("results.json")).cells).toEqual(cells);
+});
+
+test("data that are no prompts with answers, and an output that is a file, are refused by name", async () => {
+  const cwd = await temporaryFolder();
+  await writeFile(join(cwd, "plain.jsonl"), '{"text":"a"}\n{"text":"b"}\n');
+  const command = [
+    "paper",
+    "--quick",
+    "--offline",
+    "--model",
+    fixturePath("models/llama"),
+    "--only",
+    "parameters",
+  ];
+  const plain = await runCli([...command, "--data", "plain.jsonl"], { cwd });
+  expect(plain.exitCode).not.toBe(0);
+  expect(plain.stderr).toContain(
+    "plain.jsonl: expected prompts with answers alone, at least 3 of them, got 0 and 2 rows",
+  );
+  const file = await runCli([...command, "--output", "plain.jsonl"], { cwd });
+  expect(file.exitCode).not.toBe(0);
+  expect(file.stderr).toContain("output: plain.jsonl");
+  expect(file.stderr).not.toContain("defect");
 });

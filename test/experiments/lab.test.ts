@@ -1,13 +1,18 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type CellRecord, type CellState, openLab } from "../../experiments/lab/lab.ts";
+import { lockFolder } from "../../experiments/lab/lock.ts";
 import { loraOn, QV } from "../../experiments/lab/methods.ts";
 import { SIZES } from "../../experiments/lab/sizes.ts";
 import { compare, deviation, differenceMargin, median, spread } from "../../experiments/lab/statistics.ts";
 import { addressOf, openStore } from "../../experiments/lab/store.ts";
+import { splitRows } from "../../experiments/lab/tasks.ts";
 import { EXPERIMENTS } from "../../experiments/table.ts";
 import { temporaryFolder } from "../formats/fixtures.ts";
+
+const ORIGIN = { lowrank: "0", weights: "w", machine: "c" };
 
 describe("statistics", () => {
   it("deviation, median and the margin of a difference are those of a textbook", () => {
@@ -48,12 +53,58 @@ describe("cells", () => {
     );
   });
 
+  it("numbers that JSON does not have come back", async () => {
+    const store = await openStore(await temporaryFolder());
+    const result = { loss: Number.NaN, most: Number.POSITIVE_INFINITY, list: [1, Number.NaN] };
+    await store.write(addressOf("x"), { key: "x", result, seconds: 1 });
+    expect((await store.read(addressOf("x")))?.result).toEqual(result);
+  });
+
+  it("another version, or other weights, are other cells", async () => {
+    const store = await openStore(await temporaryFolder());
+    const tasks = new Map([["sql", { train: "t", validation: "v", test: "e", digest: "d" }]]);
+    const seen = new Set<string>();
+    for (const origin of [ORIGIN, { ...ORIGIN, lowrank: "1" }, { ...ORIGIN, weights: "x" }]) {
+      const onCell = ({ address }: CellState) => void seen.add(address);
+      const { signal } = new AbortController();
+      const parts = { model: "m", origin, size: SIZES.quick, store, tasks, offline: true, signal, onCell };
+      await openLab({ name: "e", version: 1 }, parts, [], true).train({ method: loraOn(QV, 1), seed: 0 });
+    }
+    expect(seen.size).toBe(6);
+  });
+
+  it("one folder is for one run; a holder that is gone holds nothing", async () => {
+    const folder = await temporaryFolder();
+    const release = await lockFolder(folder);
+    await expect(lockFolder(folder)).rejects.toThrow(`in use by process ${process.pid}`);
+    await release();
+    await writeFile(join(folder, "lock"), `${hostname()} 999999999`);
+    await (await lockFolder(folder))();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("splits have no row in common, whichever the data have", () => {
+    const rows = Array.from({ length: 30 }, (_, i) => `${i}`);
+    for (const [validation, test] of [
+      [[], []],
+      [["v"], []],
+      [[], ["t"]],
+      [["v"], ["t"]],
+    ] as const) {
+      const splits = splitRows(rows, validation, test);
+      const all = [...splits.train, ...splits.validation, ...splits.test];
+      expect(new Set(all).size).toBe(all.length);
+      expect(all.length).toBe(30 + validation.length + test.length);
+      expect(Math.min(splits.validation.length, splits.test.length)).toBeGreaterThan(0);
+    }
+  });
+
   it("a finished one is read and not measured again; counting measures nothing", async () => {
     const store = await openStore(await temporaryFolder());
     const tasks = new Map([["sql", { train: "t", validation: "v", test: "e", digest: "d" }]]);
     const states: CellState[] = [];
     const parts = {
-      ...{ model: "m", size: SIZES.quick, store, tasks, offline: true },
+      ...{ model: "m", origin: ORIGIN, size: SIZES.quick, store, tasks, offline: true },
       signal: new AbortController().signal,
       onCell: (state: CellState) => void states.push(state),
     };
@@ -103,6 +154,7 @@ describe("the table of experiments", () => {
       const onCell = ({ address }: CellState) => void cells.add(address);
       const parts = {
         model: "m",
+        origin: ORIGIN,
         size,
         store,
         tasks,
