@@ -1,9 +1,16 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Environment, environment, InputError, type OnProgress, openBase, type Problem } from "lowrank";
+import {
+  type Environment,
+  environment,
+  InputError,
+  lockRunFolder,
+  type OnProgress,
+  openBase,
+  type Problem,
+} from "lowrank";
 import type { Experiment, Findings } from "./experiment.ts";
 import { type CellRecord, type CellState, type LabParts, openLab } from "./lab/lab.ts";
-import { lockFolder } from "./lab/lock.ts";
 import { SIZES, type Size } from "./lab/sizes.ts";
 import { openStore } from "./lab/store.ts";
 import { type PaperTask, prepareTask, TASKS, type TaskFiles } from "./lab/tasks.ts";
@@ -109,7 +116,7 @@ export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<Pape
   const { lowrank, cpu, cores } = await environment();
   const origin = { lowrank, weights: base.weights.fingerprint, machine: `${cpu}, ${cores} cores` };
   const store = await openStore(output);
-  const release = await lockFolder(output);
+  const release = await lockRunFolder(output);
   try {
     yield* measureAll(options, { model, origin, size, store, signal, offline }, experiments, output);
   } finally {

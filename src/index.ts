@@ -166,6 +166,7 @@ export {
   trainConfigSchema,
 } from "./train/config/config.ts";
 export type * from "./train/events.ts";
+export { lockRunFolder, type ReleaseLock } from "./train/lock.ts";
 export { type MetricsEvent, readMetrics } from "./train/metrics-log.ts";
 export type { ProfileShare, StepProfile } from "./train/profile/read.ts";
 export type { StateResources } from "./train/resources.ts";

@@ -1,9 +1,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type CellRecord, type CellState, openLab } from "../../experiments/lab/lab.ts";
-import { lockFolder } from "../../experiments/lab/lock.ts";
 import { loraOn, QV } from "../../experiments/lab/methods.ts";
 import { SIZES } from "../../experiments/lab/sizes.ts";
 import { compare, deviation, differenceMargin, median, spread } from "../../experiments/lab/statistics.ts";
@@ -71,16 +69,6 @@ describe("cells", () => {
       await openLab({ name: "e", version: 1 }, parts, [], true).train({ method: loraOn(QV, 1), seed: 0 });
     }
     expect(seen.size).toBe(6);
-  });
-
-  it("one folder is for one run; a holder that is gone holds nothing", async () => {
-    const folder = await temporaryFolder();
-    const release = await lockFolder(folder);
-    await expect(lockFolder(folder)).rejects.toThrow(`in use by process ${process.pid}`);
-    await release();
-    await writeFile(join(folder, "lock"), `${hostname()} 999999999`);
-    await (await lockFolder(folder))();
-    expect(await readdir(folder)).toEqual([]);
   });
 
   it("splits have no row in common, whichever the data have", () => {
