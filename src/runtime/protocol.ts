@@ -1,8 +1,6 @@
 import type { LoadRequest, RunOptions, Tensors } from "./backend.ts";
 import type { Device } from "./devices/table.ts";
 
-export type { KeptPart } from "./backend.ts";
-
 /** Requests to the thread that owns the execution engine: `open` first, then the calls of `Backend` and its sessions. */
 export type Request =
   | { readonly kind: "open"; readonly device: Device; readonly threads: number }

@@ -1,7 +1,7 @@
 import { createOptimizer } from "../optim/table.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
-import type { KeptPart } from "../runtime/protocol.ts";
+import type { KeptPart } from "../runtime/backend.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { floats, scalar, type Tensor } from "../tensor/tensor.ts";
 import { rateFactors, squaresGraph, stretchGraph, type UpdateOptions, updateGraph } from "./update-graphs.ts";
