@@ -12,8 +12,8 @@ import {
 import type { Experiment, Findings } from "./experiment.ts";
 import { type CellRecord, type CellState, type LabParts, openLab } from "./lab/lab.ts";
 import { SIZES, type Size } from "./lab/sizes.ts";
-import { openStore } from "./lab/store.ts";
-import { type PaperTask, prepareTask, TASKS, type TaskFiles } from "./lab/tasks.ts";
+import { openStore, RESULTS, type ToldCell, toStored } from "./lab/store.ts";
+import { type PaperTask, prepareTask, questionsIn, TASKS, type TaskFiles } from "./lab/tasks.ts";
 import { csvOf } from "./page/csv.ts";
 import { paperPage } from "./page/page.ts";
 import { EXPERIMENTS } from "./table.ts";
@@ -26,8 +26,10 @@ export interface PaperOptions {
   readonly only?: readonly string[];
   /** Default: "smollm2-135m". */
   readonly model?: string;
-  /** Data of one's own, instead of the paper's tasks in small. */
+  /** Prompts and answers of one's own, instead of the paper's tasks in small. */
   readonly data?: readonly string[];
+  /** Folder with question classes (train.jsonl, test.jsonl; fields question and coarse), to compare the methods on as well. */
+  readonly questions?: string;
   /** Folder of cells and report; default: "paper". Cells that are there are not measured again. */
   readonly output?: string;
   /** Never ask the network. */
@@ -85,7 +87,10 @@ export interface PaperResults {
   readonly environment: Environment;
   readonly date: string;
   readonly measured: readonly Measured[];
-  readonly cells: readonly CellRecord[];
+  /** Titles of experiments that the run has not come to. */
+  readonly missing: readonly string[];
+  /** Cells of this run, and what an earlier report in the folder told beside them. */
+  readonly cells: readonly (CellRecord | ToldCell)[];
 }
 
 /** @throws InputError for names of experiments that there are not */
@@ -126,7 +131,7 @@ export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<Pape
 
 /** Everything that a run does in its folder, which no other uses meanwhile. */
 async function* measureAll(
-  { data }: PaperOptions,
+  { data, questions }: PaperOptions,
   common: Omit<LabParts, "onCell" | "tasks">,
   experiments: readonly Experiment[],
   output: string,
@@ -134,7 +139,7 @@ async function* measureAll(
   const { model, size } = common;
   const tasks: readonly PaperTask[] =
     data === undefined
-      ? TASKS.slice(0, size.tasks)
+      ? [...TASKS.slice(0, size.tasks), ...(questions === undefined ? [] : [questionsIn(questions)])]
       : [{ name: "own", summary: data.join(", "), data, score: "exactMatch" }];
   const files = new Map<string, TaskFiles>();
   for (const task of tasks) files.set(task.name, await prepareTask(task, output));
@@ -149,22 +154,27 @@ async function* measureAll(
   };
   const measured: Measured[] = [];
   const records: CellRecord[] = [];
-  for (const experiment of experiments) {
-    const findings: Findings = yield* measuring(experiment, parts, plan, records);
-    measured.push({ experiment, findings });
-    yield { type: "experiment", name: experiment.name, title: experiment.title, findings };
-  }
   const described = tasks.map((task) => ({ ...task, digest: files.get(task.name)?.digest as string }));
   const date = new Date().toISOString().slice(0, 10);
-  yield await write(output, {
-    size,
-    model,
-    tasks: described,
-    environment: await environment(),
-    date,
-    measured,
-    cells: unique(records),
-  });
+  const about = { size, model, tasks: described, environment: await environment(), date };
+  const save = (): Promise<PaperEvent> => {
+    const missing = experiments.slice(measured.length).map(({ title }) => title);
+    const cells = [...unique(records), ...others(common.store.told, records)];
+    return write(output, { ...about, measured, missing, cells });
+  };
+  try {
+    for (const experiment of experiments) {
+      const before = plan.measured;
+      const findings: Findings = yield* measuring(experiment, parts, plan, records);
+      measured.push({ experiment, findings });
+      yield { type: "experiment", name: experiment.name, title: experiment.title, findings };
+      if (plan.measured > before && experiment !== experiments.at(-1)) await save();
+    }
+  } catch (error) {
+    if (plan.measured > 0) await save();
+    throw error;
+  }
+  yield await save();
 }
 
 /** How far a run is. */
@@ -173,14 +183,22 @@ interface Progress {
   readonly cells: Map<string, number>;
   readonly done: Set<string>;
   kept: number;
-  /** Units and seconds of the cells that were measured by this run. */
+  /** Cells that were measured by this run, their units and seconds. */
+  measured: number;
   units: number;
   seconds: number;
 }
 
 /** Runs the experiments without measuring, to know their cells. */
 async function count(experiments: readonly Experiment[], parts: Omit<LabParts, "onCell">): Promise<Progress> {
-  const progress: Progress = { cells: new Map(), done: new Set(), kept: 0, units: 0, seconds: 0 };
+  const progress: Progress = {
+    cells: new Map(),
+    done: new Set(),
+    kept: 0,
+    measured: 0,
+    units: 0,
+    seconds: 0,
+  };
   for (const experiment of experiments) {
     const onCell = ({ address, units, isKept }: CellState): void => {
       progress.cells.set(address, units);
@@ -211,6 +229,7 @@ async function* measuring(
     progress.cells.set(state.address, state.units);
     if (state.isDone && !progress.done.has(state.address)) {
       progress.done.add(state.address);
+      progress.measured++;
       progress.units += state.units;
       progress.seconds += state.seconds;
     }
@@ -254,6 +273,12 @@ function unique(records: readonly CellRecord[]): CellRecord[] {
   return [...seen.values()];
 }
 
+/** Cells of an earlier report in the folder that this run does not ask for: they are not lost. */
+function others(told: readonly ToldCell[], records: readonly CellRecord[]): readonly ToldCell[] {
+  const asked = new Set(records.map(({ address }) => address));
+  return told.filter(({ address }) => !asked.has(address));
+}
+
 async function write(output: string, results: PaperResults): Promise<PaperEvent> {
   await mkdir(output, { recursive: true });
   const save = async (name: string, text: string): Promise<string> => {
@@ -272,7 +297,7 @@ async function write(output: string, results: PaperResults): Promise<PaperEvent>
       findings,
     })),
   };
-  const saved = await save("results.json", `${JSON.stringify(plain, null, 2)}\n`);
+  const saved = await save(RESULTS, `${JSON.stringify(plain, toStored, 2)}\n`);
   const report = await save("report.html", await paperPage(results));
   return { type: "done", report, results: saved, tables };
 }

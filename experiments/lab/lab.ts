@@ -4,7 +4,7 @@ import { evaluate, InputError, type TrainEvent, type TrainOptions, train } from 
 import type { PaperMethod } from "./methods.ts";
 import type { Size } from "./sizes.ts";
 import { addressOf, type CellStore } from "./store.ts";
-import type { TaskFiles } from "./tasks.ts";
+import { REFERENCES, type TaskFiles } from "./tasks.ts";
 
 /** A training run to be measured. */
 export interface TrainRequest {
@@ -16,6 +16,8 @@ export interface TrainRequest {
   readonly seed: number;
   /** Training examples; default: the size's. */
   readonly examples?: number;
+  /** Passes over them; default: the size's. */
+  readonly epochs?: number;
   /** Rows that it is measured on; default: test. Validation rows choose, test rows are for what was chosen. */
   readonly on?: "validation" | "test";
   /** Also answer prompts and score whole answers. */
@@ -35,8 +37,8 @@ export interface Trained {
   readonly adapterBytes: number;
   /** Seconds in steps. */
   readonly seconds: number;
-  /** Folder of the adapter. */
-  readonly adapter: string;
+  /** Folder of the adapter, which is trained again where the folder has its numbers alone. */
+  readonly adapter: () => Promise<string>;
 }
 
 /** A cell of the report. */
@@ -60,6 +62,8 @@ export interface Lab {
   readonly tasks: readonly string[];
   /** Cells are counted, not measured: results are NaN. */
   readonly isCounting: boolean;
+  /** Files with the rows of a task; default: of the first. */
+  filesOf(task?: string): TaskFiles;
   train(request: TrainRequest): Promise<Trained>;
   /** The base model alone, on a task's test rows. */
   base(task?: string): Promise<Measured>;
@@ -115,7 +119,7 @@ const UNKNOWN: Trained = {
   share: Number.NaN,
   adapterBytes: Number.NaN,
   seconds: Number.NaN,
-  adapter: "",
+  adapter: async () => "",
 };
 
 /** Folder of the adapter in that of its run. */
@@ -135,16 +139,17 @@ interface CellInfo {
   readonly units: number;
   readonly label: string;
   readonly command?: string;
-  /** What must be in its folder for it to count as finished. */
-  readonly needs?: string;
 }
 
 /** What training gives, and what is measured of it. */
 type Measured = Pick<Trained, "loss" | "accuracy" | "answers">;
-type Run = Omit<Trained, keyof Measured>;
+type Run = Omit<Trained, keyof Measured | "adapter">;
 
 /** The options of a training run: everything that decides its result. */
-function optionsOf({ method, rate, seed, examples }: TrainRequest, { model, size }: LabParts): TrainOptions {
+function optionsOf(
+  { method, rate, seed, examples, epochs }: TrainRequest,
+  { model, size }: LabParts,
+): TrainOptions {
   return {
     ...method.options,
     model,
@@ -152,7 +157,7 @@ function optionsOf({ method, rate, seed, examples }: TrainRequest, { model, size
     schedule: "linear",
     warmupRatio: 0.06,
     weightDecay: 0.01,
-    epochs: size.epochs,
+    epochs: epochs ?? size.epochs,
     batchSize: size.batchSize,
     limit: examples ?? size.examples,
     maxLength: MAX_LENGTH,
@@ -170,7 +175,7 @@ export function openLab(
   const { model, size, store, tasks, signal, offline, onCell } = parts;
   const { machine, ...origin } = parts.origin;
   const first = [...tasks.keys()][0] as string;
-  const filesOf = (task: string): TaskFiles => {
+  const filesOf = (task: string = first): TaskFiles => {
     const files = tasks.get(task);
     if (!files)
       throw new InputError("the experiment cannot run", [
@@ -181,13 +186,12 @@ export function openLab(
   const cell = async <T>(
     key: Readonly<Record<string, unknown>>,
     unknown: T,
-    { units, label, command, needs }: CellInfo,
+    { units, label, command }: CellInfo,
     work: (folder: string) => Promise<T>,
   ): Promise<T> => {
     const address = addressOf({ ...key, ...origin });
     const state = { experiment: experiment.name, address, units, label };
-    const found = await store.read(address);
-    const kept = found && (await isThere(store.folderOf(address), needs)) ? found : null;
+    const kept = await store.read(address);
     if (kept) onCell({ ...state, isDone: true, isKept: true, seconds: kept.seconds });
     else onCell({ ...state, isDone: false, isKept: false, seconds: 0 });
     if (isCounting) return (kept?.result as T | undefined) ?? unknown;
@@ -203,7 +207,7 @@ export function openLab(
       experiment: experiment.name,
       label,
       address,
-      key,
+      key: { ...key, ...origin },
       result,
       seconds,
       command: command ?? null,
@@ -219,17 +223,17 @@ export function openLab(
     }: { readonly task: string; readonly on: "validation" | "test"; readonly answers: boolean },
     what: Readonly<Record<string, unknown>>,
     label: string,
-    adapter: string | null,
+    adapter: (() => Promise<string>) | null,
   ): Promise<Measured> => {
     const files = filesOf(task);
-    const common = {
+    const common = async () => ({
       model,
       data: [files[on]],
       offline,
       signal,
       maxLength: MAX_LENGTH,
-      ...(adapter === null ? {} : { adapter }),
-    };
+      ...(adapter && { adapter: await adapter() }),
+    });
     const { lossRows, answerRows, maxTokens } = size;
     const { loss, accuracy } = await cell(
       { kind: "loss", ...what, data: files.digest, on, lossRows, maxLength: MAX_LENGTH },
@@ -239,7 +243,7 @@ export function openLab(
         label: `${label}: loss${on === "validation" ? " to choose by" : ""}`,
       },
       async () => {
-        const scores = await resultOf(evaluate({ ...common, limit: lossRows }));
+        const scores = await resultOf(evaluate({ ...(await common()), limit: lossRows }));
         return { loss: scores.loss, accuracy: scores.tokenAccuracy ?? Number.NaN };
       },
     );
@@ -249,7 +253,9 @@ export function openLab(
       UNKNOWN.answers,
       { units: OPEN_UNITS + ANSWER_UNITS * answerRows, label: `${label}: answers` },
       async () => {
-        const found = await resultOf(evaluate({ ...common, limit: answerRows, generate: true, maxTokens }));
+        const referencesField = files.hasReferences[on] ? REFERENCES : null;
+        const asked = { limit: answerRows, generate: true, maxTokens, referencesField };
+        const found = await resultOf(evaluate({ ...(await common()), ...asked }));
         const { exactMatch = Number.NaN, bleu = Number.NaN, rougeL = Number.NaN } = found;
         return { exactMatch, bleu, rougeL };
       },
@@ -261,25 +267,30 @@ export function openLab(
     seeds: size.seeds,
     tasks: [...tasks.keys()],
     isCounting,
+    filesOf,
     train: async (request) => {
       const { task = first, on = "test", answers = false, method, seed } = request;
       const files = filesOf(task);
       const options = optionsOf(request, parts);
       const key = { kind: "train", task, data: files.digest, options };
       const label = `${method.name}, ${task}, rate ${options.learningRate}, seed ${seed}`;
-      const units = START_UNITS + (request.examples ?? size.examples) * size.epochs;
+      const units = START_UNITS + (options.limit as number) * (options.epochs as number);
       const command = commandOf({ ...options, data: [files.train] });
-      const info = { units, label, command, needs: ADAPTER };
-      const found = await cell<Run>(key, UNKNOWN, info, (folder) => {
-        const run = { ...options, data: [files.train], offline, checkpointEvery: CHECKPOINT_STEPS };
-        return trained(run, folder, signal);
-      });
       const address = addressOf({ ...key, ...origin });
       const folder = store.folderOf(address);
-      if (!isCounting) await rm(join(folder, "checkpoints"), { recursive: true, force: true });
-      const run = { ...found, adapter: join(folder, ADAPTER) };
+      const run = async (): Promise<Run> => {
+        const whole = { ...options, data: [files.train], offline, checkpointEvery: CHECKPOINT_STEPS };
+        const done = await trained(whole, folder, signal);
+        await rm(join(folder, "checkpoints"), { recursive: true, force: true });
+        return done;
+      };
+      const found = await cell<Run>(key, UNKNOWN, { units, label, command }, run);
+      const adapter = async (): Promise<string> => {
+        if (!(await readdir(folder).catch(() => [] as string[])).includes(ADAPTER)) await run();
+        return join(folder, ADAPTER);
+      };
       const what = { run: address, model };
-      return { ...run, ...(await measureOn({ task, on, answers }, what, label, run.adapter)) };
+      return { ...found, adapter, ...(await measureOn({ task, on, answers }, what, label, adapter)) };
     },
     base: (task = first) =>
       measureOn({ task, on: "test", answers: true }, { run: null, model }, `the base model, ${task}`, null),
@@ -289,14 +300,6 @@ export function openLab(
       return cell(key, unknown, { units, label: String(whatItIs.what ?? name) }, work);
     },
   };
-}
-
-async function isThere(folder: string, name: string | undefined): Promise<boolean> {
-  if (name === undefined) return true;
-  return readdir(folder).then(
-    (names) => names.includes(name),
-    () => false,
-  );
 }
 
 async function resultOf(events: ReturnType<typeof evaluate>) {
@@ -324,7 +327,6 @@ async function trained(options: TrainOptions, output: string, signal: AbortSigna
     share: plan.share,
     adapterBytes: plan.resources.adapterBytes,
     seconds: done.elapsedMs / 1000,
-    adapter: done.adapterPath,
   };
 }
 

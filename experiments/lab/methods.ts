@@ -4,12 +4,17 @@ import type { TrainOptions } from "lowrank";
 export interface PaperMethod {
   readonly name: string;
   readonly options: TrainOptions;
-  /** Usual learning rate: the middle of the grid that is searched. */
+  /** Usual learning rate: the grid that is searched is made of multiples of it. */
   readonly rate: number;
+  /** The method that the learning rate is searched with, where this is one of its variants (another rank, other matrices). */
+  readonly ratedBy?: PaperMethod;
 }
 
-/** LoRA as the paper has it: query and value projections, α as the rank's double at r = 8. */
-export function loraOn(targetModules: readonly string[], rank: number): PaperMethod {
+export const QV: readonly string[] = ["q_proj", "v_proj"];
+export const ATTENTION: readonly string[] = ["q_proj", "k_proj", "v_proj", "o_proj"];
+
+/** LoRA of a rank on some kinds of matrices. */
+function lora(targetModules: readonly string[], rank: number): PaperMethod {
   const short = targetModules.map((m) => m.replace("_proj", "")).join(", ");
   return {
     name: `LoRA r=${rank} on ${short}`,
@@ -18,8 +23,13 @@ export function loraOn(targetModules: readonly string[], rank: number): PaperMet
   };
 }
 
-export const QV: readonly string[] = ["q_proj", "v_proj"];
-export const ATTENTION: readonly string[] = ["q_proj", "k_proj", "v_proj", "o_proj"];
+/** LoRA as the paper has it: query and value projections, α twice the rank. */
+const LORA = lora(QV, 8);
+
+/** LoRA of a rank on some kinds of matrices, at the learning rate of LoRA as the paper has it. */
+export function loraOn(targetModules: readonly string[], rank: number): PaperMethod {
+  return { ...lora(targetModules, rank), ratedBy: LORA };
+}
 
 /** The methods of Tables 2 to 4. */
 export const PAPER_METHODS: readonly PaperMethod[] = [

@@ -18,7 +18,7 @@ export function addressOf(key: unknown): string {
 }
 
 /** JSON has no NaN and no infinity: a run that diverged has. */
-function toStored(_key: string, value: unknown): unknown {
+export function toStored(_key: string, value: unknown): unknown {
   return typeof value === "number" && !Number.isFinite(value) ? { $number: String(value) } : value;
 }
 
@@ -35,15 +35,37 @@ export interface StoredCell {
   readonly seconds: number;
 }
 
+/** A finished cell in a report. */
+export interface ToldCell extends StoredCell {
+  readonly address: string;
+}
+
+/** The file of a report's cells, from which those come that a folder has no files of. */
+export const RESULTS = "results.json";
+
 /** Finished cells in a folder, each a JSON file under its address. */
 export interface CellStore {
   readonly folder: string;
   /** The cell of that address, or null: one that is damaged counts as none. */
   read(address: string): Promise<StoredCell | null>;
+  /** Those that an earlier report in the folder tells of. */
+  readonly told: readonly ToldCell[];
   /** Written under a temporary name and renamed: it is there whole or not at all. */
   write(address: string, cell: StoredCell): Promise<void>;
   /** Folder of a cell's own files. */
   folderOf(address: string): string;
+}
+
+/** Cells of a report that was written into a folder; none where there is none, or it is damaged. */
+async function toldCells(folder: string): Promise<ToldCell[]> {
+  try {
+    const { cells } = JSON.parse(await readFile(join(folder, RESULTS), "utf8"), fromStored) as {
+      cells: ToldCell[];
+    };
+    return cells.filter(({ key, address }) => addressOf(key) === address);
+  } catch {
+    return [];
+  }
 }
 
 /** The store below a folder, which is made. */
@@ -54,16 +76,21 @@ export async function openStore(folder: string): Promise<CellStore> {
       { where: "output", message: `${folder}: ${error.message}` },
     ]);
   });
+  const told = await toldCells(folder);
+  const toldBy = new Map(told.map((cell) => [cell.address, cell]));
   const path = (address: string): string => join(cells, `${address}.json`);
   return {
     folder,
+    told,
     read: async (address) => {
       try {
         const cell = JSON.parse(await readFile(path(address), "utf8"), fromStored) as StoredCell;
-        return addressOf(cell.key) === address ? cell : null;
+        if (addressOf(cell.key) === address) return cell;
       } catch {
-        return null;
+        // missing or damaged: the report may tell it
       }
+      const { key, result, seconds } = toldBy.get(address) ?? {};
+      return seconds === undefined ? null : { key, result, seconds };
     },
     write: async (address, cell) => {
       const temporary = `${path(address)}.${process.pid}.partial`;

@@ -8,8 +8,10 @@ export interface PaperTask {
   readonly name: string;
   /** What it stands for in the paper. */
   readonly summary: string;
-  /** A bundled name or files, as `lowrank train --data` takes it. */
+  /** A bundled name, a folder or files, as `lowrank train --data` takes it. */
   readonly data: string | readonly string[];
+  /** Which fields are prompt and answer, where the names do not tell. */
+  readonly fields?: { readonly promptField: string; readonly completionField: string };
   /** Its score, by whole answers. */
   readonly score: "exactMatch" | "bleu";
 }
@@ -20,11 +22,27 @@ export const TASKS: readonly PaperTask[] = [
   { name: "facts", summary: "facts to text (DART), for E2E, WebNLG and DART", data: "dart", score: "bleu" },
 ];
 
+/** Question classes, which understanding stands for: read from a folder, since the licence of the data is not stated. */
+export function questionsIn(folder: string): PaperTask {
+  return {
+    name: "questions",
+    summary: "question classes (TREC), for GLUE",
+    data: [folder],
+    fields: { promptField: "question", completionField: "coarse" },
+    score: "exactMatch",
+  };
+}
+
+/** The field of a task's files with answers that are equally good. */
+export const REFERENCES = "references";
+
 /** Files with the rows of a task: a validation split that chooses, a test split that is touched once per cell. */
 export interface TaskFiles {
   readonly train: string;
   readonly validation: string;
   readonly test: string;
+  /** Splits in which rows have several answers that are equally good. */
+  readonly hasReferences: { readonly validation: boolean; readonly test: boolean };
   /** Of the rows. */
   readonly digest: string;
 }
@@ -35,7 +53,9 @@ const HELD_SHARE = 0.1;
 /** Chat rows of a split; `left` counts those that are no conversation. */
 function chatRows(rows: Iterable<DatasetRow>): { readonly lines: string[]; readonly left: number } {
   const all = Array.from(rows, ({ row }) =>
-    row.kind === "conversation" ? JSON.stringify({ messages: row.messages }) : null,
+    row.kind === "conversation"
+      ? JSON.stringify({ messages: row.messages, [REFERENCES]: row.references })
+      : null,
   );
   const lines = all.filter((line) => line !== null);
   return { lines, left: all.length - lines.length };
@@ -62,7 +82,7 @@ export function splitRows(
 /** Writes a task's rows as chat rows below a folder. @throws InputError for data that cannot be read, or are not prompts with answers */
 export async function prepareTask(task: PaperTask, folder: string): Promise<TaskFiles> {
   const source = typeof task.data === "string" ? [task.data] : task.data;
-  const { train, validation, test } = await loadDataset({ source });
+  const { train, validation, test } = await loadDataset({ source, ...task.fields });
   const [rows, held, tested] = [chatRows(train), chatRows(validation), chatRows(test)];
   const left = rows.left + held.left + tested.left;
   const splits = splitRows(rows.lines, held.lines, tested.lines);
@@ -86,6 +106,11 @@ export async function prepareTask(task: PaperTask, folder: string): Promise<Task
     train: await write("train", splits.train),
     validation: await write("validation", splits.validation),
     test: await write("test", splits.test),
+    hasReferences: { validation: hasReferences(splits.validation), test: hasReferences(splits.test) },
     digest,
   };
+}
+
+function hasReferences(lines: readonly string[]): boolean {
+  return lines.some((line) => REFERENCES in (JSON.parse(line) as object));
 }

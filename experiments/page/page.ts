@@ -28,6 +28,7 @@ export async function paperPage(results: PaperResults): Promise<string> {
 <p>Hu et al., <i>LoRA: Low-Rank Adaptation of Large Language Models</i> (2021), repeated in small: on <b>${escapeHtml(model)}</b> with ${tasks.map((t) => escapeHtml(t.summary)).join("; ")}.</p>
 <p class="soft">Size: ${size.name} (${escapeHtml(size.summary)}). Seeds: ${size.seeds.join(", ")}. ${size.examples} training examples a cell, ${size.lossRows} rows for losses, ${size.answerRows} for answers. Measured ${date} on ${escapeHtml(env.cpu)}, ${env.cores} cores; lowrank ${escapeHtml(env.lowrank)}, Node ${escapeHtml(env.node)}.</p>
 <p>Of ${claims.length} claims, <b>${count("held")} held</b> here, <b>${count("did not hold")} did not</b>, and of ${count("cannot be told")} it <b>cannot be told</b>. Each test was stated before anything was measured.${size.seeds.length === 1 ? " With one seed, differences of losses cannot be told from noise: a larger size can." : ""}</p>
+${results.missing.length === 0 ? "" : `<p><b>Not measured yet:</b> ${results.missing.map(escapeHtml).join("; ")}.</p>`}
 <div class="wide"><table><tr><th>claim</th><th>here</th></tr>${claims.map(({ experiment, claim }) => `<tr><td><a href="#${experiment.name}">${escapeHtml(claim.text)}</a></td><td>${claim.verdict}</td></tr>`).join("")}</table></div>
 ${await idea(results)}
 <h2>What was measured</h2>

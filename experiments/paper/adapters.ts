@@ -4,12 +4,13 @@ import type { Lab } from "../lab/lab.ts";
 /** Opens adapters for analysis, with the base's weights, and closes them afterwards. */
 export async function withUpdates<T>(
   lab: Lab,
-  paths: readonly string[],
+  adapters: readonly (() => Promise<string>)[],
   work: (...updates: AdapterUpdates[]) => Promise<T>,
 ): Promise<T> {
   const opened: AdapterUpdates[] = [];
   try {
-    for (const path of paths) opened.push(await adapterUpdates(path, { model: lab.model, offline: true }));
+    for (const adapter of adapters)
+      opened.push(await adapterUpdates(await adapter(), { model: lab.model, offline: true }));
     return await work(...opened);
   } finally {
     for (const one of opened) await one.close();

@@ -35,7 +35,7 @@ export const amplification: Experiment = {
   version: 1,
   measure: async (lab, size) => {
     const seed = lab.seeds[0] as number;
-    const adapters: string[] = [];
+    const adapters: (() => Promise<string>)[] = [];
     for (const rank of RANKS) adapters.push((await lab.train({ method: loraOn(QV, rank), seed })).adapter);
     const { examples, epochs, layerStride } = size;
     const what = { what: "amplification", ranks: RANKS, seed, examples, epochs, layerStride };

@@ -2,14 +2,20 @@ import type { Experiment } from "../experiment.ts";
 import { loraOn, type PaperMethod, QV } from "../lab/methods.ts";
 import { losses, lowerLoss, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } from "./common.ts";
 
+const RANKS = [4, 8];
+/** The rank that learning rates are searched with. */
+const SEARCHED_RANK = 8;
+
 /** LoRA of a rank, alone and with a prefix before embeddings or in every layer. */
 function variants(rank: number): PaperMethod[] {
   const lora = loraOn(QV, rank);
-  const joined = (name: string, method: string): PaperMethod => ({
-    ...lora,
-    name: `${lora.name} + ${name}`,
-    options: { ...lora.options, method: `lora+${method}` },
-  });
+  const joined = (name: string, method: string): PaperMethod => {
+    const one = (r: number): PaperMethod => {
+      const { options, rate, name: alone } = loraOn(QV, r);
+      return { name: `${alone} + ${name}`, options: { ...options, method: `lora+${method}` }, rate };
+    };
+    return { ...one(rank), ratedBy: one(SEARCHED_RANK) };
+  };
   return [lora, joined("PreEmbed", "prefix-embedding"), joined("PreLayer", "prefix-layer")];
 }
 
@@ -24,7 +30,7 @@ export const combinations: Experiment = {
   version: 1,
   measure: async (lab, size) => {
     const found: Runs[] = [];
-    for (const rank of [4, 8])
+    for (const rank of RANKS)
       for (const method of variants(rank)) found.push(await runsOf(lab, size, method));
     const [alone, embed] = [found[3], found[4]] as [Runs, Runs];
     return {

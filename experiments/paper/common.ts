@@ -12,24 +12,16 @@ export interface Runs {
 }
 
 /** The learning rate whose validation loss is lowest, of the same factors on every method's usual rate; with one factor none is
- *  chosen. Test rows are not looked at. */
-export async function chooseRate(
-  lab: Lab,
-  size: Size,
-  method: PaperMethod,
-  request: Pick<TrainRequest, "task" | "examples"> = {},
-): Promise<number> {
-  const rates = size.rateFactors.map((factor) => Number((factor * method.rate).toPrecision(3)));
+ *  chosen. It is searched once for a method, on the first task with all examples: variants and other tasks take it. Test rows are
+ *  not looked at. */
+export async function chooseRate(lab: Lab, size: Size, method: PaperMethod): Promise<number> {
+  const searched = method.ratedBy ?? method;
+  const rates = size.rateFactors.map((factor) => Number((factor * searched.rate).toPrecision(3)));
   if (rates.length === 1) return rates[0] as number;
   const tried: { rate: number; loss: number }[] = [];
+  const seed = lab.seeds[0] as number;
   for (const rate of rates) {
-    const { loss } = await lab.train({
-      ...request,
-      method,
-      rate,
-      seed: lab.seeds[0] as number,
-      on: "validation",
-    });
+    const { loss } = await lab.train({ method: searched, rate, seed, on: "validation" });
     tried.push({ rate, loss: Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY });
   }
   return tried.reduce((best, one) => (one.loss < best.loss ? one : best)).rate;
@@ -40,13 +32,9 @@ export async function runsOf(
   lab: Lab,
   size: Size,
   method: PaperMethod,
-  request: Pick<TrainRequest, "task" | "examples" | "answers"> = {},
+  request: Pick<TrainRequest, "task" | "examples" | "epochs" | "answers"> = {},
 ): Promise<Runs> {
-  const { task, examples } = request;
-  const rate = await chooseRate(lab, size, method, {
-    ...(task === undefined ? {} : { task }),
-    ...(examples === undefined ? {} : { examples }),
-  });
+  const rate = await chooseRate(lab, size, method);
   const runs: Trained[] = [];
   for (const seed of lab.seeds) runs.push(await lab.train({ ...request, method, rate, seed }));
   return { method, rate, runs };
@@ -56,7 +44,7 @@ export async function runsOf(
 export function rateNote(size: Size): string {
   return size.rateFactors.length === 1
     ? "Learning rates are each method's usual one: none was searched for."
-    : `Learning rates: of ${size.rateFactors.map((f) => `${f} ×`).join(", ")} each method's usual one, that with the lowest loss on validation rows (first seed).`;
+    : `Learning rates: of ${size.rateFactors.map((f) => `${f} ×`).join(", ")} each method's usual one, that with the lowest loss on validation rows, searched once for each method (first task, first seed).`;
 }
 
 export const losses = ({ runs }: Runs): number[] => runs.map((r) => r.loss);

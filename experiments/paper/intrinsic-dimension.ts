@@ -6,9 +6,14 @@ import { decided, losses, RUN_COLUMNS, type Runs, rateNote, runRow, runsOf } fro
 /** Numbers that are trained in all. */
 const DIMENSIONS = [10, 100, 1000, 10_000];
 
+/** The d that the learning rate is searched with. */
+const SEARCHED = 1000;
+
 /** d numbers on q and v. */
 function intrinsic(dimension: number): PaperMethod {
+  const ratedBy = dimension === SEARCHED ? {} : { ratedBy: intrinsic(SEARCHED) };
   return {
+    ...ratedBy,
     name: `intrinsic d=${dimension.toLocaleString("en")}`,
     options: { method: "intrinsic", targetModules: [...QV], intrinsicDimension: dimension },
     rate: 3e-2,

@@ -74,17 +74,17 @@ export const latency: Experiment = {
   version: 1,
   measure: async (lab, size) => {
     const bottlenecks = PAPER_METHODS.filter(({ name }) => name === "Adapter-H" || name === "Adapter-L");
-    const adapters: [PaperMethod, string][] = [];
+    const adapters: [PaperMethod, () => Promise<string>][] = [];
     for (const method of [loraOn(QV, 8), ...bottlenecks])
       adapters.push([method, (await lab.train({ method, seed: lab.seeds[0] as number })).adapter]);
     const variants = [...adapters.map(([{ name }]) => name), MERGED, CONTROL];
     const what = { what: "latency", variants, shapes: SHAPES, repetitions: size.repetitions };
     const timed = await lab.measured<Timed[]>(what, [], 60, async () => {
-      const open = (adapter?: string): Promise<LoadedModel> =>
-        loadModel({ model: lab.model, contextLength: 512, ...(adapter === undefined ? {} : { adapter }) });
+      const open = async (adapter?: () => Promise<string>): Promise<LoadedModel> =>
+        loadModel({ model: lab.model, contextLength: 512, ...(adapter && { adapter: await adapter() }) });
       const base = await open();
       const found: Timed[] = [];
-      const beside = async (variant: string, adapter?: string): Promise<void> => {
+      const beside = async (variant: string, adapter?: () => Promise<string>): Promise<void> => {
         const model = await open(adapter);
         try {
           if (variant === MERGED) await model.merge();

@@ -93,7 +93,7 @@ export const methods: Experiment = {
       figures,
       notes: [
         rateNote(size),
-        "BLEU and ROUGE-L are against one reference a row. Question classes (TREC) are not bundled, since their licence is not stated.",
+        "BLEU and ROUGE-L are against all references of a row. Question classes (TREC) are not bundled, since their licence is not stated: --questions names a folder with them.",
       ],
     };
   },

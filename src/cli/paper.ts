@@ -31,6 +31,13 @@ const schema = z.strictObject({
     description: "your own prompts and answers, to ask the same of your task",
     defaultText: "the paper's tasks in small",
   }),
+  questions: setting(text.nullable(), null, {
+    group: "Paper",
+    value: "folder",
+    description:
+      "compare the methods on question classes too: a folder with train.jsonl and test.jsonl (fields question, coarse)",
+    defaultText: "not compared",
+  }),
   output: setting(text, "paper", {
     group: "Paper",
     value: "folder",
@@ -71,13 +78,18 @@ async function action(command: Command, cli: Cli): Promise<void> {
     show.print("stopping after this step; the same command goes on from here"),
   );
   const size = quick ? "quick" : full ? "full" : "default";
-  const { data, ...others } = rest;
+  const { data, questions, ...others } = rest;
+  if (data && questions)
+    throw new InputError("the options do not hold:", [
+      { where: "--questions", message: "has no effect beside --data" },
+    ]);
   try {
     const request = {
       ...others,
       size,
       signal: interrupts.signal,
       ...(data && { data }),
+      ...(questions && { questions }),
       ...(only && { only }),
     };
     for await (const event of runPaper({ ...request, onProgress: bytes.show })) {

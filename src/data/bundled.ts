@@ -52,7 +52,7 @@ export const bundledDatasets: readonly BundledDataset[] = [
     licence: "MIT",
     files: filesOf("dart"),
     format: "prompt-completion",
-    mapping: { promptField: "triples", completionField: "text" },
+    mapping: { promptField: "triples", completionField: "text", referencesField: "references" },
   },
   {
     name: "shell-recipes",

@@ -233,6 +233,7 @@ function mergeMapping(options: DatasetOptions, own: FieldMapping = {}): FieldMap
     systemField: options.systemField ?? own.systemField,
     promptTemplate: template ?? ((options.promptField ?? null) === null ? own.promptTemplate : undefined),
     messagesField: options.messagesField ?? own.messagesField,
+    referencesField: options.referencesField ?? own.referencesField,
     textField: options.textField ?? own.textField,
     pairField: options.pairField ?? own.pairField,
     labelField: options.labelField ?? own.labelField,

@@ -45,6 +45,12 @@ const fieldSettings: SettingsOf<FieldOptions> = {
     defaultText: "that of the format",
     knownAs: ["chatFeature", "conversationField"],
   }),
+  referencesField: setting(text.nullable(), null, {
+    group: DATA,
+    value: "field",
+    description: "field that holds a list of equally good answers, for exact match, BLEU and ROUGE",
+    defaultText: "that of a bundled name",
+  }),
   textField: setting(text.nullable(), null, {
     group: DATA,
     value: "field",

@@ -21,7 +21,7 @@ import { createEvaluationEngine, type EvaluationResult } from "../train/evaluati
 import type { ProgressEvent, WarningEvent } from "../train/events.ts";
 import { maxRowTokens } from "../train/plan.ts";
 import { reporting, withProgress } from "../train/progress.ts";
-import type { Sample } from "../train/sample.ts";
+import { referencesOf, type Sample } from "../train/sample.ts";
 import { answer, promptsOf } from "../train/samples.ts";
 import { taskOf } from "../train/tasks/table.ts";
 import type { Task } from "../train/tasks/task.ts";
@@ -87,7 +87,7 @@ function subjectOf(
 }
 
 /** Scores a model on data: loss and the measures of its task (of a decoder perplexity and token accuracy); with `generate` also
- *  exact match, BLEU and ROUGE of greedy answers. Of a data set with splits the test rows count, else validation, else all.
+ *  exact match, BLEU and ROUGE of greedy answers, against all references of a row. Of a data set with splits the test rows count, else validation, else all.
  *  @throws InputError for everything wrong in options or data; and what opening model and adapter throws */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
   const choice = evaluationChoice(options);
@@ -197,7 +197,7 @@ async function* score(
 type AnswerScores = Required<Pick<EvaluationSummary, "exactMatch" | "bleu" | "rouge1" | "rougeL">>;
 
 async function* answersTo(
-  { maxLength, maxTokens, batchSize }: EvaluationChoice & { readonly maxLength: number },
+  { maxLength, maxTokens, batchSize, referencesField }: EvaluationChoice & { readonly maxLength: number },
   { base, model }: Subject,
   rows: Rows,
   runtime: Runtime,
@@ -209,6 +209,10 @@ async function* answersTo(
     yield { type: "warning", message: `${left} of ${rows.length} rows have no prompt that can be answered` };
   }
   if (prompts.length === 0) return {};
+  if (referencesField !== null && prompts.every(({ others }) => others.length === 0)) {
+    const message = `no row has a field "${referencesField}"`;
+    throw new InputError("there is nothing to compare with", [{ where: "referencesField", message }]);
+  }
   const samples = yield* reporting<EvaluateEvent, Sample[]>((report) =>
     answer(runtime, model, base, prompts, {
       maxTokens,
@@ -218,7 +222,7 @@ async function* answersTo(
     }),
   );
   const outputs = samples.map((s) => s.output.trim());
-  const references = samples.map((s) => s.reference.trim());
+  const references = samples.map(referencesOf);
   const { rouge1, rougeL } = rouge(outputs, references);
   return {
     exactMatch: exactMatch(outputs, references),

@@ -7,7 +7,7 @@ import {
   type ExampleOptions,
   exampleSettings,
 } from "../data/options.ts";
-import { resolveSettings, type SettingsOf, setting } from "../options/setting.ts";
+import { type Check, resolveSettings, type SettingsOf, setting } from "../options/setting.ts";
 import { names } from "../options/values.ts";
 import { type DeviceOptions, deviceSettings } from "../runtime/device.ts";
 import { trainSettings } from "../train/config/config.ts";
@@ -50,9 +50,16 @@ export const evaluationSettings: SettingsOf<EvaluationChoice> = {
 
 const schema: z.ZodObject<SettingsOf<EvaluationChoice>> = z.strictObject(evaluationSettings);
 
+const rules: Check<EvaluationChoice> = (choice, where, isGiven) => [
+  ...checkFields(choice, where, isGiven),
+  ...(choice.referencesField !== null && !choice.generate
+    ? [{ where: where("referencesField"), message: "has no effect without generate" }]
+    : []),
+];
+
 /** The options of an evaluation among others, completed. @throws InputError with every one that does not hold */
 export function evaluationChoice(options: Partial<EvaluationChoice>): EvaluationChoice {
   const own = Object.entries(options).filter(([key]) => key in evaluationSettings);
   const layer = { values: Object.fromEntries(own), where: (key: string) => key };
-  return resolveSettings(schema, [layer], "the evaluation options do not hold:", checkFields);
+  return resolveSettings(schema, [layer], "the evaluation options do not hold:", rules);
 }

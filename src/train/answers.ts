@@ -4,6 +4,7 @@ import type { BaseModel } from "../models/base.ts";
 import type { Method } from "../peft/method.ts";
 import type { ExactMatch, ExactMatchChange } from "./events.ts";
 import { readMetrics } from "./metrics-log.ts";
+import { referencesOf } from "./sample.ts";
 import { answer, promptsOf } from "./samples.ts";
 import type { SampleRequest } from "./tasks/task.ts";
 
@@ -20,7 +21,7 @@ function spread(rows: Rows, count: number): DatasetRow[] {
 }
 
 /** Answers `count` held-out rows greedily, as many of them as can be asked, and compares the texts with those in the data, white space at
- *  both ends aside; null where none can be asked. An answer is cut one token after the longest that is right: what is longer is wrong. */
+ *  both ends aside (one of several equally good ones is enough); null where none can be asked. An answer is cut one token after the longest that is right: what is longer is wrong. */
 export async function scoreAnswers(request: SampleRequest): Promise<ExactMatch | null> {
   const { runtime, model, base, rows, count, maxLength, signal } = request;
   const prompts = promptsOf(base, model.methods, spread(rows, count), maxLength);
@@ -28,7 +29,7 @@ export async function scoreAnswers(request: SampleRequest): Promise<ExactMatch |
   const maxTokens = 1 + Math.max(...prompts.map((p) => p.answerLength));
   const options = { maxTokens, batchSize: SIDE_BY_SIDE, signal };
   const samples = await answer(runtime, model, base, prompts, options);
-  const hits = samples.filter(({ output, reference }) => output.trim() === reference.trim()).length;
+  const hits = samples.filter((one) => referencesOf(one).includes(one.output.trim())).length;
   return { share: hits / samples.length, prompts: samples.length };
 }
 

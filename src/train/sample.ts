@@ -10,5 +10,12 @@ export interface PreviewSpan {
 export interface Sample {
   readonly prompt: string;
   readonly reference: string;
+  /** Other answers that are as good, where the data have some. */
+  readonly others?: readonly string[];
   readonly output: string;
+}
+
+/** The texts that an answer is compared with, without white space at their ends. */
+export function referencesOf({ reference, others = [] }: Sample): readonly string[] {
+  return [reference, ...others].map((text) => text.trim());
 }

@@ -16,7 +16,9 @@ export interface Prompt {
   readonly text: string;
   readonly ids: readonly number[];
   readonly reference: string;
-  /** Tokens of the answer in the data, without the one that ends it. */
+  /** Other answers that are as good. */
+  readonly others: readonly string[];
+  /** Tokens of the answer in the data, of the longest where there are several, without the one that ends it. */
   readonly answerLength: number;
   /** Text that may stand in front of an answer and is no part of it. */
   readonly leadIn: string;
@@ -37,9 +39,13 @@ export function promptsOf(
     const { text, leadIn } = asked;
     const ids = virtualPrompt(asked.ids, layout, asked.answerStart);
     const reference = withoutLeadIn(textOf(base.tokenizer, asked.answer), leadIn);
-    const answerLength = asked.answer.length;
+    const others = row.kind === "conversation" ? (row.references ?? []) : [];
+    const answerLength = Math.max(
+      asked.answer.length,
+      ...others.map((other) => base.tokenizer.encode(other).length),
+    );
     if (ids.length > 0 && ids.length < maxLength)
-      prompts.push({ text, ids, reference, answerLength, leadIn });
+      prompts.push({ text, ids, reference, others, answerLength, leadIn });
   }
   return prompts;
 }
@@ -77,6 +83,7 @@ export async function answer(
         samples.push({
           prompt: p.text,
           reference: p.reference,
+          ...(p.others.length > 0 ? { others: p.others } : {}),
           output: withoutLeadIn(textOf(base.tokenizer, ids[k] ?? []), p.leadIn),
         });
       });

@@ -336,7 +336,7 @@ describe("problems", () => {
     const options = { source: "shell-recipes", labelField: "kind", messagesField: "talk", textField: null };
     await expect(loadDataset({ ...options, format: "prompt-completion" })).rejects.toThrow(
       "The data cannot be used (2 problems)\n" +
-        "  messagesField: has no effect: the format of the data is prompt-completion, which has promptField, completionField, systemField, promptTemplate\n" +
+        "  messagesField: has no effect: the format of the data is prompt-completion, which has promptField, completionField, systemField, promptTemplate, referencesField\n" +
         "  labelField: has no effect",
     );
     const nothing = {

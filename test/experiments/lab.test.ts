@@ -60,7 +60,18 @@ describe("cells", () => {
 
   it("another version, or other weights, are other cells", async () => {
     const store = await openStore(await temporaryFolder());
-    const tasks = new Map([["sql", { train: "t", validation: "v", test: "e", digest: "d" }]]);
+    const tasks = new Map([
+      [
+        "sql",
+        {
+          train: "t",
+          validation: "v",
+          test: "e",
+          digest: "d",
+          hasReferences: { validation: false, test: false },
+        },
+      ],
+    ]);
     const seen = new Set<string>();
     for (const origin of [ORIGIN, { ...ORIGIN, lowrank: "1" }, { ...ORIGIN, weights: "x" }]) {
       const onCell = ({ address }: CellState) => void seen.add(address);
@@ -89,7 +100,18 @@ describe("cells", () => {
 
   it("a finished one is read and not measured again; counting measures nothing", async () => {
     const store = await openStore(await temporaryFolder());
-    const tasks = new Map([["sql", { train: "t", validation: "v", test: "e", digest: "d" }]]);
+    const tasks = new Map([
+      [
+        "sql",
+        {
+          train: "t",
+          validation: "v",
+          test: "e",
+          digest: "d",
+          hasReferences: { validation: false, test: false },
+        },
+      ],
+    ]);
     const states: CellState[] = [];
     const parts = {
       ...{ model: "m", origin: ORIGIN, size: SIZES.quick, store, tasks, offline: true },
@@ -135,7 +157,16 @@ describe("the table of experiments", () => {
     expect(new Set(names).size).toBe(names.length);
     const store = await openStore(await temporaryFolder());
     const tasks = new Map(
-      ["sql", "facts"].map((name) => [name, { train: "t", validation: "v", test: "e", digest: name }]),
+      ["sql", "facts"].map((name) => [
+        name,
+        {
+          train: "t",
+          validation: "v",
+          test: "e",
+          digest: name,
+          hasReferences: { validation: false, test: false },
+        },
+      ]),
     );
     for (const size of Object.values(SIZES)) {
       const cells = new Set<string>();

@@ -14,9 +14,11 @@ export function chatRow(
   const system = optionalTextField(record, mapping.systemField ?? "system", report);
   const tools = jsonField(record, "tools", Array.isArray, "a list", report);
   const templateArgs = jsonField(record, "chat_template_kwargs", isObject, "an object", report);
+  const references = listedReferences(record, mapping.referencesField, report);
   if (field(record, "functions"))
     report('field "functions" is not used: descriptions of tools are read from "tools"');
-  if (system === null || tools === null || templateArgs === null || field(record, "functions")) return null;
+  if (system === null || tools === null || templateArgs === null || references === null) return null;
+  if (field(record, "functions")) return null;
   const all = withSystem(system, messages, report);
   if (all === null) return null;
   const added = all.length - messages.length;
@@ -26,6 +28,7 @@ export function chatRow(
     ...(unlearned.length > 0 ? { unlearned: unlearned.map((i) => i + added) } : {}),
     ...(tools === undefined ? {} : { tools }),
     ...(templateArgs === undefined ? {} : { templateArgs }),
+    ...(references === undefined ? {} : { references }),
   };
 }
 
@@ -36,6 +39,20 @@ function withSystem(system: string, messages: readonly Message[], report: Report
   if (first?.role !== "system") return [{ role: "system", content: system }, ...messages];
   if (contentText(first) === system) return messages;
   report("has two system messages, one beside the list of turns and one in it");
+  return null;
+}
+
+/** Equally good answers of a row; undefined where the field is missing or null, null where it is wrong, which is reported. */
+function listedReferences(
+  record: DataRecord,
+  name: string | undefined,
+  report: Report,
+): readonly string[] | null | undefined {
+  const value = (name === undefined ? undefined : field(record, name)) ?? undefined;
+  if (value === undefined) return undefined;
+  if (Array.isArray(value) && value.every((text) => typeof text === "string" && text.trim() !== ""))
+    return value as string[];
+  report(`field "${name}": expected a list of texts, got ${kindOf(value)}`);
   return null;
 }
 

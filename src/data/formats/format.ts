@@ -11,6 +11,8 @@ export interface Conversation {
   readonly unlearned?: readonly number[];
   /** Descriptions of the tools that the assistant may call. */
   readonly tools?: readonly unknown[];
+  /** Answers that are as good as the last one, to be compared with; they are not learned. */
+  readonly references?: readonly string[];
   /** Variables of the chat template for this row (`chat_template_kwargs`). */
   readonly templateArgs?: Readonly<Record<string, unknown>>;
   /** A prompt and a completion that were plain texts: where the prompt holds chat markup already, both are taken as they are. */
@@ -45,6 +47,8 @@ export interface FieldMapping {
   readonly promptTemplate?: string | undefined;
   /** Field with the list of turns (messages, sharegpt). */
   readonly messagesField?: string | undefined;
+  /** Field with a list of answers that are equally good, to compare answers with (prompt-completion, messages). */
+  readonly referencesField?: string | undefined;
   /** Field with plain text, or with the text that has a label. */
   readonly textField?: string | undefined;
   /** Field with the second text of a pair (classification). */

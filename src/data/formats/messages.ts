@@ -27,7 +27,7 @@ function listName(record: DataRecord): string | undefined {
 export const messages: DataFormat = {
   name: "messages",
   description: "a list `messages` of {role, content}",
-  fields: ["messagesField", "systemField"],
+  fields: ["messagesField", "systemField", "referencesField"],
   detect: (record) => listName(record) !== undefined,
   parse(record, mapping, report) {
     if (refusesPreference(record, mapping, report)) return null;

@@ -11,7 +11,7 @@ import { parseList, parseTurns, type Turns } from "./turns.ts";
 export const promptCompletion: DataFormat = {
   name: "prompt-completion",
   description: "fields prompt and completion, or those named by the mapping",
-  fields: ["promptField", "completionField", "systemField", "promptTemplate"],
+  fields: ["promptField", "completionField", "systemField", "promptTemplate", "referencesField"],
   detect: (record) => field(record, "prompt") !== undefined && field(record, "completion") !== undefined,
   parse(record, mapping, report) {
     if (refusesPreference(record, mapping, report)) return null;

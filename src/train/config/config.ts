@@ -326,6 +326,8 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     problems.push({ where: where("earlyStopping"), message: "needs evalEvery" });
   if (config.samplesEvery !== null && config.samples === 0)
     problems.push({ where: where("samplesEvery"), message: "needs samples above 0" });
+  if (config.referencesField !== null && config.scoreAnswers === 0)
+    problems.push({ where: where("referencesField"), message: "has no effect without scoreAnswers" });
   return [...problems, ...checkFields(config, where, isGiven), ...withoutEffect(config, where, isGiven)];
 };
 
