@@ -95,3 +95,10 @@ export class TrainingError extends LowrankError {
     super("training", message, options);
   }
 }
+
+/** Too much is under way: try again later. */
+export class BusyError extends LowrankError {
+  constructor(message: string) {
+    super("busy", message);
+  }
+}

@@ -19,6 +19,7 @@ export type { LossOn, TextCodec } from "./data/sequence.ts";
 export type { FetchDataset } from "./data/sources.ts";
 export type { Spill, SpillFile } from "./data/spill.ts";
 export {
+  BusyError,
   FormatError,
   InputError,
   LowrankError,

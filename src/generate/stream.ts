@@ -144,6 +144,84 @@ function prepare(base: BaseModel, request: GenerateRequest, contextLength: numbe
   return { prompt, sampler, watch, limit: maxTokens };
 }
 
+/** A continuation under way: the prompt, and then a token for each row of logits. It knows nothing of what computes them. */
+export interface Continuation {
+  /** Ids that the model reads first, virtual tokens among them. */
+  readonly prompt: readonly number[];
+  /** Why it is over; null while it goes on. */
+  readonly finishReason: GenerateResult["finishReason"] | null;
+  /** Takes logits [V] for the next token, which it chooses. Returns it with the text that it completes (""); null where it ends the
+   *  text. @throws RuntimeError for logits that are none */
+  push(logits: Float32Array): GeneratedPiece | null;
+  /** Ends it before its time. */
+  abort(): void;
+  /** Text that was held back in case it belonged to a stop text; once, when it is over. */
+  flush(): GeneratedPiece | null;
+  /** All of it. */
+  result(): GenerateResult;
+}
+
+/** A request as a continuation to feed. Ends at an end token, a stop text, `maxTokens`, or a full context.
+ *  @throws InputError with everything that is wrong in the request */
+export function continuationOf(
+  base: BaseModel,
+  request: GenerateRequest,
+  contextLength: number,
+  virtual: VirtualLayout,
+): Continuation {
+  const started = performance.now();
+  const room = contextLength - virtualCount(virtual);
+  const { prompt, sampler, watch, limit } = prepare(base, request, room);
+  const text = createStreamDecoder(base.tokenizer);
+  const lead = createLeadIn(prompt.leadIn);
+  const history = [...prompt.ids];
+  const ids: number[] = [];
+  let whole = "";
+  let finishReason: GenerateResult["finishReason"] | null = null;
+
+  const take = (id: number): GeneratedPiece => {
+    ids.push(id);
+    history.push(id);
+    const shown = lead.push(text.push(id));
+    // It was no lead-in after all, and that showed only beyond the limit.
+    const isOver = lead.skipped === 0 && ids.length > limit;
+    if (isOver) ids.length = limit;
+    const piece = watch.push(isOver ? textOf(base.tokenizer, ids) : shown);
+    whole += piece;
+    if (watch.stopped !== null) finishReason = "stop";
+    else if (ids.length - lead.skipped >= limit || history.length >= room) finishReason = "length";
+    return { text: piece, id };
+  };
+
+  return {
+    prompt: virtualPrompt(prompt.ids, virtual, prompt.answerStart),
+    get finishReason() {
+      return finishReason;
+    },
+    push: (logits) => {
+      const id = sampler.next(logits, history);
+      if (!watch.isStopId(id)) return take(id);
+      finishReason = "end";
+      return null;
+    },
+    abort: () => {
+      finishReason ??= "aborted";
+    },
+    flush: () => {
+      const rest = watch.push(lead.push(text.flush()) + lead.flush()) + watch.flush();
+      whole += rest;
+      return rest === "" ? null : { text: rest, id: ids.at(-1) as number };
+    },
+    result: () => ({
+      text: whole,
+      ids: ids.slice(lead.skipped),
+      finishReason: watch.stopped === null ? (finishReason ?? "aborted") : "stop",
+      promptTokens: prompt.ids.length,
+      elapsedMs: performance.now() - started,
+    }),
+  };
+}
+
 /** Continues a prompt token by token: greedy unless a temperature is given. Ends at an end token, a stop text, `maxTokens`, a
  *  full context, or when the signal aborts. @throws InputError with everything that is wrong in the request */
 export async function* generateWith(
@@ -153,51 +231,20 @@ export async function* generateWith(
   contextLength: number,
   virtual: VirtualLayout,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  const started = performance.now();
   const { signal } = request;
-  const room = contextLength - virtualCount(virtual);
-  const { prompt, sampler, watch, limit } = prepare(base, request, room);
-  const text = createStreamDecoder(base.tokenizer);
-  const lead = createLeadIn(prompt.leadIn);
-  const history = [...prompt.ids];
-  const ids: number[] = [];
-  let whole = "";
-  let finishReason: GenerateResult["finishReason"] = "length";
-
-  while (ids.length - lead.skipped < limit && history.length < room) {
+  const one = continuationOf(base, request, contextLength, virtual);
+  let last: number | null = null;
+  while (one.finishReason === null) {
     if (signal?.aborted) {
-      finishReason = "aborted";
+      one.abort();
       break;
     }
-    const last = ids.at(-1);
-    const [logits] =
-      last === undefined
-        ? await decoder.start([virtualPrompt(prompt.ids, virtual, prompt.answerStart)])
-        : await decoder.next([last]);
-    const id = sampler.next(logits as Float32Array, history);
-    if (watch.isStopId(id)) {
-      finishReason = "end";
-      break;
-    }
-    ids.push(id);
-    history.push(id);
-    const shown = lead.push(text.push(id));
-    // It was no lead-in after all, and that showed only beyond the limit.
-    const isOver = lead.skipped === 0 && ids.length > limit;
-    if (isOver) ids.length = limit;
-    const piece = watch.push(isOver ? textOf(base.tokenizer, ids) : shown);
-    whole += piece;
-    if (piece !== "") yield { text: piece, id };
-    if (watch.stopped !== null) break;
+    const [logits] = last === null ? await decoder.start([one.prompt]) : await decoder.next([last]);
+    const piece = one.push(logits as Float32Array);
+    last = piece?.id ?? null;
+    if (piece && piece.text !== "") yield piece;
   }
-  const rest = watch.push(lead.push(text.flush()) + lead.flush()) + watch.flush();
-  whole += rest;
-  if (rest !== "") yield { text: rest, id: ids.at(-1) as number };
-  return {
-    text: whole,
-    ids: ids.slice(lead.skipped),
-    finishReason: watch.stopped === null ? finishReason : "stop",
-    promptTokens: prompt.ids.length,
-    elapsedMs: performance.now() - started,
-  };
+  const rest = one.flush();
+  if (rest) yield rest;
+  return one.result();
 }

@@ -1,0 +1,57 @@
+import type { BaseModel } from "../../models/base.ts";
+import type { OpenBaseOptions } from "../../models/base-model.ts";
+import type { Device } from "../../runtime/device.ts";
+import type { ActiveAdapter } from "../model.ts";
+import type { GeneratedPiece, GenerateRequest, GenerateResult } from "../stream.ts";
+
+/** How to open an engine. */
+export interface EngineOptions extends OpenBaseOptions {
+  /** Alias, folder, .gguf file or Hub id. */
+  readonly model: string;
+  readonly device?: Device;
+  readonly threads?: number | null;
+  /** Longest text in tokens, prompt included; default: the model's positions, at most 2048. */
+  readonly contextLength?: number;
+  /** Continuations side by side; default 16. */
+  readonly maxBatch?: number;
+  /** Requests that wait for a place; default 64. */
+  readonly maxQueue?: number;
+}
+
+/** A request, and the adapters that answer it. */
+export interface EngineRequest extends GenerateRequest {
+  /** Names of loaded adapters and the factor of each; none: the base alone. */
+  readonly adapters?: Readonly<Record<string, number>>;
+}
+
+/** How busy an engine is. */
+export interface EngineStatus {
+  /** Requests that are computed. */
+  readonly running: number;
+  /** Requests that wait for a place. */
+  readonly waiting: number;
+  /** Tokens so far, of all requests. */
+  readonly promptTokens: number;
+  readonly generatedTokens: number;
+}
+
+/** One base with many adapters, which answers many requests side by side: they join and leave the running batch at every token. */
+export interface Engine {
+  readonly base: BaseModel;
+  /** Longest text in tokens, prompt included. */
+  readonly contextLength: number;
+  /** Every adapter that is loaded, by name. */
+  readonly adapters: Readonly<Record<string, ActiveAdapter>>;
+  readonly status: EngineStatus;
+  /** Streams a continuation. Leaving the loop, or the request's signal, frees its place at the next token.
+   *  @throws InputError for everything wrong in the request (before the first piece), NotFoundError for an adapter that is not
+   *  loaded, BusyError where the queue is full */
+  generate(request: EngineRequest): AsyncGenerator<GeneratedPiece, GenerateResult>;
+  /** Loads an adapter under a name. One of that name that is there is replaced; requests under way keep the one that they began with.
+   *  @throws NotFoundError, InputError if it is not there or does not fit */
+  loadAdapter(name: string, path: string): Promise<void>;
+  /** Forgets an adapter; requests under way keep it. @throws NotFoundError */
+  unloadAdapter(name: string): Promise<void>;
+  /** Ends what is under way (as aborted) and the engine. */
+  close(): Promise<void>;
+}
