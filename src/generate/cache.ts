@@ -12,6 +12,8 @@ export interface NewTokens {
 
 /** Keys and values of the tokens so far of some rows, in the runtime. */
 export interface Cache {
+  /** Columns of its memory. */
+  readonly room: number;
   /** Tokens held, by row. */
   readonly lengths: readonly number[];
   /** Room for so many rows; new ones are empty. */
@@ -20,6 +22,8 @@ export interface Cache {
   truncate(row: number, length?: number): void;
   /** Copies a row over another. */
   copy(from: number, to: number): Promise<void>;
+  /** Frees its memory: the rows are gone. */
+  drop(): Promise<void>;
   /** What the graph needs to know to add tokens, and what becomes of its outputs. */
   prepare(added: NewTokens): Promise<{ readonly feeds: Record<string, Tensor>; readonly keep: RunOptions }>;
   /** The tokens were added. */
@@ -29,9 +33,9 @@ export interface Cache {
 /** Room grows by so many tokens: what is unused is computed with and hidden. */
 const ROOM_STEP = 128;
 
-/** An empty cache. */
-export function openCache(runtime: Runtime, config: ModelConfig): Cache {
-  const names = cacheNames(config.layerCount);
+/** An empty cache, in the place of one that was there under the same scope. */
+export function openCache(runtime: Runtime, config: ModelConfig, scope = ""): Cache {
+  const names = cacheNames(config.layerCount, scope);
   let lengths: number[] = [];
   let room = 0;
   const makeRoom = async (rows: number, tokens: number): Promise<void> => {
@@ -42,6 +46,9 @@ export function openCache(runtime: Runtime, config: ModelConfig): Cache {
   return {
     get lengths() {
       return lengths;
+    },
+    get room() {
+      return room;
     },
     setRows: async (rows) => {
       if (rows === lengths.length) return;
@@ -54,6 +61,11 @@ export function openCache(runtime: Runtime, config: ModelConfig): Cache {
     copy: async (from, to) => {
       await runtime.copyRow(names, from, to);
       lengths[to] = lengths[from] as number;
+    },
+    drop: async () => {
+      lengths = [];
+      room = 0;
+      await runtime.drop(names);
     },
     prepare: async ({ first, sizes, length }) => {
       const own = lengths.slice(first, first + sizes.length);

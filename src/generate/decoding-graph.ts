@@ -10,6 +10,7 @@ import {
 } from "../graph/ops/index.ts";
 import { constant, input, known, type Value } from "../graph/value.ts";
 import { type AttentionStrategy, keepSegments, windowOf } from "../models/base-context.ts";
+import type { ForwardContext } from "../models/context.ts";
 import {
   type AdaptedModel,
   adaptedContext,
@@ -19,14 +20,14 @@ import {
 import { iota } from "../tensor/tensor.ts";
 
 /** Names of a layer's cached keys or values, [R, kvHeads, C, headDim] with room for C tokens. */
-export function cacheName(kind: "keys" | "values", layer: number): string {
-  return `cache.${kind}.${layer}`;
+export function cacheName(kind: "keys" | "values", layer: number, scope = ""): string {
+  return `${scope}cache.${kind}.${layer}`;
 }
 
 /** Every cache tensor of a model. */
-export function cacheNames(layerCount: number): string[] {
+export function cacheNames(layerCount: number, scope = ""): string[] {
   const layers = Array.from({ length: layerCount }, (_, i) => i);
-  return layers.flatMap((i) => [cacheName("keys", i), cacheName("values", i)]);
+  return layers.flatMap((i) => [cacheName("keys", i, scope), cacheName("values", i, scope)]);
 }
 
 /** Attention over a cache with room, over a prefix that stands before every row, and over the new tokens, which are put into `outputs`
@@ -34,6 +35,7 @@ export function cacheNames(layerCount: number): string[] {
 function cacheAttention(
   { config, positionCount }: AdaptedModel,
   outputs: Record<string, Value>,
+  scope: string,
 ): AttentionStrategy {
   const { kvHeadCount, headDim } = config;
   const cached = (name: string): Value => input(name, "float32", ["R", kvHeadCount, "C", headDim]);
@@ -47,7 +49,7 @@ function cacheAttention(
   });
   return (path, q, k, v, prefix) => {
     const layer = Number(path.split(".")[1]);
-    const [keys, values] = [cacheName("keys", layer), cacheName("values", layer)];
+    const [keys, values] = [cacheName("keys", layer, scope), cacheName("values", layer, scope)];
     outputs[`${keys}.new`] = k;
     outputs[`${values}.new`] = v;
     const count = prefix ? known(prefix.keys.shape[1], "prefix") : 0;
@@ -73,17 +75,26 @@ function memoized<T>(make: (window: number | null, prefix: number) => T): typeof
   };
 }
 
+/** What is particular about one of several decodings in a runtime. */
+export interface DecodingScope {
+  /** In front of the names of its cache and of what is computed from θ once. */
+  readonly scope?: string;
+  /** What is added to the adapted context. */
+  readonly wrap?: (ctx: ForwardContext) => ForwardContext;
+}
+
 /** A decoding step in two graphs: `once` holds what depends on θ alone and stays for many steps (θ is an input), `each` takes T new
  *  tokens in each of R rows after those in the cache. Outputs of a step: `logits` [O, V] at the O `outputNodes` (flat indices into
  *  R·T), and the new keys and values of every layer. */
-export function decodeGraph(model: AdaptedModel): HoistedGraph {
+export function decodeGraph(model: AdaptedModel, { scope = "", wrap }: DecodingScope = {}): HoistedGraph {
   const ids = input("tokens", "int32", ["R", "T"]);
   const positions = input("positions", "int64", ["R", "T"]);
   return adaptedGraph(model, { ids }, (inputs, theta) => {
     const outputs: Record<string, Value> = {};
-    const ctx = adaptedContext(model, inputs, cacheAttention(model, outputs), keepSegments, true);
+    const adapted = adaptedContext(model, inputs, cacheAttention(model, outputs, scope), keepSegments, true);
+    const ctx = wrap ? wrap(adapted) : adapted;
     const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions }, model.positionCount));
     const atOutputs = gather(hidden, input("outputNodes", "int32", ["O"]));
-    return hoist({ logits: model.family.logits(ctx, atOutputs), ...outputs }, theta, "parameters");
+    return hoist({ logits: model.family.logits(ctx, atOutputs), ...outputs }, theta, `${scope}parameters`);
   });
 }

@@ -4,7 +4,7 @@ import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime, Session } from "../runtime/runtime.ts";
 import { ints, longs, type Tensor } from "../tensor/tensor.ts";
 import type { Cache, NewTokens } from "./cache.ts";
-import { decodeGraph } from "./decoding-graph.ts";
+import { type DecodingScope, decodeGraph } from "./decoding-graph.ts";
 
 /** Tokens to add to rows of a cache, from row `first` on. */
 export interface AddedTokens {
@@ -43,9 +43,9 @@ export async function loadDecoding(
   runtime: Runtime,
   model: AdaptedModel,
   folder: string,
-  options: Pick<LoadOptions, "prepack" | "profile"> = {},
+  { scope, wrap, ...options }: Pick<LoadOptions, "prepack" | "profile"> & DecodingScope = {},
 ): Promise<Decoding> {
-  const { once, each } = decodeGraph(model);
+  const { once, each } = decodeGraph(model, { ...(scope && { scope }), ...(wrap && { wrap }) });
   const parameters = Object.keys(once);
   const session: Session = await runtime.load(each, { folder, ...options });
   const layout = await loadLayout(runtime, once, folder).catch(async (error) => {

@@ -1,5 +1,5 @@
 import { ShapeError } from "../../errors.ts";
-import { floats, ints } from "../../tensor/tensor.ts";
+import { floats } from "../../tensor/tensor.ts";
 import { apply, constant, type Dim, known, scalarConstant, showShape, type Value } from "../value.ts";
 import { softmax } from "./activation.ts";
 import { add, sub } from "./arithmetic.ts";

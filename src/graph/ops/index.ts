@@ -34,6 +34,7 @@ export {
   concat,
   expandLike,
   ones,
+  repeatDim,
   reshape,
   reshapeLike,
   slice,
