@@ -91,6 +91,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   const composer = createComposer(base);
   const lanes = new Map<string, { readonly lane: Lane; usedAt: number }>();
   const queue: Waiting[] = [];
+  const open = new Set<Waiting>(); // those that wait and those that are computed
   const totals = { promptTokens: 0, generatedTokens: 0 };
   let wake = (): void => undefined;
   let isClosed = false;
@@ -197,13 +198,11 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     const virtual = virtualLayout(methods, base.config.vocabSize);
     const { positionCount } = modelOf(methods);
     const continuation = continuationOf(chosen.base, request, positionCount, virtual);
-    if (runningCount() + queue.length >= limits.maxBatch + limits.maxQueue)
-      throw new BusyError(
-        `${runningCount()} requests are computed and ${queue.length} wait: try again later`,
-      );
+    if (open.size >= limits.maxBatch + limits.maxQueue)
+      throw new BusyError(`${open.size} requests are computed or wait: try again later`);
     const inbox = createInbox();
     let isLeft = false;
-    queue.push({
+    const one: Waiting = {
       chosen,
       continuation,
       voice: chosen.voice,
@@ -215,8 +214,11 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
         const rest = error === undefined ? continuation.flush() : null;
         if (rest) inbox.give(rest);
         inbox.end(error);
+        open.delete(one);
       },
-    });
+    };
+    open.add(one);
+    queue.push(one);
     wake();
     try {
       for await (const piece of inbox.read()) if (piece.text !== "") yield piece;
