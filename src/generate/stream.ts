@@ -15,7 +15,8 @@ export interface GenerateRequest extends SamplingOptions {
   readonly messages?: readonly Message[];
   readonly prompt?: string;
   readonly raw?: boolean;
-  /** Descriptions of tools that the model may call, for templates that list them. */
+  /** Descriptions of tools that the model may call, for templates that list them. What marks a call stays in the text then, even
+   *  where it is a special token. */
   readonly tools?: readonly unknown[];
   /** More variables of the chat template, e.g. `enable_thinking`, over those of the model. */
   readonly templateArgs?: Readonly<Record<string, unknown>>;
@@ -78,7 +79,8 @@ export function continuationOf(
   const started = performance.now();
   const room = contextLength - virtualCount(virtual);
   const { prompt, sampler, watch, limit } = prepare(base, request, room);
-  const text = createStreamDecoder(base.tokenizer);
+  const shown = request.tools ? (base.template?.toolCalls?.tokens ?? []) : [];
+  const text = createStreamDecoder(base.tokenizer, { shown });
   const lead = createLeadIn(prompt.leadIn);
   const history = [...prompt.ids];
   const ids: number[] = [];
