@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
 import {
+  continuationOf,
   type GeneratedPiece,
   type GenerateRequest,
   type GenerateResult,
@@ -206,4 +207,60 @@ test("raw text has no BOS where the model expects none", async () => {
   const result = await model.generateText({ prompt: "list the", raw: true, maxTokens: 8 });
   expect(result.promptTokens).toBe(ids.length);
   expect(result.ids).toEqual(await greedyByLogits(model, ids, 8));
+});
+
+test("log-probabilities are those of the model, before penalties and sampling, for every token", async () => {
+  const model = await load("llama");
+  const options = { ...request, temperature: 1.2, seed: 4, frequencyPenalty: 1 };
+  const { pieces, result } = await listen(model.generate({ ...options, logprobs: 3 }));
+  expect(pieces.flatMap((piece) => piece.logprobs ?? [])).toEqual(result.logprobs);
+  expect(result.logprobs?.map(({ id }) => id)).toEqual(result.ids);
+  expect(await model.generateText(options)).not.toHaveProperty("logprobs");
+  const raw = { prompt: "list the", raw: true, maxTokens: 1, temperature: 5, logprobs: 2 };
+  const [first] = (await model.generateText(raw)).logprobs ?? [];
+  const [logits] = await model.nextLogits([model.base.tokenizer.encode("list the")]);
+  const sum = (logits as Float32Array).reduce((n, logit) => n + Math.exp(logit), 0);
+  const expected = (logits as Float32Array)[first?.id as number] as number;
+  // float32 logits of two runs whose rows have other lengths.
+  expect(Math.abs((first?.logprob as number) - (expected - Math.log(sum)))).toBeLessThan(1e-4);
+  expect(first?.top).toHaveLength(2);
+  expect(Buffer.from(first?.bytes as Uint8Array).toString()).toBe(first?.text);
+});
+
+test("no log-probability is lost where text is held back for a stop text", async () => {
+  const model = await load("llama3");
+  const { text } = await model.generateText(request);
+  const stop = [text.slice(7, 11)];
+  const { pieces, result } = await listen(model.generate({ ...request, stop, logprobs: 0 }));
+  expect(result.finishReason).toBe("stop");
+  expect(pieces.flatMap((piece) => piece.logprobs ?? []).map(({ id }) => id)).toEqual(result.ids);
+});
+
+test("wrong penalties and log-probabilities are said at once", async () => {
+  const model = await load("llama");
+  const wrong = { ...request, logprobs: 21, presencePenalty: 3, logitBias: { 99999: 1 } };
+  const error = (await errorOf(model.generateText(wrong))) as InputError;
+  expect(error.problems.map((p) => p.where)).toEqual(["logprobs", "logitBias", "presencePenalty"]);
+});
+
+test("an answer is held to its form, and all that is wrong in a schema is said with the rest", async () => {
+  const model = await load("llama3");
+  const properties = { name: { enum: ["a b", "é"] }, ok: { type: "boolean" } };
+  const schema = { type: "object", properties, required: ["name", "ok"], additionalProperties: false };
+  for (let seed = 0; seed < 3; seed++) {
+    const options = { ...request, temperature: 1.5, seed, maxTokens: 60, responseFormat: schema };
+    const { pieces, result } = await listen(model.generate(options));
+    expect(result.finishReason).toBe("end");
+    expect(pieces.map((piece) => piece.text).join("")).toBe(result.text);
+    expect(["a b", "é"]).toContain(JSON.parse(result.text).name);
+    expect([true, false]).toContain(JSON.parse(result.text).ok);
+  }
+  const begun = await model.generateText({ ...request, maxTokens: 3, responseFormat: "json" });
+  expect(begun.text.trimStart().startsWith("{")).toBe(true);
+  const wrong = { ...request, topP: 2, responseFormat: { type: "string", pattern: "a" } };
+  const error = (await errorOf(model.generateText(wrong))) as InputError;
+  expect(error.problems.map((p) => p.where)).toEqual(["responseFormat.pattern", "topP"]);
+  expect(() =>
+    continuationOf(model.base, { ...request, responseFormat: "json" }, 256, { prefix: [], infix: [] }),
+  ).toThrow("openContinuation");
 });
