@@ -1,0 +1,153 @@
+import { z } from "zod";
+import {
+  checkStream,
+  choiceCount,
+  type Optional,
+  type SamplingBody,
+  type StreamBody,
+  samplingFields,
+  sideFields,
+  streamFields,
+  withoutEffect,
+} from "../fields.ts";
+import { type ChatMessage, chatMessages } from "../messages.ts";
+import { type ModelChoice, modelFields } from "../model-names.ts";
+
+const maxTokens = z.int().min(1).max(1e9).nullish().describe("default: what the context holds");
+
+const format = z.union([
+  z.strictObject({ type: z.literal("text") }),
+  z.strictObject({ type: z.literal("json_object") }),
+  z.strictObject({ type: z.literal("json_schema"), json_schema: z.record(z.string(), z.unknown()) }),
+]);
+
+const tool = z.strictObject({
+  type: z.literal("function"),
+  function: z.strictObject({
+    name: z.string().regex(/^[\w-]{1,64}$/),
+    description: z.string().nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+const toolChoice = z.union([
+  z.enum(["none", "auto", "required"]),
+  z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: z.string() }) }),
+]);
+
+/** The body of POST /v1/chat/completions, as far as it has an effect. */
+export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
+  readonly messages: readonly ChatMessage[];
+  readonly n?: Optional<number>;
+  readonly max_tokens?: Optional<number>;
+  readonly max_completion_tokens?: Optional<number>;
+}
+
+export const chatBody: z.ZodType<ChatBody> = z
+  .strictObject({
+    ...modelFields,
+    messages: chatMessages,
+    ...samplingFields,
+    n: choiceCount,
+    max_tokens: maxTokens,
+    max_completion_tokens: maxTokens,
+    ...streamFields,
+    logprobs: withoutEffect(z.boolean(), (x) => !x),
+    top_logprobs: withoutEffect(z.int().min(0).max(20), (x) => x === 0),
+    tools: withoutEffect(z.array(tool).max(128), (tools) => tools.length === 0),
+    tool_choice: withoutEffect(toolChoice, (choice) => choice === "none" || choice === "auto"),
+    parallel_tool_calls: withoutEffect(z.boolean(), () => true),
+    response_format: withoutEffect(format, ({ type }) => type === "text"),
+    modalities: withoutEffect(z.array(z.string()), (all) => all.every((one) => one === "text")),
+    store: withoutEffect(z.boolean(), (x) => !x, "is not supported: answers are not kept"),
+    ...sideFields,
+  })
+  .superRefine((body, context) => {
+    const { max_tokens: one, max_completion_tokens: other } = body;
+    if (typeof one === "number" && typeof other === "number" && one !== other)
+      context.addIssue({
+        code: "custom",
+        path: ["max_tokens"],
+        message: "differs from max_completion_tokens",
+      });
+    checkStream(body, context);
+  });
+
+/** Tokens of a request and its answers. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+export const usage: z.ZodType<Usage> = z.object({
+  prompt_tokens: z.int(),
+  completion_tokens: z.int(),
+  total_tokens: z.int(),
+});
+
+type Finish = "stop" | "length";
+const finish = z.enum(["stop", "length"]);
+
+/** What the whole answer and the events of a streamed one have in common. */
+export interface ChatHead {
+  readonly id: string;
+  /** Unix time in seconds. */
+  readonly created: number;
+  readonly model: string;
+}
+
+const head = { id: z.string(), created: z.int(), model: z.string() };
+
+/** The whole answer. */
+export interface ChatCompletion extends ChatHead {
+  readonly object: "chat.completion";
+  readonly choices: readonly {
+    readonly index: number;
+    readonly message: { readonly role: "assistant"; readonly content: string; readonly refusal: null };
+    readonly logprobs: null;
+    readonly finish_reason: Finish;
+  }[];
+  readonly usage: Usage;
+}
+
+export const chatCompletion: z.ZodType<ChatCompletion> = z.strictObject({
+  ...head,
+  object: z.literal("chat.completion"),
+  choices: z.array(
+    z.strictObject({
+      index: z.int(),
+      message: z.strictObject({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
+      logprobs: z.null(),
+      finish_reason: finish,
+    }),
+  ),
+  usage,
+});
+
+/** An event of a streamed answer. */
+export interface ChatChunk extends ChatHead {
+  readonly object: "chat.completion.chunk";
+  readonly choices: readonly {
+    readonly index: number;
+    readonly delta: { readonly role?: "assistant" | undefined; readonly content?: string | undefined };
+    readonly logprobs: null;
+    readonly finish_reason: Finish | null;
+  }[];
+  readonly usage?: Optional<Usage>;
+}
+
+export const chatChunk: z.ZodType<ChatChunk> = z.strictObject({
+  ...head,
+  object: z.literal("chat.completion.chunk"),
+  choices: z.array(
+    z.strictObject({
+      index: z.int(),
+      delta: z.strictObject({ role: z.literal("assistant").optional(), content: z.string().optional() }),
+      logprobs: z.null(),
+      finish_reason: finish.nullable(),
+    }),
+  ),
+  usage: usage.nullish(),
+});
