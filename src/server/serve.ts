@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import { createAdaptorServer } from "@hono/node-server";
 import { LowrankError } from "../errors.ts";
 import type { App } from "./app.ts";
@@ -20,6 +21,7 @@ export interface ListenOptions {
 /** A client that sends its headers or its body in drops holds a connection no longer than this. */
 const HEADERS_MS = 10_000;
 const BODY_MS = 60_000;
+const LOOK_MS = 20;
 /** For what was cut off to tell its clients. */
 const LAST_WORDS_MS = 2000;
 
@@ -31,6 +33,7 @@ export async function listen(app: App, { host, port }: ListenOptions): Promise<R
     overrideGlobalObjects: false,
     serverOptions: { ...limits, connectionsCheckingInterval: 2000 },
   }) as Server;
+  const { isQuiet } = countRequests(server);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
     server.listen(port, host, resolve);
@@ -38,7 +41,10 @@ export async function listen(app: App, { host, port }: ListenOptions): Promise<R
   const address = server.address();
   const bound = typeof address === "object" && address !== null ? address.port : port;
   const name = host.includes(":") ? `[${host}]` : host;
-  return { url: `http://${name}:${bound}`, close: (graceMs, cutOff) => close(server, graceMs, cutOff) };
+  return {
+    url: `http://${name}:${bound}`,
+    close: (graceMs, cutOff) => close(server, isQuiet, graceMs, cutOff),
+  };
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): LowrankError {
@@ -51,24 +57,34 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
   return new LowrankError("listen", `cannot listen on ${host}, port ${port}: ${reason}`, { cause: error });
 }
 
-async function close(server: Server, graceMs: number, cutOff: () => void): Promise<void> {
+/** Requests whose answers have not ended. */
+function countRequests(server: Server): { readonly isQuiet: () => boolean } {
+  let underWay = 0;
+  server.on("request", (_, response) => {
+    underWay++;
+    response.once("close", () => underWay--);
+  });
+  return { isQuiet: () => underWay === 0 };
+}
+
+/** Connections without a request would hold a server up for as long as their clients keep them: requests are waited for. */
+async function close(
+  server: Server,
+  isQuiet: () => boolean,
+  graceMs: number,
+  cutOff: () => void,
+): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  if (await isWithin(closed, graceMs)) return;
-  cutOff();
-  if (await isWithin(closed, LAST_WORDS_MS)) return;
+  if (!(await isWithin(isQuiet, graceMs))) {
+    cutOff();
+    await isWithin(isQuiet, LAST_WORDS_MS);
+  }
   server.closeAllConnections();
   await closed;
 }
 
-async function isWithin(work: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  try {
-    return await Promise.race([work.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+async function isWithin(isQuiet: () => boolean, ms: number): Promise<boolean> {
+  for (const started = performance.now(); !isQuiet(); await delay(LOOK_MS))
+    if (performance.now() - started >= ms) return false;
+  return true;
 }
