@@ -103,10 +103,18 @@ export async function openLibrary(options: LibraryOptions): Promise<AdapterLibra
     for (const adapter of found.values()) {
       const isSettled = isFirst || seen.get(adapter.name) === adapter.fingerprint;
       seen.set(adapter.name, adapter.fingerprint);
-      if (isSettled && known.get(adapter.name)?.fingerprint !== adapter.fingerprint) await take(adapter);
+      if (!isSettled || known.get(adapter.name)?.fingerprint === adapter.fingerprint) continue;
+      const isOthers = Object.hasOwn(engine.adapters, adapter.name) && !known.get(adapter.name)?.isLoaded;
+      if (isOthers) tellOnce(adapter.name, "an adapter of this name was loaded by a request");
+      else await take(adapter);
     }
     for (const name of seen.keys()) if (!found.has(name)) seen.delete(name);
     isFirst = false;
+  };
+  /** The folders no longer decide what has this name. */
+  const release = (name: string): void => {
+    const before = known.get(name);
+    if (before) known.set(name, { ...before, isLoaded: false });
   };
   const scan = (): Promise<void> =>
     inTurn(look).catch((error: Error) => tellOnce("the folders", error.message));
@@ -120,13 +128,13 @@ export async function openLibrary(options: LibraryOptions): Promise<AdapterLibra
     load: (name, path) =>
       inTurn(async () => {
         await engine.loadAdapter(name, await pathWithin(folders, path));
+        release(name);
         log.info("adapter_loaded", { adapter: name });
       }),
     unload: (name) =>
       inTurn(async () => {
         await engine.unloadAdapter(name);
-        const before = known.get(name);
-        if (before) known.set(name, { ...before, isLoaded: false });
+        release(name);
         log.info("adapter_unloaded", { adapter: name });
       }),
     close: async () => {
