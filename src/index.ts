@@ -84,6 +84,7 @@ export {
   type LoadedClassifier,
   loadClassifier,
 } from "./generate/classifier.ts";
+export type { ChosenLogprob, TokenLogprob } from "./generate/logprobs.ts";
 export { type ActiveAdapter, type LoadedModel, type LoadModelOptions, loadModel } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
 export type { HubDataset } from "./hub/dataset.ts";

@@ -16,6 +16,12 @@ export interface SamplingChoice {
   /** Drop tokens below this share of the most likely one's probability. */
   readonly minP: number | null;
   readonly repetitionPenalty: number;
+  /** Taken from a token's logit as often as it was generated. */
+  readonly frequencyPenalty: number;
+  /** Taken from the logit of every token that was generated. */
+  readonly presencePenalty: number;
+  /** Token id → what is added to its logit. */
+  readonly logitBias: Readonly<Record<string, number>>;
   readonly seed: number;
   /** Texts that end the answer. */
   readonly stop: readonly string[];
@@ -56,6 +62,26 @@ export const samplingSettings: SettingsOf<SamplingChoice> = {
     description: "above 1, tokens seen before become less likely",
     knownAs: ["repeatPenalty"],
   }),
+  frequencyPenalty: setting(z.number().min(-2).max(2), 0, {
+    group: GROUP,
+    value: "x",
+    description: "-2 to 2: above 0, tokens become less likely with every time they were generated",
+  }),
+  presencePenalty: setting(z.number().min(-2).max(2), 0, {
+    group: GROUP,
+    value: "x",
+    description: "-2 to 2: above 0, tokens that were generated become less likely",
+  }),
+  logitBias: setting(
+    z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)),
+    {},
+    {
+      group: GROUP,
+      value: "id=x,…",
+      description: "add x, -100 to 100, to the logit of a token: -100 all but forbids it",
+      expects: "ids of tokens, each with a number from -100 to 100: 50=-100",
+    },
+  ),
   seed: setting(z.number().int().min(0), 0, {
     group: GROUP,
     value: "n",
@@ -70,11 +96,26 @@ export const samplingSettings: SettingsOf<SamplingChoice> = {
 
 /** The choice as the library takes it. */
 export function samplingOf(choice: SamplingChoice): GenerateRequest {
-  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop } = choice;
+  const {
+    topK,
+    topP,
+    minP,
+    stop,
+    maxTokens,
+    temperature,
+    repetitionPenalty,
+    frequencyPenalty,
+    presencePenalty,
+    logitBias,
+    seed,
+  } = choice;
   return {
     maxTokens,
     temperature,
     repetitionPenalty,
+    frequencyPenalty,
+    presencePenalty,
+    logitBias,
     seed,
     stop: stop.map((text) => text.replaceAll("\\n", "\n").replaceAll("\\t", "\t")),
     ...(topK === null ? {} : { topK }),

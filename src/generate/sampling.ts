@@ -1,9 +1,12 @@
 import { InputError, type Problem, RuntimeError } from "../errors.ts";
 import { type Random, random } from "../tensor/random.ts";
-import { topIndex } from "../tensor/top-index.ts";
+import { kthLargest } from "../tensor/top-index.ts";
+import { isLess, nucleusCut } from "./nucleus.ts";
+import { type History, isNeutral, type PenaltyOptions, penalize } from "./penalties.ts";
 
-/** How the next token is chosen. */
-export interface SamplingOptions {
+/** How the next token is chosen. Logits are changed in the order of vLLM (bias, repetition, frequency, presence), and tokens are
+ *  dropped in that of transformers (temperature, top-k, top-p, min-p). */
+export interface SamplingOptions extends PenaltyOptions {
   /** Divides the logits; 0 takes the most likely token (the lowest id on ties). Default 1. */
   readonly temperature?: number;
   /** Keep the k most likely tokens and those tied with the last of them; 0 keeps all. Default 0. */
@@ -12,9 +15,6 @@ export interface SamplingOptions {
   readonly topP?: number;
   /** Drop tokens less likely than this share of the most likely one. Default 0: none. */
   readonly minP?: number;
-  /** Above 1: tokens of the history become less likely (their logit is divided if positive, else multiplied).
-   *  Default 1. */
-  readonly repetitionPenalty?: number;
   /** Default 0. */
   readonly seed?: number;
 }
@@ -27,107 +27,166 @@ export interface Candidates {
 
 /** Chooses tokens, one after the other; deterministic for a seed. */
 export interface Sampler {
-  /** Id chosen by logits [vocab], which stay as they are. `history`: the ids so far, prompt included.
+  /** Id chosen by logits [vocab], which stay as they are. `history`: the ids so far, the prompt's `promptLength` (default 0) first.
    *  @throws RuntimeError if a logit is NaN or +Infinity. */
-  next(logits: Float32Array, history: readonly number[] | Int32Array): number;
+  next(logits: Float32Array, history: History, promptLength?: number): number;
 }
 
-const DEFAULTS: Required<SamplingOptions> = {
+type Settings = Required<SamplingOptions>;
+
+const DEFAULTS: Settings = {
   temperature: 1,
   topK: 0,
   topP: 1,
   minP: 0,
   repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  logitBias: {},
   seed: 0,
 };
 
 /** Sampler with its own stream of random numbers.
  *  @throws InputError naming every option out of range. */
 export function createSampler(options: SamplingOptions = {}): Sampler {
-  const settings = { ...DEFAULTS, ...options };
-  validate(settings);
+  const settings = checked(options);
   const generator = random(settings.seed, "sampling");
+  const buffers = createBuffers();
   return {
-    next(logits, history) {
-      if (settings.temperature === 0) return argmax(penalized(logits, history, settings.repetitionPenalty));
-      return draw(candidatesOf(logits, history, settings), generator);
+    next(logits, history, promptLength = 0) {
+      const scores = penalized(logits, history, promptLength, settings, buffers);
+      if (settings.temperature === 0) return argmax(scores);
+      return draw(weigh(scores, settings, buffers), generator);
     },
   };
 }
 
-/** The distribution that a token is drawn from: repetition penalty, temperature, top-k, top-p, min-p, in the order
- *  of transformers. `options.temperature` must not be 0.
+/** The distribution that a token is drawn from. `options.temperature` must not be 0.
  *  @throws InputError as `createSampler`, RuntimeError if a logit is NaN or +Infinity. */
 export function candidates(
   logits: Float32Array,
-  history: readonly number[] | Int32Array,
+  history: History,
   options: SamplingOptions = {},
+  promptLength = 0,
 ): Candidates {
-  const settings = { ...DEFAULTS, ...options };
-  validate(settings);
-  return candidatesOf(logits, history, settings);
+  const settings = checked(options);
+  const buffers = createBuffers();
+  const scores = penalized(logits, history, promptLength, settings, buffers);
+  const { ids, weights, mass } = weigh(scores, settings, buffers);
+  return { ids, probabilities: weights.map((weight) => weight / mass) };
 }
 
-function validate(o: Required<SamplingOptions>): void {
+/** The options with their defaults. @throws InputError naming every option out of range */
+function checked(options: SamplingOptions): Settings {
+  const o = { ...DEFAULTS, ...options };
   const problems: Problem[] = [];
-  const check = (where: keyof SamplingOptions, isValid: boolean, expected: string): void => {
-    if (!isValid) problems.push({ where, message: `expected ${expected}, got ${o[where]}` });
+  const check = (where: string, value: unknown, isValid: boolean, expected: string): void => {
+    if (!isValid) problems.push({ where, message: `expected ${expected}, got ${value}` });
   };
-  check("temperature", o.temperature >= 0 && o.temperature < Infinity, "a number, 0 or more");
-  check("topK", Number.isInteger(o.topK) && o.topK >= 0, "a whole number, 0 (all tokens) or more");
-  check("topP", o.topP > 0 && o.topP <= 1, "a number above 0, up to 1");
-  check("minP", o.minP >= 0 && o.minP <= 1, "a number from 0 to 1");
+  const isWithin = (value: number, limit: number): boolean => Math.abs(value) <= limit;
+  check("temperature", o.temperature, o.temperature >= 0 && o.temperature < Infinity, "a number, 0 or more");
+  check("topK", o.topK, Number.isInteger(o.topK) && o.topK >= 0, "a whole number, 0 (all tokens) or more");
+  check("topP", o.topP, o.topP > 0 && o.topP <= 1, "a number above 0, up to 1");
+  check("minP", o.minP, o.minP >= 0 && o.minP <= 1, "a number from 0 to 1");
+  const { repetitionPenalty: repetition } = o;
   check(
     "repetitionPenalty",
-    o.repetitionPenalty > 0 && o.repetitionPenalty < Infinity,
+    repetition,
+    repetition > 0 && repetition < Infinity,
     "a number above 0 (1: no penalty)",
   );
-  check("seed", Number.isSafeInteger(o.seed) && o.seed >= 0, "a whole number, 0 or more");
+  for (const name of ["frequencyPenalty", "presencePenalty"] as const)
+    check(name, o[name], isWithin(o[name], 2), "a number from -2 to 2");
+  for (const [id, bias] of Object.entries(o.logitBias)) {
+    check("logitBias", id, /^\d+$/.test(id), "token ids, whole numbers from 0");
+    check(`logitBias of ${id}`, bias, isWithin(bias, 100), "a number from -100 to 100");
+  }
+  check("seed", o.seed, Number.isSafeInteger(o.seed) && o.seed >= 0, "a whole number, 0 or more");
   if (problems.length > 0) throw new InputError("Sampling options are out of range:", problems);
+  return o;
+}
+
+/** Arrays of the vocabulary's size, made once for all tokens of a text. */
+interface Buffers {
+  scores(size: number): Float32Array;
+  weights(size: number): Float64Array;
+  ids(size: number): Int32Array;
+}
+
+function createBuffers(): Buffers {
+  return {
+    scores: kept((size) => new Float32Array(size)),
+    weights: kept((size) => new Float64Array(size)),
+    ids: kept((size) => new Int32Array(size)),
+  };
+}
+
+function kept<T extends { readonly length: number }>(make: (size: number) => T): (size: number) => T {
+  let last: T | null = null;
+  return (size) => {
+    if (last?.length !== size) last = make(size);
+    return last;
+  };
 }
 
 function penalized(
   logits: Float32Array,
-  history: readonly number[] | Int32Array,
-  penalty: number,
+  history: History,
+  promptLength: number,
+  settings: Settings,
+  buffers: Buffers,
 ): Float32Array {
-  if (penalty === 1) return logits;
-  const scores = logits.slice();
-  for (const id of new Set(history)) {
-    const score = scores[id];
-    if (score !== undefined) scores[id] = score < 0 ? score * penalty : score / penalty;
-  }
+  if (isNeutral(settings)) return logits;
+  const scores = buffers.scores(logits.length);
+  scores.set(logits);
+  penalize(scores, history, promptLength, settings);
   return scores;
 }
 
 /** @throws RuntimeError if a score is NaN or +Infinity, or none is finite. */
 function argmax(scores: Float32Array): number {
-  const broken = scores.findIndex((score) => !(score < Infinity));
-  if (broken >= 0)
-    throw new RuntimeError(`logit of token ${broken} is ${scores[broken]}: the model's output is broken`);
-  const best = topIndex(scores);
-  if (scores.length === 0 || scores[best] === -Infinity)
-    throw new RuntimeError("no token has a finite logit: the model's output is broken");
+  let best = -1;
+  let most = -Infinity;
+  for (let id = 0; id < scores.length; id++) {
+    const score = scores[id] as number;
+    if (score > most) {
+      most = score;
+      best = id;
+    } else if (Number.isNaN(score)) throw brokenLogit(id, score);
+    if (score === Infinity) throw brokenLogit(id, score);
+  }
+  if (best < 0) throw new RuntimeError("no token has a finite logit: the model's output is broken");
   return best;
 }
 
-function candidatesOf(
-  logits: Float32Array,
-  history: readonly number[] | Int32Array,
-  { temperature, topK, topP, minP, repetitionPenalty }: Required<SamplingOptions>,
-): Candidates {
-  const scores = penalized(logits, history, repetitionPenalty);
+function brokenLogit(id: number, logit: number): RuntimeError {
+  return new RuntimeError(`logit of token ${id} is ${logit}: the model's output is broken`);
+}
+
+/** Tokens that may be drawn, ids ascending, and weights that add up to `mass`. */
+interface Weighed {
+  readonly ids: Int32Array;
+  readonly weights: Float64Array;
+  readonly mass: number;
+}
+
+function weigh(scores: Float32Array, { temperature, topK, topP, minP }: Settings, buffers: Buffers): Weighed {
   const max = scores[argmax(scores)] as number;
-  const floor = topK > 0 && topK < scores.length ? kthLargest(scores, topK) : -Infinity;
-  const weights = new Float64Array(scores.length);
+  const kth = topK > 0 && topK < scores.length ? kthLargest(scores, topK) : -Infinity;
+  // The most likely token has weight 1, so minP is a bound on the weight itself; a nucleus is a share of all weights.
+  const least = topP === 1 && minP > 0 ? max + temperature * Math.log(minP) : -Infinity;
+  // A little lower, since exp and log round; the weight itself decides.
+  const floor = Math.max(kth, least - Math.abs(least) * 1e-6 - 1e-6);
+  const weights = buffers.weights(scores.length);
   let total = 0;
   for (let i = 0; i < scores.length; i++) {
     const score = scores[i] as number;
-    if (score >= floor) total += weights[i] = Math.exp((score - max) / temperature);
+    const weight = score >= floor ? Math.exp((score - max) / temperature) : 0;
+    weights[i] = weight;
+    total += weight;
   }
-  // The most likely token has weight 1, so minP is a bound on the weight itself.
-  const cut = topP < 1 ? nucleusCut(weights, topP * total) : null;
-  const ids = new Int32Array(weights.length);
+  const cut = topP < 1 ? nucleusCut(weights, total, topP) : null;
+  const ids = buffers.ids(scores.length);
   let count = 0;
   let mass = 0;
   for (let i = 0; i < weights.length; i++) {
@@ -137,85 +196,13 @@ function candidatesOf(
     weights[count++] = weight;
     mass += weight;
   }
-  return { ids: ids.subarray(0, count), probabilities: weights.subarray(0, count).map((w) => w / mass) };
+  return { ids: ids.subarray(0, count), weights: weights.subarray(0, count), mass };
 }
 
-/** The least likely token of a nucleus. */
-interface Cut {
-  readonly id: number;
-  readonly weight: number;
-}
-
-/** Less likely than the cut; of equally likely tokens the higher id is. */
-function isLess(weight: number, id: number, cut: Cut): boolean {
-  return weight < cut.weight || (weight === cut.weight && id > cut.id);
-}
-
-const SORTED_AT_ONCE = 64;
-
-/** Last token, from the most likely on, with which the weights reach `mass`. Found by splitting around a pivot and going
- *  on with the side that holds it (quickselect by weight), in linear time on average. */
-function nucleusCut(weights: Float64Array, mass: number): Cut {
-  const weightOf = (id: number): number => weights[id] as number;
-  const [above, below] = [new Int32Array(weights.length), new Int32Array(weights.length)];
-  let live = 0;
-  for (let id = 0; id < weights.length; id++) if (weightOf(id) > 0) above[live++] = id;
-  let pool = above.slice(0, live);
-  let reached = 0;
-  while (pool.length > SORTED_AT_ONCE) {
-    const pivot = weightOf(pool[pool.length >> 1] as number);
-    let [aboveCount, belowCount, sum] = [0, 0, 0];
-    for (const id of pool) {
-      const weight = weightOf(id);
-      if (weight < pivot) below[belowCount++] = id;
-      else if (weight > pivot) {
-        above[aboveCount++] = id;
-        sum += weight;
-      }
-    }
-    if (aboveCount > 0 && reached + sum >= mass) pool = above.slice(0, aboveCount);
-    else {
-      reached += sum;
-      const needed = Math.max(1, Math.ceil((mass - reached) / pivot));
-      const equalCount = pool.length - aboveCount - belowCount;
-      if (needed <= equalCount)
-        return { id: pool.filter((id) => weightOf(id) === pivot)[needed - 1] as number, weight: pivot };
-      reached += equalCount * pivot;
-      pool = below.slice(0, belowCount);
-    }
-  }
-  for (const id of pool.sort((a, b) => weightOf(b) - weightOf(a) || a - b)) {
-    reached += weightOf(id);
-    if (reached >= mass) return { id, weight: weightOf(id) };
-  }
-  return { id: weights.length, weight: 0 }; // rounding left a crumb: everything is in
-}
-
-/** k-th largest of the scores, by a heap of the k largest seen (smallest on top). */
-function kthLargest(scores: Float32Array, k: number): number {
-  const heap = scores.slice(0, k).sort();
-  for (let i = k; i < scores.length; i++) {
-    const score = scores[i] as number;
-    if (score > (heap[0] as number)) replaceTop(heap, score);
-  }
-  return heap[0] as number;
-}
-
-function replaceTop(heap: Float32Array, value: number): void {
-  let at = 0;
-  for (let child = 1; child < heap.length; child = 2 * at + 1) {
-    if (child + 1 < heap.length && (heap[child + 1] as number) < (heap[child] as number)) child++;
-    if ((heap[child] as number) >= value) break;
-    heap[at] = heap[child] as number;
-    at = child;
-  }
-  heap[at] = value;
-}
-
-function draw({ ids, probabilities }: Candidates, generator: Random): number {
-  let left = generator.uniform();
+function draw({ ids, weights, mass }: Weighed, generator: Random): number {
+  let left = generator.uniform() * mass;
   for (let i = 0; i < ids.length; i++) {
-    left -= probabilities[i] as number;
+    left -= weights[i] as number;
     if (left < 0) return ids[i] as number;
   }
   return ids[ids.length - 1] as number; // rounding left a crumb

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts";
+import { partialLength } from "../text/partial.ts";
 
 /** What ends a generation, beside its length. */
 export interface StopOptions {
@@ -69,15 +70,4 @@ function firstComplete(
     bestEnd = end;
   }
   return best;
-}
-
-/** Length of the longest end of the text that a stop string begins with. */
-function partialLength(text: string, strings: readonly string[]): number {
-  let longest = 0;
-  for (const string of strings) {
-    for (let n = Math.min(string.length - 1, text.length); n > longest; n--) {
-      if (text.endsWith(string.slice(0, n))) longest = n;
-    }
-  }
-  return longest;
 }

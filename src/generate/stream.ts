@@ -1,15 +1,13 @@
-import { InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
-import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
-import { contentLength, type Message, type RenderOptions } from "../text/messages.ts";
-import { encodeRaw } from "../text/raw.ts";
+import type { Message } from "../text/messages.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import { textOf } from "./continuation.ts";
 import type { Decoder } from "./decoder.ts";
 import { createLeadIn } from "./lead-in.ts";
-import { createSampler, type Sampler, type SamplingOptions } from "./sampling.ts";
-import { createStopWatch, type StopWatch } from "./stops.ts";
+import { type ChosenLogprob, chosenLogprob } from "./logprobs.ts";
+import { prepare } from "./prepare.ts";
+import type { SamplingOptions } from "./sampling.ts";
 
 /** What to continue, and how. `messages` go through the chat template; `prompt` is one user message, or plain text if `raw`.
  *  Greedy unless a temperature is given. */
@@ -17,7 +15,8 @@ export interface GenerateRequest extends SamplingOptions {
   readonly messages?: readonly Message[];
   readonly prompt?: string;
   readonly raw?: boolean;
-  /** Descriptions of tools that the model may call, for templates that list them. */
+  /** Descriptions of tools that the model may call, for templates that list them. What marks a call stays in the text then, even
+   *  where it is a special token. */
   readonly tools?: readonly unknown[];
   /** More variables of the chat template, e.g. `enable_thinking`, over those of the model. */
   readonly templateArgs?: Readonly<Record<string, unknown>>;
@@ -25,6 +24,8 @@ export interface GenerateRequest extends SamplingOptions {
   readonly maxTokens?: number;
   /** Texts that end the continuation; they are not part of it. */
   readonly stop?: readonly string[];
+  /** Log-probabilities of the answer's tokens, each with the n most likely ones in its place; 0 to 20. Default: none. */
+  readonly logprobs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -32,6 +33,9 @@ export interface GenerateRequest extends SamplingOptions {
 export interface GeneratedPiece {
   readonly text: string;
   readonly id: number;
+  /** Of every token since the last piece, where they are asked for: a piece holds several tokens where a character is spread over
+   *  them, or a text was held back. All pieces together hold those of every id of the result, once and in order. */
+  readonly logprobs?: readonly ChosenLogprob[];
 }
 
 /** A finished continuation. */
@@ -39,109 +43,11 @@ export interface GenerateResult {
   readonly text: string;
   /** Ids of the continuation, end token left out. */
   readonly ids: readonly number[];
+  /** Of each of the ids, where they are asked for. */
+  readonly logprobs?: readonly ChosenLogprob[];
   readonly finishReason: "end" | "stop" | "length" | "aborted";
   readonly promptTokens: number;
   readonly elapsedMs: number;
-}
-
-const DEFAULT_MAX_TOKENS = 256;
-
-/** Result of `make`; what an InputError says goes to `problems`, and the result is null. */
-function collecting<T>(problems: Problem[], make: () => T): T | null {
-  try {
-    return make();
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    problems.push(...error.problems);
-    return null;
-  }
-}
-
-interface Asked extends EncodedPrompt {
-  /** What the model may write in front of the answer. */
-  readonly leadIn: string;
-}
-
-function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): Asked | null {
-  const { messages, prompt, raw = false, tools, templateArgs } = request;
-  const wrong = (where: string, message: string): null => {
-    problems.push({ where, message });
-    return null;
-  };
-  if ((messages === undefined) === (prompt === undefined))
-    return wrong("messages, prompt", "expected one of the two");
-  if (raw && messages) return wrong("raw", "continues a prompt; messages need the chat template");
-  if (messages?.length === 0) return wrong("messages", "is empty: there is nothing to answer");
-  const ofTemplate = Object.entries({ tools, templateArgs }).filter(([, value]) => value !== undefined);
-  if (ofTemplate.length > 0 && (raw || base.template === null))
-    return wrong(ofTemplate.map(([name]) => name).join(", "), "needs the chat template");
-  if (prompt !== undefined && raw) {
-    const ids = encodeRaw(base.tokenizer, prompt);
-    return { ids, answerStart: ids.length, leadIn: "" };
-  }
-  const asked = messages ?? [{ role: "user" as const, content: prompt as string }];
-  const options: RenderOptions = {
-    ...(tools ? { tools } : {}),
-    ...(templateArgs ? { extra: templateArgs } : {}),
-  };
-  return { ...encodePrompt(base, asked, options), leadIn: answerLeadIn(base, asked, options) };
-}
-
-/** Texts that cannot fit are refused before their tokens are counted. */
-function tooLongProblems(
-  { tokenizer }: BaseModel,
-  { prompt, messages = [] }: GenerateRequest,
-  contextLength: number,
-): Problem[] {
-  const length = (prompt?.length ?? 0) + contentLength(messages);
-  const limit = contextLength * tokenizer.longestToken;
-  if (length <= limit) return [];
-  const [characters, most] = [length, limit].map((n) => n.toLocaleString("en"));
-  const message = `is ${characters} characters long; a context of ${contextLength} tokens holds at most ${most}`;
-  return [{ where: "prompt", message }];
-}
-
-function lengthProblems(promptTokens: number, contextLength: number): Problem[] {
-  if (promptTokens === 0) return [{ where: "prompt", message: "is empty: there is nothing to continue" }];
-  if (promptTokens < contextLength) return [];
-  const message = `has ${promptTokens} tokens, which leaves no room in the context of ${contextLength}`;
-  return [{ where: "prompt", message }];
-}
-
-interface Prepared {
-  readonly prompt: Asked;
-  readonly sampler: Sampler;
-  readonly watch: StopWatch;
-  readonly limit: number;
-}
-
-/** Checks a request as a whole. @throws InputError with everything that is wrong */
-function prepare(base: BaseModel, request: GenerateRequest, contextLength: number): Prepared {
-  const {
-    maxTokens = DEFAULT_MAX_TOKENS,
-    temperature = 0,
-    topK,
-    topP,
-    minP,
-    repetitionPenalty,
-    seed,
-  } = request;
-  const problems: Problem[] = [];
-  problems.push(...tooLongProblems(base, request, contextLength));
-  const prompt = problems.length > 0 ? null : collecting(problems, () => promptOf(base, request, problems));
-  if (prompt) problems.push(...lengthProblems(prompt.ids.length, contextLength));
-  if (!Number.isInteger(maxTokens) || maxTokens < 1)
-    problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
-  const given = Object.entries({ topK, topP, minP, repetitionPenalty, seed }).filter(
-    ([, v]) => v !== undefined,
-  );
-  const sampler = collecting(problems, () => createSampler({ temperature, ...Object.fromEntries(given) }));
-  const watch = collecting(problems, () =>
-    createStopWatch({ ids: base.eosIds, strings: request.stop ?? [] }),
-  );
-  if (problems.length > 0 || !prompt || !sampler || !watch)
-    throw new InputError("the request cannot be generated from", problems);
-  return { prompt, sampler, watch, limit: maxTokens };
 }
 
 /** A continuation under way: the prompt, and then a token for each row of logits. It knows nothing of what computes them. */
@@ -155,7 +61,8 @@ export interface Continuation {
   push(logits: Float32Array): GeneratedPiece | null;
   /** Ends it before its time. */
   abort(): void;
-  /** Text that was held back in case it belonged to a stop text; once, when it is over. */
+  /** Text that was held back in case it belonged to a stop text, and log-probabilities of tokens without text; once, when it is
+   *  over. */
   flush(): GeneratedPiece | null;
   /** All of it. */
   result(): GenerateResult;
@@ -172,12 +79,23 @@ export function continuationOf(
   const started = performance.now();
   const room = contextLength - virtualCount(virtual);
   const { prompt, sampler, watch, limit } = prepare(base, request, room);
-  const text = createStreamDecoder(base.tokenizer);
+  const shown = request.tools ? (base.template?.toolCalls?.tokens ?? []) : [];
+  const text = createStreamDecoder(base.tokenizer, { shown });
   const lead = createLeadIn(prompt.leadIn);
   const history = [...prompt.ids];
   const ids: number[] = [];
+  const logprobs: ChosenLogprob[] = [];
+  let told = 0;
   let whole = "";
   let finishReason: GenerateResult["finishReason"] | null = null;
+
+  const pieceOf = (shown: string, id: number): GeneratedPiece => {
+    whole += shown;
+    if (shown === "" && finishReason === null) return { text: shown, id };
+    const since = logprobs.slice(Math.max(told, lead.skipped), ids.length);
+    told = ids.length;
+    return { text: shown, id, ...(since.length > 0 ? { logprobs: since } : {}) };
+  };
 
   const take = (id: number): GeneratedPiece => {
     ids.push(id);
@@ -187,10 +105,11 @@ export function continuationOf(
     const isOver = lead.skipped === 0 && ids.length > limit;
     if (isOver) ids.length = limit;
     const piece = watch.push(isOver ? textOf(base.tokenizer, ids) : shown);
-    whole += piece;
+    const isFull = ids.length - lead.skipped >= limit || history.length >= room;
+    const result = pieceOf(piece, id);
     if (watch.stopped !== null) finishReason = "stop";
-    else if (ids.length - lead.skipped >= limit || history.length >= room) finishReason = "length";
-    return { text: piece, id };
+    else if (isFull) finishReason = "length";
+    return result;
   };
 
   return {
@@ -199,8 +118,12 @@ export function continuationOf(
       return finishReason;
     },
     push: (logits) => {
-      const id = sampler.next(logits, history);
-      if (!watch.isStopId(id)) return take(id);
+      const id = sampler.next(logits, history, prompt.ids.length);
+      if (!watch.isStopId(id)) {
+        if (request.logprobs !== undefined)
+          logprobs.push(chosenLogprob(base.tokenizer, logits, id, request.logprobs));
+        return take(id);
+      }
       finishReason = "end";
       return null;
     },
@@ -209,12 +132,13 @@ export function continuationOf(
     },
     flush: () => {
       const rest = watch.push(lead.push(text.flush()) + lead.flush()) + watch.flush();
-      whole += rest;
-      return rest === "" ? null : { text: rest, id: ids.at(-1) as number };
+      const piece = pieceOf(rest, ids.at(-1) as number);
+      return rest === "" && !piece.logprobs ? null : piece;
     },
     result: () => ({
       text: whole,
       ids: ids.slice(lead.skipped),
+      ...(request.logprobs === undefined ? {} : { logprobs: logprobs.slice(lead.skipped, ids.length) }),
       finishReason: watch.stopped === null ? (finishReason ?? "aborted") : "stop",
       promptTokens: prompt.ids.length,
       elapsedMs: performance.now() - started,

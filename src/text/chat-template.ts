@@ -2,6 +2,7 @@ import { UnsupportedError } from "../errors.ts";
 import type { TokenizerSource } from "../formats/model.ts";
 import { parseTemplate, type Rendering } from "./jinja/template.ts";
 import { handedOver, type Message, type RenderOptions } from "./messages.ts";
+import { type ToolCallForm, toolCallForm } from "./tool-call-forms.ts";
 
 /** Turns messages into the text a model was trained on. */
 export interface ChatTemplate {
@@ -11,6 +12,8 @@ export interface ChatTemplate {
   rendering(messages: readonly Message[], options?: RenderOptions): Rendering;
   /** It marks with `{% generation %}` what an assistant writes. */
   readonly hasGeneration: boolean;
+  /** How the model writes calls of tools; null: it calls none, or in a form that is not known. */
+  readonly toolCalls: ToolCallForm | null;
 }
 
 /** The model's Jinja chat template in the environment that transformers gives it: trimmed blocks, `bos_token` and its
@@ -39,6 +42,7 @@ export function createChatTemplate(source: TokenizerSource): ChatTemplate {
     rendering,
     render: (messages, options) => rendering(messages, options).text,
     hasGeneration: template.hasGeneration,
+    toolCalls: toolCallForm(source.chatTemplate),
   };
 }
 

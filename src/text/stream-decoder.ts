@@ -9,16 +9,17 @@ export interface StreamDecoder {
 }
 
 /** Stream decoder for one sequence. All text pushed out plus `flush()` equals `tokenizer.decode(ids)`; no part ever
- *  holds half a character. With `special`, special tokens are written out. */
+ *  holds half a character. With `special`, special tokens are written out; with `shown`, those of these texts. */
 export function createStreamDecoder(
   tokenizer: Tokenizer,
-  options: { readonly special?: boolean } = {},
+  options: { readonly special?: boolean; readonly shown?: readonly string[] } = {},
 ): StreamDecoder {
   let decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let atStart = true;
+  const shown = new Set(options.shown?.map((token) => tokenizer.tokenId(token)));
   return {
     push(id) {
-      if (!options.special && tokenizer.isSpecial(id)) return "";
+      if (!options.special && tokenizer.isSpecial(id) && !shown.has(id)) return "";
       const bytes = tokenizer.tokenBytes(id);
       const text = decoder.decode(bytes, { stream: true });
       if (!atStart || bytes.length === 0) return text;

@@ -207,3 +207,37 @@ test("raw text has no BOS where the model expects none", async () => {
   expect(result.promptTokens).toBe(ids.length);
   expect(result.ids).toEqual(await greedyByLogits(model, ids, 8));
 });
+
+test("log-probabilities are those of the model, before penalties and sampling, for every token", async () => {
+  const model = await load("llama");
+  const options = { ...request, temperature: 1.2, seed: 4, frequencyPenalty: 1 };
+  const { pieces, result } = await listen(model.generate({ ...options, logprobs: 3 }));
+  expect(pieces.flatMap((piece) => piece.logprobs ?? [])).toEqual(result.logprobs);
+  expect(result.logprobs?.map(({ id }) => id)).toEqual(result.ids);
+  expect(await model.generateText(options)).not.toHaveProperty("logprobs");
+  const raw = { prompt: "list the", raw: true, maxTokens: 1, temperature: 5, logprobs: 2 };
+  const [first] = (await model.generateText(raw)).logprobs ?? [];
+  const [logits] = await model.nextLogits([model.base.tokenizer.encode("list the")]);
+  const sum = (logits as Float32Array).reduce((n, logit) => n + Math.exp(logit), 0);
+  const expected = (logits as Float32Array)[first?.id as number] as number;
+  // float32 logits of two runs whose rows have other lengths.
+  expect(Math.abs((first?.logprob as number) - (expected - Math.log(sum)))).toBeLessThan(1e-4);
+  expect(first?.top).toHaveLength(2);
+  expect(Buffer.from(first?.bytes as Uint8Array).toString()).toBe(first?.text);
+});
+
+test("no log-probability is lost where text is held back for a stop text", async () => {
+  const model = await load("llama3");
+  const { text } = await model.generateText(request);
+  const stop = [text.slice(7, 11)];
+  const { pieces, result } = await listen(model.generate({ ...request, stop, logprobs: 0 }));
+  expect(result.finishReason).toBe("stop");
+  expect(pieces.flatMap((piece) => piece.logprobs ?? []).map(({ id }) => id)).toEqual(result.ids);
+});
+
+test("wrong penalties and log-probabilities are said at once", async () => {
+  const model = await load("llama");
+  const wrong = { ...request, logprobs: 21, presencePenalty: 3, logitBias: { 99999: 1 } };
+  const error = (await errorOf(model.generateText(wrong))) as InputError;
+  expect(error.problems.map((p) => p.where)).toEqual(["logprobs", "logitBias", "presencePenalty"]);
+});

@@ -44,5 +44,9 @@ describe.each(TINY_TOKENIZERS)("stream decoder over the %s tokenizer", (name) =>
       ids.map(createStreamDecoder(tokenizer, { special }).push).join("");
     expect(stream(false)).toBe("a b");
     expect(stream(true)).toBe(`a b${tokenizer.token(eos)}`);
+    const shown = (text: string): string =>
+      ids.map(createStreamDecoder(tokenizer, { shown: [text, "<no token>"] }).push).join("");
+    expect(shown(tokenizer.token(eos) as string)).toBe(`a b${tokenizer.token(eos)}`);
+    expect(shown("a")).toBe("a b");
   });
 });
