@@ -6,10 +6,11 @@ import type { EngineRequest } from "../generate/engine/engine.ts";
 export const MAX_CHOICES = 16;
 const MAX_STOPS = 16;
 const MAX_STOP_LENGTH = 1000;
+const MAX_BIASES = 1024;
 /** Leaves room for the choices of a request, each of which has the next seed. */
 const MAX_SEED = 2 ** 48;
 
-const NOT_YET = "is not supported yet; leave it out";
+export const NOT_YET = "is not supported yet; leave it out";
 
 /** A field of a body: null is as good as nothing. */
 export type Optional<T> = T | null | undefined;
@@ -50,12 +51,13 @@ export const samplingFields: FieldsOf<SamplingBody> = {
   top_k: z.int().min(-1).max(1e9).nullish().describe("default 0 (or -1): all tokens"),
   min_p: z.number().min(0).max(1).nullish().describe("default 0"),
   repetition_penalty: z.number().gt(0).max(100).nullish().describe("default 1: none"),
-  frequency_penalty: withoutEffect(z.number().min(-2).max(2), (x) => x === 0),
-  presence_penalty: withoutEffect(z.number().min(-2).max(2), (x) => x === 0),
-  logit_bias: withoutEffect(
-    z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)),
-    (bias) => Object.keys(bias).length === 0,
-  ),
+  frequency_penalty: z.number().min(-2).max(2).nullish().describe("default 0"),
+  presence_penalty: z.number().min(-2).max(2).nullish().describe("default 0"),
+  logit_bias: z
+    .record(z.string().regex(/^\d{1,9}$/, "expected token ids"), z.number().min(-100).max(100))
+    .refine((bias) => Object.keys(bias).length <= MAX_BIASES, `expected at most ${MAX_BIASES} tokens`)
+    .nullish()
+    .describe("added to the logits of tokens, by id"),
   seed: z.int().min(0).max(MAX_SEED).nullish().describe("default: another one for every request"),
   stop: z
     .union([stop, z.array(stop).max(MAX_STOPS)])
@@ -133,6 +135,9 @@ export function requestsOf(
     topP: body.top_p,
     minP: body.min_p,
     repetitionPenalty: body.repetition_penalty,
+    frequencyPenalty: body.frequency_penalty,
+    presencePenalty: body.presence_penalty,
+    logitBias: body.logit_bias,
     stop: stops,
   });
   const request = { ...asked, ...options, temperature: body.temperature ?? 1 };

@@ -3,7 +3,7 @@ import type { Problem } from "../errors.ts";
 import { parseJsonObject } from "../io/json.ts";
 import type { Message, MessageContent } from "../text/messages.ts";
 import { refusal } from "./body.ts";
-import type { Optional } from "./fields.ts";
+import type { FieldsOf, Optional } from "./fields.ts";
 
 const MAX_MESSAGES = 2048;
 
@@ -18,11 +18,14 @@ export interface ToolCall {
   readonly function: { readonly name: string; readonly arguments: string };
 }
 
-const toolCall: z.ZodType<ToolCall> = z.strictObject({
+/** Schemas of a call's fields. */
+export const callFields: FieldsOf<ToolCall> = {
   id: z.string().max(200),
   type: z.literal("function"),
   function: z.strictObject({ name: z.string().min(1).max(64), arguments: z.string() }),
-});
+};
+
+export const toolCall: z.ZodType<ToolCall> = z.strictObject(callFields);
 
 /** A message as OpenAI's clients write it. */
 export interface ChatMessage {

@@ -22,6 +22,7 @@ export interface ListenOptions {
 const HEADERS_MS = 10_000;
 const BODY_MS = 60_000;
 const LOOK_MS = 20;
+const LAST_LOOK_MS = 100;
 /** For what was cut off to tell its clients. */
 const LAST_WORDS_MS = 2000;
 
@@ -79,6 +80,9 @@ async function close(
     cutOff();
     await isWithin(isQuiet, LAST_WORDS_MS);
   }
+  // What is just coming in is answered with a 503.
+  server.closeIdleConnections();
+  await Promise.race([closed, delay(LAST_LOOK_MS)]);
   server.closeAllConnections();
   await closed;
 }

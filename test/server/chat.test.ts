@@ -99,14 +99,7 @@ describe("POST /v1/chat/completions", () => {
 
   test("an option without support is refused by its name where it asks for something, and taken where not", async () => {
     const { post } = fakeServer();
-    const tool = { type: "function", function: { name: "f", parameters: { type: "object" } } };
     const wanted = {
-      frequency_penalty: 0.5,
-      presence_penalty: -1,
-      logit_bias: { "5": 1 },
-      logprobs: true,
-      top_logprobs: 2,
-      tools: [tool],
       tool_choice: "required",
       response_format: { type: "json_object" },
       store: true,
@@ -135,6 +128,67 @@ describe("POST /v1/chat/completions", () => {
       metadata: { a: "b" },
     };
     expect((await post(CHAT, { ...HELLO, ...neutral })).status).toBe(200);
+  });
+
+  test("penalties, biases and log-probabilities reach the engine", async () => {
+    const { post, engine } = fakeServer();
+    const options = { frequency_penalty: 0.5, presence_penalty: -1, logit_bias: { "5": -100 } };
+    await post(CHAT, { ...HELLO, ...options, logprobs: true, top_logprobs: 2 });
+    expect(engine.asked[0]).toMatchObject({
+      frequencyPenalty: 0.5,
+      presencePenalty: -1,
+      logitBias: { 5: -100 },
+      logprobs: 2,
+    });
+    expect(await errorIn(await post(CHAT, { ...HELLO, top_logprobs: 2 }))).toMatchObject({
+      param: "top_logprobs",
+    });
+    expect((await post(CHAT, { ...HELLO, logit_bias: { x: 1 } })).status).toBe(400);
+  });
+
+  test("tools: calls are told from text, whole and streamed", async () => {
+    const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];
+    const answer = () => [
+      "Let me",
+      " see.<tool",
+      '_call>{"name": "f", "argu',
+      'ments": {"a": 1}}</tool_call>',
+    ];
+    const { post, engine } = fakeServer({ answer, template: "<tool_call>" });
+    const body = chatCompletion.parse(await (await post(CHAT, { ...HELLO, tools })).json());
+    expect(body.choices).toMatchObject([
+      {
+        message: {
+          content: "Let me see.",
+          tool_calls: [{ type: "function", function: { name: "f", arguments: '{"a": 1}' } }],
+        },
+        finish_reason: "tool_calls",
+      },
+    ]);
+    expect(engine.asked[0]?.tools).toEqual(tools);
+    const events = await eventsOf(await post(CHAT, { ...HELLO, tools, stream: true }));
+    const chunks = events.slice(0, -1).map((event) => chatChunk.parse(event).choices[0]);
+    expect(chunks.map((choice) => choice?.delta)).toMatchObject([
+      { role: "assistant" },
+      { content: "Let me" },
+      { content: " see." },
+      { tool_calls: [{ index: 0, function: { name: "f", arguments: '{"a": 1}' } }] },
+      {},
+    ]);
+    expect(chunks.at(-1)?.finish_reason).toBe("tool_calls");
+    const none = await post(CHAT, { ...HELLO, tools, tool_choice: "none" });
+    expect(chatCompletion.parse(await none.json()).choices[0]?.message.content).toContain("<tool_call>");
+    expect(engine.asked.at(-1)?.tools).toBeUndefined();
+  });
+
+  test("tools are refused where the model has no known form of calls, or calls cannot be kept to one", async () => {
+    const tools = [{ type: "function", function: { name: "f" } }];
+    const { post } = fakeServer();
+    expect(await errorIn(await post(CHAT, { ...HELLO, tools }))).toMatchObject({ param: "tools" });
+    const single = await post(CHAT, { ...HELLO, tools, parallel_tool_calls: false });
+    expect(await errorIn(single)).toMatchObject({ param: "parallel_tool_calls" });
+    const malformed = [{ type: "function", function: { name: "f g" } }];
+    expect((await post(CHAT, { ...HELLO, tools: malformed })).status).toBe(400);
   });
 
   test("a chat template in a request is refused", async () => {

@@ -63,6 +63,27 @@ describe("the openai package", () => {
     expect(qualified.choices[0]?.message.content).toBe(adapted.choices[0]?.message.content);
   });
 
+  test("log-probabilities, whole and streamed, are the library's own", async () => {
+    await model.set([]);
+    const own = (await model.generateText({ messages, maxTokens: 4, logprobs: 2 })).logprobs ?? [];
+    const ask = { model: "tiny", messages: [...messages], max_tokens: 4, temperature: 0, logprobs: true };
+    const whole = await openai.chat.completions.create({ ...ask, top_logprobs: 2 });
+    const content = whole.choices[0]?.logprobs?.content ?? [];
+    expect(content.map(({ logprob }) => logprob)).toEqual(own.map(({ logprob }) => logprob));
+    expect(content[0]?.top_logprobs.map(({ token }) => token)).toEqual(own[0]?.top.map(({ text }) => text));
+    const streamed = [];
+    for await (const chunk of await openai.chat.completions.create({ ...ask, top_logprobs: 2, stream: true }))
+      streamed.push(...(chunk.choices[0]?.logprobs?.content ?? []));
+    expect(streamed).toEqual(content);
+    const raw = { model: "tiny", prompt: "Once upon", max_tokens: 4, temperature: 0, logprobs: 1 };
+    const text = (await openai.completions.create(raw)).choices[0];
+    expect(text?.logprobs?.token_logprobs).toHaveLength(4);
+    const offsets: number[] = [];
+    for await (const chunk of await openai.completions.create({ ...raw, stream: true }))
+      offsets.push(...(chunk.choices[0]?.logprobs?.text_offset ?? []));
+    expect(offsets).toEqual(text?.logprobs?.text_offset);
+  });
+
   test("completions continue a text as it is", async () => {
     await model.set([]);
     const own = await model.generateText({ prompt: "Once upon", raw: true, maxTokens: 8 });
@@ -176,11 +197,11 @@ describe("clients that go away, or are too many", () => {
   });
 
   test("a full queue is a 429 that the package tries again", async () => {
-    const engine = fakeEngine({ maxBatch: 1, maxQueue: 0, pieceMs: 20 });
+    const engine = fakeEngine({ maxBatch: 1, maxQueue: 0, pieceMs: 100 });
     const own = await serve(engine);
     const client = new OpenAI({ baseURL: `${own.url}/v1`, apiKey: "none", maxRetries: 0 });
     const first = client.chat.completions.create(ask);
-    await delay(10);
+    await expect.poll(() => engine.status.running, { interval: 2 }).toBe(1);
     await expect(client.chat.completions.create(ask)).rejects.toBeInstanceOf(OpenAI.RateLimitError);
     const patient = client.chat.completions.create(ask, { maxRetries: 2 });
     expect((await patient).choices[0]?.message.content).toBe("Hello, world!");
@@ -231,14 +252,14 @@ describe("clients that go away, or are too many", () => {
   });
 
   test("a stop lets what runs end, takes nothing new, and cuts off what takes too long", async () => {
-    const engine = fakeEngine({ answer: () => Array(50).fill("x"), pieceMs: 2 });
+    const engine = fakeEngine({ answer: () => Array(50).fill("x"), pieceMs: 10 });
     const [stopping, ending] = [new AbortController(), new AbortController()];
     const parts = serverParts({ engine, baseName: "tiny", stopping: stopping.signal, ending: ending.signal });
     const own = await listen(createApp(parts), { host: "127.0.0.1", port: 0 });
     const client = new OpenAI({ baseURL: `${own.url}/v1`, apiKey: "none", maxRetries: 0 });
     const running = client.chat.completions.create(ask);
     const slow = client.chat.completions.create({ ...ask, max_tokens: 1000, n: 1 });
-    await delay(30);
+    await expect.poll(() => engine.status.running).toBe(2);
     stopping.abort();
     const closed = own.close(5000, () => ending.abort());
     expect((await running).choices[0]?.message.content).toBe("x".repeat(50));
@@ -253,7 +274,7 @@ describe("clients that go away, or are too many", () => {
     const cut = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: "none", maxRetries: 0 }).chat.completions
       .create({ ...ask, max_tokens: 1e5 })
       .catch((error: unknown) => error);
-    await delay(30);
+    await expect.poll(() => endless.status.running).toBe(1);
     await other.close(50, () => second.abort());
     expect(await cut).toMatchObject({ status: 503, code: "server_stopping" });
   });

@@ -6,6 +6,7 @@ import type { GeneratedPiece, GenerateResult } from "../../src/generate/stream.t
 import type { BaseModel } from "../../src/models/base.ts";
 import { type App, createApp } from "../../src/server/app.ts";
 import { type ServerParts, serverParts } from "../../src/server/parts.ts";
+import { toolCallForm } from "../../src/text/tool-call-forms.ts";
 
 /** What a fake engine answers, and how many at a time. */
 export interface FakeOptions {
@@ -17,6 +18,8 @@ export interface FakeOptions {
   readonly maxBatch?: number;
   readonly maxQueue?: number;
   readonly adapters?: readonly string[];
+  /** Text of a chat template: how the model writes calls of tools. */
+  readonly template?: string;
 }
 
 export interface FakeEngine extends Engine {
@@ -86,7 +89,7 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
   }
 
   return {
-    base: fakeBase(),
+    base: fakeBase(options.template ?? ""),
     contextLength: 128,
     get adapters() {
       return Object.fromEntries([...loaded].map(([name, path]) => [name, described(path)]));
@@ -122,8 +125,8 @@ function described(path: string): ActiveAdapter {
   return { path, methods: ["lora"], config: {}, parameters: 1, warnings: [] };
 }
 
-function fakeBase(): BaseModel {
-  return { eosIds: [], template: null } as unknown as BaseModel;
+function fakeBase(template: string): BaseModel {
+  return { eosIds: [], template: { toolCalls: toolCallForm(template) } } as unknown as BaseModel;
 }
 
 /** A server over a fake engine, and what asks it. */

@@ -36,7 +36,7 @@ describe("POST /v1/completions", () => {
       { echo: true },
       { suffix: "x" },
       { best_of: 2 },
-      { logprobs: 1 },
+      { logprobs: 21 },
       { prompt: [1, 2] },
     ])
       expect((await post("/v1/completions", { model: "tiny", prompt: "a", ...wrong })).status).toBe(400);
@@ -97,7 +97,7 @@ describe("POST /v1/responses", () => {
       include: ["reasoning.encrypted_content"],
       text: { format: { type: "json_object" } },
       reasoning: { effort: "low" },
-      frequency_penalty: 1,
+      top_logprobs: 2,
       n: 2,
     };
     for (const [name, value] of Object.entries(wanted)) {

@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { MAX_LOGPROBS } from "../../generate/logprobs.ts";
 import {
   checkStream,
   choiceCount,
+  NOT_YET,
   type Optional,
   type SamplingBody,
   type StreamBody,
@@ -10,7 +12,7 @@ import {
   streamFields,
   withoutEffect,
 } from "../fields.ts";
-import { type ChatMessage, chatMessages } from "../messages.ts";
+import { type ChatMessage, callFields, chatMessages, type ToolCall, toolCall } from "../messages.ts";
 import { type ModelChoice, modelFields } from "../model-names.ts";
 
 const maxTokens = z.int().min(1).max(1e9).nullish().describe("default: what the context holds");
@@ -21,7 +23,13 @@ const format = z.union([
   z.strictObject({ type: z.literal("json_schema"), json_schema: z.record(z.string(), z.unknown()) }),
 ]);
 
-const tool = z.strictObject({
+/** A tool that a model may call. */
+export interface Tool {
+  readonly type: "function";
+  readonly function: { readonly name: string };
+}
+
+const tool: z.ZodType<Tool> = z.strictObject({
   type: z.literal("function"),
   function: z.strictObject({
     name: z.string().regex(/^[\w-]{1,64}$/),
@@ -42,6 +50,11 @@ export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
   readonly n?: Optional<number>;
   readonly max_tokens?: Optional<number>;
   readonly max_completion_tokens?: Optional<number>;
+  readonly logprobs?: Optional<boolean>;
+  readonly top_logprobs?: Optional<number>;
+  readonly tools?: Optional<readonly Tool[]>;
+  readonly tool_choice?: Optional<unknown>;
+  readonly parallel_tool_calls?: Optional<boolean>;
 }
 
 export const chatBody: z.ZodType<ChatBody> = z
@@ -53,11 +66,16 @@ export const chatBody: z.ZodType<ChatBody> = z
     max_tokens: maxTokens,
     max_completion_tokens: maxTokens,
     ...streamFields,
-    logprobs: withoutEffect(z.boolean(), (x) => !x),
-    top_logprobs: withoutEffect(z.int().min(0).max(20), (x) => x === 0),
-    tools: withoutEffect(z.array(tool).max(128), (tools) => tools.length === 0),
+    logprobs: z.boolean().nullish().describe("with the log-probability of each token"),
+    top_logprobs: z
+      .int()
+      .min(0)
+      .max(MAX_LOGPROBS)
+      .nullish()
+      .describe("and of so many likely ones in its place"),
+    tools: z.array(tool).max(128).nullish(),
     tool_choice: withoutEffect(toolChoice, (choice) => choice === "none" || choice === "auto"),
-    parallel_tool_calls: withoutEffect(z.boolean(), () => true),
+    parallel_tool_calls: z.boolean().nullish(),
     response_format: withoutEffect(format, ({ type }) => type === "text"),
     modalities: withoutEffect(z.array(z.string()), (all) => all.every((one) => one === "text")),
     store: withoutEffect(z.boolean(), (x) => !x, "is not supported: answers are not kept"),
@@ -72,6 +90,10 @@ export const chatBody: z.ZodType<ChatBody> = z
         message: "differs from max_completion_tokens",
       });
     checkStream(body, context);
+    if (body.parallel_tool_calls === false && body.tools && body.tools.length > 0)
+      context.addIssue({ code: "custom", path: ["parallel_tool_calls"], message: NOT_YET });
+    if (typeof body.top_logprobs === "number" && body.logprobs !== true)
+      context.addIssue({ code: "custom", path: ["top_logprobs"], message: "needs logprobs: true" });
   });
 
 /** Tokens of a request and its answers. */
@@ -87,8 +109,29 @@ export const usage: z.ZodType<Usage> = z.object({
   total_tokens: z.int(),
 });
 
-type Finish = "stop" | "length";
-const finish = z.enum(["stop", "length"]);
+type Finish = "stop" | "length" | "tool_calls";
+const finish = z.enum(["stop", "length", "tool_calls"]);
+
+/** How likely a token was. */
+export interface TokenProbability {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: readonly number[];
+}
+
+/** How likely the tokens of an answer were, and others in their places. */
+export interface ChoiceLogprobs {
+  readonly content: readonly (TokenProbability & { readonly top_logprobs: readonly TokenProbability[] })[];
+  readonly refusal: null;
+}
+
+const probability = { token: z.string(), logprob: z.number(), bytes: z.array(z.int()) };
+const logprobs: z.ZodType<ChoiceLogprobs | null> = z
+  .strictObject({
+    content: z.array(z.strictObject({ ...probability, top_logprobs: z.array(z.strictObject(probability)) })),
+    refusal: z.null(),
+  })
+  .nullable();
 
 /** What the whole answer and the events of a streamed one have in common. */
 export interface ChatHead {
@@ -105,8 +148,13 @@ export interface ChatCompletion extends ChatHead {
   readonly object: "chat.completion";
   readonly choices: readonly {
     readonly index: number;
-    readonly message: { readonly role: "assistant"; readonly content: string; readonly refusal: null };
-    readonly logprobs: null;
+    readonly message: {
+      readonly role: "assistant";
+      readonly content: string | null;
+      readonly refusal: null;
+      readonly tool_calls?: readonly ToolCall[] | undefined;
+    };
+    readonly logprobs: ChoiceLogprobs | null;
     readonly finish_reason: Finish;
   }[];
   readonly usage: Usage;
@@ -118,8 +166,13 @@ export const chatCompletion: z.ZodType<ChatCompletion> = z.strictObject({
   choices: z.array(
     z.strictObject({
       index: z.int(),
-      message: z.strictObject({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
-      logprobs: z.null(),
+      message: z.strictObject({
+        role: z.literal("assistant"),
+        content: z.string().nullable(),
+        refusal: z.null(),
+        tool_calls: z.array(toolCall).optional(),
+      }),
+      logprobs,
       finish_reason: finish,
     }),
   ),
@@ -131,8 +184,12 @@ export interface ChatChunk extends ChatHead {
   readonly object: "chat.completion.chunk";
   readonly choices: readonly {
     readonly index: number;
-    readonly delta: { readonly role?: "assistant" | undefined; readonly content?: string | undefined };
-    readonly logprobs: null;
+    readonly delta: {
+      readonly role?: "assistant" | undefined;
+      readonly content?: string | undefined;
+      readonly tool_calls?: readonly (ToolCall & { readonly index: number })[] | undefined;
+    };
+    readonly logprobs: ChoiceLogprobs | null;
     readonly finish_reason: Finish | null;
   }[];
   readonly usage?: Optional<Usage>;
@@ -144,8 +201,12 @@ export const chatChunk: z.ZodType<ChatChunk> = z.strictObject({
   choices: z.array(
     z.strictObject({
       index: z.int(),
-      delta: z.strictObject({ role: z.literal("assistant").optional(), content: z.string().optional() }),
-      logprobs: z.null(),
+      delta: z.strictObject({
+        role: z.literal("assistant").optional(),
+        content: z.string().optional(),
+        tool_calls: z.array(z.strictObject({ index: z.int(), ...callFields })).optional(),
+      }),
+      logprobs,
       finish_reason: finish.nullable(),
     }),
   ),

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { type ChosenLogprob, MAX_LOGPROBS } from "../../generate/logprobs.ts";
 import type { GenerateResult } from "../../generate/stream.ts";
 import { refusal } from "../body.ts";
 import { allResults, type ChoiceEvent, finishReason, startChoices, usageOf } from "../choices.ts";
@@ -35,11 +36,21 @@ const completionBody = z
     ...streamFields,
     best_of: withoutEffect(z.int(), (x) => x === 1),
     echo: withoutEffect(z.boolean(), (x) => !x),
-    logprobs: withoutEffect(z.int().min(0).max(20), () => false),
+    logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish().describe("so many likely tokens for each one"),
     suffix: withoutEffect(z.string(), (text) => text === ""),
     ...sideFields,
   })
   .superRefine(checkStream);
+
+/** Log-probabilities as this endpoint has them: lists beside each other, one entry per token. */
+const textLogprobs = z.strictObject({
+  tokens: z.array(z.string()),
+  token_logprobs: z.array(z.number()),
+  top_logprobs: z.array(z.record(z.string(), z.number())),
+  text_offset: z.array(z.int()),
+});
+
+type TextLogprobs = z.output<typeof textLogprobs>;
 
 /** A whole answer, and an event of a streamed one: the same shape. */
 const completion = z.object({
@@ -51,7 +62,7 @@ const completion = z.object({
     z.object({
       index: z.int(),
       text: z.string(),
-      logprobs: z.null(),
+      logprobs: textLogprobs.nullable(),
       finish_reason: z.enum(["stop", "length"]).nullable(),
     }),
   ),
@@ -92,7 +103,10 @@ async function complete(
     ]);
   const maxTokens = body.max_tokens ?? DEFAULT_MAX_TOKENS;
   const adapters = adaptersOf(c, body, parts);
-  const requests = prompts.flatMap((prompt) => requestsOf(body, { adapters, prompt, raw: true, maxTokens }));
+  const logprobs = typeof body.logprobs === "number" ? { logprobs: body.logprobs } : {};
+  const requests = prompts.flatMap((prompt) =>
+    requestsOf(body, { adapters, prompt, raw: true, maxTokens, ...logprobs }),
+  );
   const events = await startChoices(c, parts, requests);
   const head = { id: `cmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: body.model };
   if (!body.stream) return Response.json(whole(await allResults(events), perPrompt, head));
@@ -107,7 +121,7 @@ function whole(results: readonly GenerateResult[], perPrompt: number, head: Head
     choices: results.map((result, index) => ({
       index,
       text: result.text,
-      logprobs: null,
+      logprobs: logprobsFrom(0, result.logprobs),
       finish_reason: finishReason(result),
     })),
     usage: usageOf(results, perPrompt),
@@ -121,19 +135,41 @@ async function* chunks(
   withUsage: boolean,
 ): AsyncGenerator<string> {
   const results: GenerateResult[] = [];
+  const offsets: number[] = [];
   const chunk = (choices: Completion["choices"], used: Completion["usage"] = null): string => {
     const said: Completion = { ...head, object: "text_completion", choices };
     return eventText(withUsage ? { ...said, usage: used } : said);
   };
   for await (const event of events) {
     const { index } = event;
-    if ("piece" in event)
-      yield chunk([{ index, text: event.piece.text, logprobs: null, finish_reason: null }]);
-    else {
+    if ("piece" in event) {
+      const { text, logprobs: chosen } = event.piece;
+      const offset = offsets[index] ?? 0;
+      offsets[index] = offset + lengthOf(chosen);
+      yield chunk([{ index, text, logprobs: logprobsFrom(offset, chosen), finish_reason: null }]);
+    } else {
       results[index] = event.result;
       yield chunk([{ index, text: "", logprobs: null, finish_reason: finishReason(event.result) }]);
     }
   }
   if (withUsage) yield chunk([], usageOf(results, perPrompt));
   yield eventText("[DONE]");
+}
+
+/** Log-probabilities of tokens of an answer, whose texts begin at `offset`; null where none were asked for. */
+function logprobsFrom(offset: number, chosen: readonly ChosenLogprob[] | undefined): TextLogprobs | null {
+  if (chosen === undefined) return null;
+  return {
+    tokens: chosen.map(({ text }) => text),
+    token_logprobs: chosen.map(({ logprob }) => logprob),
+    top_logprobs: chosen.map(({ top }) =>
+      Object.fromEntries(top.map(({ text, logprob }) => [text, logprob])),
+    ),
+    text_offset: chosen.map((_, i) => offset + lengthOf(chosen.slice(0, i))),
+  };
+}
+
+/** UTF-16 units of the tokens' texts. */
+function lengthOf(chosen: readonly ChosenLogprob[] = []): number {
+  return chosen.reduce((n, { text }) => n + text.length, 0);
 }
