@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FormatError } from "../../src/errors.ts";
+import { openEngine } from "../../src/generate/engine/open.ts";
 import { type AdapterLibrary, openLibrary } from "../../src/server/adapter-library.ts";
 import { createApp } from "../../src/server/app.ts";
 import { jsonLog } from "../../src/server/log.ts";
 import { serverParts } from "../../src/server/parts.ts";
-import { adapterPath, createLoader } from "../generate/loading.ts";
+import { adapterPath, modelPath } from "../generate/loading.ts";
 import { errorIn, type FakeEngine, fakeEngine, HELLO } from "./fake-engine.ts";
-import { engineOf } from "./real-engine.ts";
 
 let folder: string;
 let engine: FakeEngine;
@@ -211,10 +211,10 @@ describe("POST /v1/load_lora_adapter and /v1/unload_lora_adapter", () => {
   });
 
   test("a real adapter, found in a folder, answers", async () => {
-    const loader = await createLoader();
-    const model = await loader.load("llama", { contextLength: 64 });
+    const cacheFolder = await mkdtemp(join(tmpdir(), "lowrank-cache-"));
+    const access = { cacheFolder, offline: true, threads: 1 };
+    const real = await openEngine({ model: modelPath("llama"), contextLength: 64, ...access });
     await cp(adapterPath("llama"), join(folder, "notes"), { recursive: true });
-    const real = engineOf(model, 64);
     const log = jsonLog(() => undefined);
     const library = await openLibrary({
       folders: [folder],
@@ -229,7 +229,7 @@ describe("POST /v1/load_lora_adapter and /v1/unload_lora_adapter", () => {
     const response = await app.request("/v1/chat/completions", { method: "POST", headers, body });
     expect(response.status).toBe(200);
     await library.close();
-    await loader.closeAll();
-    await loader.remove();
+    await real.close();
+    await rm(cacheFolder, { recursive: true });
   });
 });

@@ -3,39 +3,43 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/generate/engine/engine.ts";
+import { openEngine } from "../../src/generate/engine/open.ts";
 import type { LoadedModel } from "../../src/generate/model.ts";
 import { createApp } from "../../src/server/app.ts";
 import { serverParts } from "../../src/server/parts.ts";
 import { listen, type RunningServer } from "../../src/server/serve.ts";
-import { adapterPath, createLoader } from "../generate/loading.ts";
+import { adapterPath, createLoader, modelPath } from "../generate/loading.ts";
 import { type FakeEngine, fakeEngine } from "./fake-engine.ts";
-import { engineOf } from "./real-engine.ts";
 
 const CONTEXT = 128;
 const messages = [{ role: "user", content: "Hello there" }] as const;
 
 const loader = await createLoader();
+/** What the answers are compared with. */
 let model: LoadedModel;
+let engine: Engine;
 let server: RunningServer;
 let openai: OpenAI;
 
 beforeAll(async () => {
   model = await loader.load("llama", { contextLength: CONTEXT });
-  await model.load("notes", adapterPath("llama"));
-  const engine = engineOf(model, CONTEXT);
+  const access = { cacheFolder: loader.folder, offline: true, threads: 1 };
+  engine = await openEngine({ model: modelPath("llama"), contextLength: CONTEXT, ...access });
+  await engine.loadAdapter("notes", adapterPath("llama"));
   server = await listen(createApp(serverParts({ engine, baseName: "tiny" })), { host: "127.0.0.1", port: 0 });
   openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
 });
 
 afterAll(async () => {
   await server.close(0, () => undefined);
+  await engine.close();
   await loader.closeAll();
   await loader.remove();
 });
 
 describe("the openai package", () => {
   test("chat, whole and streamed, is the library's own answer; an adapter answers otherwise", async () => {
-    await model.set([]);
     const own = await model.generateText({ messages, maxTokens: 12 });
     const ask = { model: "tiny", messages: [...messages], max_tokens: 12, temperature: 0 };
     const whole = await openai.chat.completions.create(ask);
@@ -63,8 +67,26 @@ describe("the openai package", () => {
     expect(qualified.choices[0]?.message.content).toBe(adapted.choices[0]?.message.content);
   });
 
+  test("16 at once, of the base and an adapter, answer as each does alone", async () => {
+    const one = async (i: number): Promise<string> => {
+      const content = `Hello ${i % 4}`;
+      const chosen = i % 2 === 0 ? "tiny" : "notes";
+      const ask = {
+        model: chosen,
+        messages: [{ role: "user" as const, content }],
+        max_tokens: 8,
+        temperature: 0,
+      };
+      return (await openai.chat.completions.create(ask)).choices[0]?.message.content ?? "";
+    };
+    const alone: string[] = [];
+    for (let i = 0; i < 4; i++) alone.push(await one(i));
+    const together = await Promise.all(Array.from({ length: 16 }, (_, i) => one(i)));
+    expect(together).toEqual(together.map((_, i) => alone[i % 4]));
+    expect(new Set(alone).size).toBeGreaterThan(2);
+  });
+
   test("log-probabilities, whole and streamed, are the library's own", async () => {
-    await model.set([]);
     const own = (await model.generateText({ messages, maxTokens: 4, logprobs: 2 })).logprobs ?? [];
     const ask = { model: "tiny", messages: [...messages], max_tokens: 4, temperature: 0, logprobs: true };
     const whole = await openai.chat.completions.create({ ...ask, top_logprobs: 2 });
@@ -85,7 +107,6 @@ describe("the openai package", () => {
   });
 
   test("completions continue a text as it is", async () => {
-    await model.set([]);
     const own = await model.generateText({ prompt: "Once upon", raw: true, maxTokens: 8 });
     const ask = { model: "tiny", prompt: "Once upon", max_tokens: 8, temperature: 0 };
     expect((await openai.completions.create(ask)).choices[0]?.text).toBe(own.text);
@@ -96,7 +117,6 @@ describe("the openai package", () => {
   });
 
   test("responses, whole and streamed", async () => {
-    await model.set([]);
     const own = await model.generateText({ messages, maxTokens: 12 });
     const ask = { model: "tiny", input: "Hello there", max_output_tokens: 12, temperature: 0 };
     const whole = await openai.responses.create(ask);
@@ -146,7 +166,6 @@ describe("the Vercel AI SDK", () => {
   const provider = () => createOpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
 
   test("generateText and streamText, by responses (its default) and by chat", async () => {
-    await model.set([]);
     const own = await model.generateText({ messages, maxTokens: 12 });
     for (const one of [provider()("tiny"), provider().chat("tiny")]) {
       const ask = { model: one, prompt: "Hello there", maxOutputTokens: 12, temperature: 0 };

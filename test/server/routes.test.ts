@@ -3,8 +3,7 @@ import type { LoadedModel } from "../../src/generate/model.ts";
 import { createApp } from "../../src/server/app.ts";
 import { serverParts } from "../../src/server/parts.ts";
 import { createLoader } from "../generate/loading.ts";
-import { errorIn, eventsOf, fakeServer, HELLO } from "./fake-engine.ts";
-import { engineOf } from "./real-engine.ts";
+import { errorIn, eventsOf, fakeEngine, fakeServer, HELLO } from "./fake-engine.ts";
 
 // What is wrong with a shape fails in the expectation that reads it.
 // biome-ignore lint/suspicious/noExplicitAny: bodies of any shape
@@ -198,6 +197,9 @@ describe("around the answers", () => {
   });
 });
 
+/** An engine as far as its base counts. */
+const engineOn = ({ base }: LoadedModel) => ({ ...fakeEngine(), base, contextLength: 64 });
+
 describe("POST /tokenize and /detokenize", () => {
   const loader = createLoader();
   let model: LoadedModel;
@@ -210,7 +212,7 @@ describe("POST /tokenize and /detokenize", () => {
   });
 
   test("are the model's tokenizer and template, and each other's inverse", async () => {
-    const app = createApp(serverParts({ engine: engineOf(model, 64), baseName: "tiny" }));
+    const app = createApp(serverParts({ engine: engineOn(model), baseName: "tiny" }));
     const post = async (path: string, body: unknown) => {
       const headers = { "content-type": "application/json" };
       const response = await app.request(path, { method: "POST", headers, body: JSON.stringify(body) });

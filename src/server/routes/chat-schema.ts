@@ -17,10 +17,22 @@ import { type ModelChoice, modelFields } from "../model-names.ts";
 
 const maxTokens = z.int().min(1).max(1e9).nullish().describe("default: what the context holds");
 
-const format = z.union([
-  z.strictObject({ type: z.literal("text") }),
-  z.strictObject({ type: z.literal("json_object") }),
-  z.strictObject({ type: z.literal("json_schema"), json_schema: z.record(z.string(), z.unknown()) }),
+/** What an answer must be. */
+export type Format =
+  | { readonly type: "text" | "json_object" }
+  | { readonly type: "json_schema"; readonly json_schema: { readonly schema: Record<string, unknown> } };
+
+const format: z.ZodType<Format> = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.enum(["text", "json_object"]) }),
+  z.strictObject({
+    type: z.literal("json_schema"),
+    json_schema: z.strictObject({
+      name: z.string().max(64),
+      description: z.string().nullish(),
+      strict: z.boolean().nullish().describe("without effect: answers always fit"),
+      schema: z.record(z.string(), z.unknown()),
+    }),
+  }),
 ]);
 
 /** A tool that a model may call. */
@@ -53,6 +65,7 @@ export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
   readonly logprobs?: Optional<boolean>;
   readonly top_logprobs?: Optional<number>;
   readonly tools?: Optional<readonly Tool[]>;
+  readonly response_format?: Optional<Format>;
   readonly tool_choice?: Optional<unknown>;
   readonly parallel_tool_calls?: Optional<boolean>;
 }
@@ -76,7 +89,7 @@ export const chatBody: z.ZodType<ChatBody> = z
     tools: z.array(tool).max(128).nullish(),
     tool_choice: withoutEffect(toolChoice, (choice) => choice === "none" || choice === "auto"),
     parallel_tool_calls: z.boolean().nullish(),
-    response_format: withoutEffect(format, ({ type }) => type === "text"),
+    response_format: format.nullish().describe("holds the answer to JSON, or to a schema, on one line"),
     modalities: withoutEffect(z.array(z.string()), (all) => all.every((one) => one === "text")),
     store: withoutEffect(z.boolean(), (x) => !x, "is not supported: answers are not kept"),
     ...sideFields,
@@ -92,6 +105,8 @@ export const chatBody: z.ZodType<ChatBody> = z
     checkStream(body, context);
     if (body.parallel_tool_calls === false && body.tools && body.tools.length > 0)
       context.addIssue({ code: "custom", path: ["parallel_tool_calls"], message: NOT_YET });
+    if (body.response_format && body.response_format.type !== "text" && body.tools && body.tools.length > 0)
+      context.addIssue({ code: "custom", path: ["response_format"], message: "cannot be used with tools" });
     if (typeof body.top_logprobs === "number" && body.logprobs !== true)
       context.addIssue({ code: "custom", path: ["top_logprobs"], message: "needs logprobs: true" });
   });
