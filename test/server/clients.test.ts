@@ -1,9 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createOpenAI } from "@ai-sdk/openai";
-import { generateText, streamText } from "ai";
+import { generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Engine } from "../../src/generate/engine/engine.ts";
+import { z } from "zod";
+import type { Engine, EngineRequest } from "../../src/generate/engine/engine.ts";
 import { openEngine } from "../../src/generate/engine/open.ts";
 import type { LoadedModel } from "../../src/generate/model.ts";
 import { createApp } from "../../src/server/app.ts";
@@ -191,6 +192,39 @@ describe("the Vercel AI SDK", () => {
       maxTokens: 4,
     });
     expect(second.text).toBe(whole.text);
+  });
+});
+
+describe("tools, by the Vercel AI SDK", () => {
+  test("a call, its result, and the answer; by responses and by chat, whole and streamed", async () => {
+    const call = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>';
+    const isAnswered = (request: EngineRequest): boolean => request.messages?.at(-1)?.role === "tool";
+    const fake = fakeEngine({
+      template: "<tool_call>",
+      answer: (request) => (isAnswered(request) ? ["It is ", "3."] : ["<tool", call.slice(5)]),
+    });
+    const own = await listen(createApp(serverParts({ engine: fake, baseName: "tiny" })), {
+      host: "127.0.0.1",
+      port: 0,
+    });
+    const provider = createOpenAI({ baseURL: `${own.url}/v1`, apiKey: "none" });
+    const add = tool({
+      inputSchema: z.object({ a: z.number(), b: z.number() }),
+      execute: async ({ a, b }) => a + b,
+    });
+    for (const one of [provider("tiny"), provider.chat("tiny")]) {
+      const ask = { model: one, prompt: "1 + 2?", tools: { add }, stopWhen: stepCountIs(3) };
+      const { text, steps } = await generateText(ask);
+      expect(text).toBe("It is 3.");
+      expect(steps[0]?.toolResults[0]?.output).toBe(3);
+      expect(await streamText(ask).text).toBe("It is 3.");
+    }
+    expect(fake.asked.length).toBe(8);
+    expect(fake.asked.at(-1)?.messages?.slice(1)).toMatchObject([
+      { role: "assistant", tool_calls: [{ function: { name: "add", arguments: { a: 1, b: 2 } } }] },
+      { role: "tool", content: "3" },
+    ]);
+    await own.close(0, () => undefined);
   });
 });
 
