@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createOpenAI } from "@ai-sdk/openai";
-import { generateText, stepCountIs, streamText, tool } from "ai";
+import { generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -178,6 +178,22 @@ describe("the Vercel AI SDK", () => {
       expect(await stream.text).toBe(own.text);
       expect((await stream.usage).inputTokens).toBe(own.promptTokens);
     }
+  });
+
+  test("generateObject gives what fits its schema, by both endpoints; a schema that cannot be held to is a 400", async () => {
+    const schema = z.object({ colour: z.enum(["red", "blue"]), isOld: z.boolean() });
+    for (const one of [provider()("tiny"), provider().chat("tiny")]) {
+      const settings = { temperature: 0, maxOutputTokens: 60 };
+      const { object } = await generateObject({ model: one, schema, prompt: "Hi", ...settings });
+      expect(schema.parse(object)).toEqual(object);
+    }
+    const json_schema = { name: "x", schema: { type: "object", not: {} } };
+    const ask = {
+      model: "tiny",
+      messages: [...messages],
+      response_format: { type: "json_schema" as const, json_schema },
+    };
+    await expect(openai.chat.completions.create(ask)).rejects.toBeInstanceOf(OpenAI.BadRequestError);
   });
 
   test("a second turn refers to the first answer by its id", async () => {
