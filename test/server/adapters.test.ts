@@ -82,6 +82,16 @@ describe("folders of adapters", () => {
     ]);
   });
 
+  test("what a run writes beside its adapter is no change of it", async () => {
+    await writeAdapter("run-1/adapter");
+    const library = await open();
+    await writeFile(join(folder, "run-1", "metrics.jsonl"), "{}");
+    for (let i = 0; i < 2; i++) await library.scan();
+    await writeAdapter("run-1/adapter", "{ }");
+    for (let i = 0; i < 2; i++) await library.scan();
+    expect(lines.map(({ event }) => event)).toEqual(["adapter_loaded", "adapter_reloaded"]);
+  });
+
   test("one that cannot be read is told once and tried again when it changes; what was loaded before stays", async () => {
     let isBroken = false;
     const { loadAdapter } = engine;
