@@ -6,6 +6,11 @@ export const commands: readonly CommandEntry[] = [
   { name: "generate", summary: "answer a prompt", load: () => import("./generate.ts") },
   { name: "chat", summary: "talk with a model", load: () => import("./chat.ts") },
   {
+    name: "serve",
+    summary: "answer OpenAI's clients over HTTP",
+    load: () => import("./serve.ts"),
+  },
+  {
     name: "classify",
     summary: "tell the classes of texts with an encoder",
     load: () => import("./classify.ts"),

@@ -11,6 +11,11 @@ export async function importLoadModel(): Promise<typeof import("../generate/mode
   return (await import("../generate/model.ts")).loadModel;
 }
 
+/** Answering many requests side by side. */
+export async function importOpenEngine(): Promise<typeof import("../generate/engine/open.ts").openEngine> {
+  return (await import("../generate/engine/open.ts")).openEngine;
+}
+
 /** Task switching. */
 export async function importMeasureSwap(): Promise<typeof import("../inspect/swap.ts").measureSwap> {
   return (await import("../inspect/swap.ts")).measureSwap;

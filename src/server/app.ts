@@ -1,0 +1,99 @@
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { secureHeaders } from "hono/secure-headers";
+import { checkHost, checkKey, checkOrigin, corsHeaders } from "./access/access.ts";
+import { readBody } from "./body.ts";
+import { errorResponse, HttpError, httpErrorOf } from "./errors.ts";
+import { lifecycle } from "./lifecycle.ts";
+import type { ServerParts } from "./parts.ts";
+import type { RequestEnv, Route } from "./route.ts";
+import { adapterRoutes } from "./routes/adapters.ts";
+import { chatRoutes } from "./routes/chat.ts";
+import { completionRoutes } from "./routes/completions.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { modelRoutes } from "./routes/models.ts";
+import { openApiRoutes } from "./routes/openapi.ts";
+import { responsesRoutes } from "./routes/responses.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
+
+export type App = Hono<RequestEnv>;
+
+/** A group of routes: a new one is its file and a line here. */
+const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
+  chatRoutes,
+  completionRoutes,
+  responsesRoutes,
+  modelRoutes,
+  adapterRoutes,
+  tokenRoutes,
+  healthRoutes,
+];
+
+/** The server as a function from requests to responses. Opens no port. */
+export function createApp(parts: ServerParts): App {
+  const { access, limits, log } = parts;
+  const groups = GROUPS.flatMap((group) => group(parts));
+  const routes = [...groups, ...openApiRoutes(groups, access.keys.length > 0)];
+  const open = new Set(routes.filter((one) => one.isOpen).map(({ path }) => path));
+  const app = new Hono<RequestEnv>();
+  app.onError((error, c) => {
+    const failure = httpErrorOf(error);
+    c.get("note").error = failure.code;
+    if (failure.status === 500) log.error("failure", { id: c.get("id"), stack: stackOf(error) });
+    return errorResponse(failure);
+  });
+  app.notFound((c) => errorResponse(noRoute(routes, c.req.method, c.req.path)));
+  app.use(lifecycle(parts), secureHeaders(), checkHost(access), checkOrigin(access));
+  app.use(
+    corsHeaders(access),
+    checkKey(access, (path) => open.has(path)),
+    refuseWhenStopping(parts, open),
+  );
+  app.use(bodyLimit({ maxSize: limits.bodyBytes, onError: () => tooLarge(limits.bodyBytes) }));
+  for (const one of routes) addRoute(app, one);
+  return app;
+}
+
+function addRoute(app: App, { method, path, body, handle }: Route): void {
+  app.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ":$1{.+}"), async (c) =>
+    handle(c, body === null ? undefined : await readBody(c.req.raw, body)),
+  );
+}
+
+function refuseWhenStopping({ stopping }: ServerParts, open: ReadonlySet<string>): Parameters<App["use"]>[1] {
+  return async (c, next) => {
+    if (stopping.aborted && !open.has(c.req.path))
+      throw new HttpError(503, "server_stopping", "the server stops", {
+        mayRetry: true,
+        headers: { connection: "close" },
+      });
+    await next();
+  };
+}
+
+function tooLarge(maxBytes: number): never {
+  throw new HttpError(413, "request_too_large", `the body is larger than ${maxBytes} bytes, the limit`);
+}
+
+function noRoute(routes: readonly Route[], method: string, path: string): HttpError {
+  const others = routes.filter((one) => one.path === path).map((one) => one.method.toUpperCase());
+  if (others.length > 0)
+    return new HttpError(405, "method_not_allowed", `${path} takes ${others.join(", ")}, not ${method}`, {
+      headers: { allow: others.join(", ") },
+    });
+  return new HttpError(
+    404,
+    "not_found",
+    "there is nothing at this address; /openapi.json lists what is there",
+    {
+      type: "not_found_error",
+    },
+  );
+}
+
+function stackOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined
+    ? (error.stack ?? error.message)
+    : `${error.stack} caused by ${stackOf(error.cause)}`;
+}

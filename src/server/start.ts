@@ -1,0 +1,68 @@
+import type { Engine } from "../generate/engine/engine.ts";
+import { isLoopback } from "./access/access.ts";
+import type { ApiKey } from "./access/keys.ts";
+import { openLibrary } from "./adapter-library.ts";
+import { createApp } from "./app.ts";
+import type { Log } from "./log.ts";
+import { DEFAULT_LIMITS, type RequestLimits, serverParts } from "./parts.ts";
+import { listen } from "./serve.ts";
+
+/** How an engine is served. */
+export interface ServeOptions {
+  /** Name of the base in `model`. */
+  readonly baseName: string;
+  readonly host: string;
+  /** 0: one that is free. */
+  readonly port: number;
+  /** Folders whose adapters are loaded, and followed. */
+  readonly adapters: readonly string[];
+  /** None: whoever reaches the address may ask. */
+  readonly keys: readonly ApiKey[];
+  /** Web pages that may ask, by their origin; "*": all. */
+  readonly origins: readonly string[];
+  readonly limits?: Partial<RequestLimits>;
+  readonly log: Log;
+}
+
+/** A server under way. */
+export interface StartedServer {
+  /** "http://127.0.0.1:8080" */
+  readonly url: string;
+  /** Takes nothing new, lets what runs end, for at most `graceMs`, and closes. The engine stays open. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Serves an engine over HTTP. @throws LowrankError ("listen") where the address cannot be had, NotFoundError for folders that are not
+ *  there */
+export async function startServer(engine: Engine, options: ServeOptions): Promise<StartedServer> {
+  const { baseName, host, port, adapters: folders, keys, origins, log } = options;
+  const [stopping, ending] = [new AbortController(), new AbortController()];
+  const library = folders.length === 0 ? null : await openLibrary({ folders, engine, baseName, log });
+  try {
+    const parts = serverParts({
+      engine,
+      baseName,
+      library,
+      access: { keys, origins, isLocal: isLoopback(host) },
+      limits: { ...DEFAULT_LIMITS, ...options.limits },
+      log,
+      stopping: stopping.signal,
+      ending: ending.signal,
+    });
+    const server = await listen(createApp(parts), { host, port });
+    log.info("listening", { url: server.url, adapters: Object.keys(engine.adapters).length });
+    return {
+      url: server.url,
+      stop: async (graceMs) => {
+        stopping.abort();
+        log.info("stopping", { running: engine.status.running, waiting: engine.status.waiting });
+        await library?.close();
+        await server.close(graceMs, () => ending.abort());
+        log.info("stopped");
+      },
+    };
+  } catch (error) {
+    await library?.close();
+    throw error;
+  }
+}

@@ -1,0 +1,282 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LoadedModel } from "../../src/generate/model.ts";
+import { createApp } from "../../src/server/app.ts";
+import { serverParts } from "../../src/server/parts.ts";
+import { responseObject } from "../../src/server/routes/responses-schema.ts";
+import { createLoader } from "../generate/loading.ts";
+import { errorIn, eventsOf, fakeEngine, fakeServer, HELLO } from "./fake-engine.ts";
+
+// What is wrong with a shape fails in the expectation that reads it.
+// biome-ignore lint/suspicious/noExplicitAny: bodies of any shape
+const jsonOf = (response: Response): Promise<any> => response.json();
+
+describe("POST /v1/completions", () => {
+  test("several texts, each with n continuations", async () => {
+    const { post, engine } = fakeServer({ answer: ({ prompt }) => [`${prompt}!`] });
+    const response = await post("/v1/completions", { model: "tiny", prompt: ["a", "b"], n: 2 });
+    expect(await response.json()).toMatchObject({
+      object: "text_completion",
+      choices: ["a!", "a!", "b!", "b!"].map((text, index) => ({ index, text, finish_reason: "stop" })),
+      usage: { prompt_tokens: 6, completion_tokens: 4, total_tokens: 10 },
+    });
+    expect(engine.asked[0]).toMatchObject({ prompt: "a", raw: true, maxTokens: 16 });
+    const events = await eventsOf(
+      await post("/v1/completions", { model: "tiny", prompt: "a", stream: true }),
+    );
+    expect(events).toMatchObject([
+      { choices: [{ index: 0, text: "a!" }] },
+      { choices: [{ finish_reason: "stop" }] },
+      "[DONE]",
+    ]);
+  });
+
+  test("refuses what it does not do", async () => {
+    const { post } = fakeServer();
+    for (const wrong of [
+      { echo: true },
+      { suffix: "x" },
+      { best_of: 2 },
+      { logprobs: 21 },
+      { prompt: [1, 2] },
+    ])
+      expect((await post("/v1/completions", { model: "tiny", prompt: "a", ...wrong })).status).toBe(400);
+    const many = { model: "tiny", prompt: Array(10).fill("a"), n: 2 };
+    expect(await errorIn(await post("/v1/completions", many))).toMatchObject({ param: "n" });
+  });
+});
+
+describe("POST /v1/responses", () => {
+  const ask = { model: "tiny", input: "Hi" };
+
+  test("instructions, items and parts become messages", async () => {
+    const { post, engine } = fakeServer();
+    const input = [
+      { role: "developer", content: "d" },
+      { role: "user", content: [{ type: "input_text", text: "Hi" }] },
+      { type: "message", role: "assistant", content: [{ type: "output_text", text: "Yes" }], id: "msg_1" },
+    ];
+    const response = await post("/v1/responses", { ...ask, instructions: "i", input });
+    expect(response.status).toBe(200);
+    expect(engine.asked[0]?.messages).toEqual([
+      { role: "system", content: "i" },
+      { role: "system", content: "d" },
+      { role: "user", content: [{ type: "text", text: "Hi" }] },
+      { role: "assistant", content: [{ type: "text", text: "Yes" }] },
+    ]);
+  });
+
+  test("a cut answer is incomplete; one that is kept can be referred to, one that is not cannot", async () => {
+    const { post, engine } = fakeServer();
+    const first = await jsonOf(await post("/v1/responses", { ...ask, max_output_tokens: 1 }));
+    expect(first).toMatchObject({
+      status: "incomplete",
+      incomplete_details: { reason: "max_output_tokens" },
+    });
+    const id = first.output[0].id;
+    const again = {
+      ...ask,
+      input: [
+        { type: "item_reference", id },
+        { role: "user", content: "And?" },
+      ],
+    };
+    expect((await post("/v1/responses", again)).status).toBe(200);
+    expect(engine.asked.at(-1)?.messages?.[0]).toEqual({ role: "assistant", content: "Hello" });
+    const unkept = await jsonOf(await post("/v1/responses", { ...ask, store: false }));
+    const wrong = { ...ask, input: [{ type: "item_reference", id: unkept.output[0].id }] };
+    expect(await errorIn(await post("/v1/responses", wrong))).toMatchObject({ code: "item_not_found" });
+  });
+
+  test("refuses by name what it does not do", async () => {
+    const { post } = fakeServer();
+    const wanted = {
+      tools: [{ type: "web_search" }],
+      previous_response_id: "resp_1",
+      background: true,
+      truncation: "auto",
+      include: ["reasoning.encrypted_content"],
+      text: { verbosity: "low" },
+      tool_choice: "required",
+      reasoning: { effort: "low" },
+      top_logprobs: 2,
+      n: 2,
+    };
+    for (const [name, value] of Object.entries(wanted)) {
+      const response = await post("/v1/responses", { ...ask, [name]: value });
+      expect(response.status, name).toBe(400);
+      expect((await errorIn(response)).message).toMatch(new RegExp(`^${name}`));
+    }
+  });
+
+  test("tools and formats reach the engine; calls and their results come back as messages", async () => {
+    const call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>';
+    const { post, engine } = fakeServer({ answer: () => ["Wait.", call], template: "<tool_call>" });
+    const tools = [{ type: "function", name: "f", parameters: { type: "object" } }];
+    const whole = responseObject.parse(await jsonOf(await post("/v1/responses", { ...ask, tools })));
+    expect(whole.output).toMatchObject([
+      { type: "message", content: [{ text: "Wait." }] },
+      { type: "function_call", name: "f", arguments: '{"a": 1}', status: "completed" },
+    ]);
+    expect(engine.asked[0]?.tools).toEqual([
+      { type: "function", function: { name: "f", parameters: { type: "object" } } },
+    ]);
+    const [said, called] = whole.output;
+    const output = { type: "function_call_output", call_id: "c1", output: "2" };
+    const own = { type: "function_call", call_id: "c1", name: "f", arguments: "{}" };
+    const turns = [{ role: "user", content: "Hi" }, said, own, output];
+    await post("/v1/responses", { ...ask, tools, input: turns });
+    expect(engine.asked.at(-1)?.messages?.slice(1)).toMatchObject([
+      {
+        role: "assistant",
+        content: [{ type: "text", text: "Wait." }],
+        tool_calls: [{ id: "c1", type: "function", function: { name: "f", arguments: {} } }],
+      },
+      { role: "tool", content: "2", tool_call_id: "c1" },
+    ]);
+    const ids = [said, called].map((item) => ({ type: "item_reference", id: item?.id }));
+    await post("/v1/responses", { ...ask, tools, input: ids });
+    expect(engine.asked.at(-1)?.messages).toMatchObject([
+      { role: "assistant", content: "Wait.", tool_calls: [{ function: { name: "f", arguments: { a: 1 } } }] },
+    ]);
+    const schema = { type: "object" };
+    const format = { type: "json_schema", name: "x", schema };
+    await post("/v1/responses", { ...ask, text: { format } });
+    expect(engine.asked.at(-1)?.responseFormat).toEqual(schema);
+    expect((await errorIn(await post("/v1/responses", { ...ask, tools, text: { format } }))).param).toBe(
+      "text.format",
+    );
+  });
+
+  test("an error under way fails the response", async () => {
+    const { post } = fakeServer({ answer: () => ["a", new Error("x")] });
+    const events = await eventsOf(await post("/v1/responses", { ...ask, stream: true }));
+    expect(events.slice(-2)).toMatchObject([
+      { type: "error", code: "internal_error" },
+      { type: "response.failed", response: { status: "failed" } },
+    ]);
+  });
+});
+
+describe("around the answers", () => {
+  test("health, readiness, metrics", async () => {
+    const stopping = new AbortController();
+    const { app, post } = fakeServer({ adapters: ["a"] }, { stopping: stopping.signal });
+    await post("/v1/chat/completions", HELLO);
+    await post("/v1/chat/completions", {});
+    const metrics = await (await app.request("/metrics")).text();
+    for (const line of [
+      "lowrank_requests_running 0",
+      "lowrank_adapters_loaded 1",
+      "lowrank_prompt_tokens_total 3",
+      "lowrank_generated_tokens_total 3",
+      "lowrank_time_to_first_token_seconds_count 1",
+      'lowrank_request_seconds_count{route="/v1/chat/completions",status="200"} 1',
+      'lowrank_request_seconds_count{route="/v1/chat/completions",status="400"} 1',
+    ])
+      expect(metrics).toContain(`${line}\n`);
+    expect((await app.request("/readyz")).status).toBe(200);
+    stopping.abort();
+    expect((await app.request("/readyz")).status).toBe(503);
+    expect((await app.request("/healthz")).status).toBe(200);
+    const refused = await post("/v1/chat/completions", HELLO);
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get("x-should-retry")).toBe("true");
+  });
+
+  test("addresses and methods that are none", async () => {
+    const { app } = fakeServer();
+    expect(await errorIn(await app.request("/v2"))).toMatchObject({ code: "not_found" });
+    const wrong = await app.request("/v1/chat/completions");
+    expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "POST"]);
+    const metrics = await (await app.request("/metrics")).text();
+    expect(metrics).not.toContain("/v2");
+  });
+
+  test("an answer that takes too long ends as a time-out", async () => {
+    const slow = { answer: () => Array(1000).fill("x"), pieceMs: 5 };
+    const { post, engine } = fakeServer(slow, { limits: { bodyBytes: 1000, requestMs: 50 } });
+    const response = await post("/v1/chat/completions", { ...HELLO, max_tokens: 1000 });
+    expect(response.status).toBe(504);
+    expect(await errorIn(response)).toMatchObject({ code: "request_timeout" });
+    const events = await eventsOf(
+      await post("/v1/chat/completions", { ...HELLO, stream: true, max_tokens: 1000 }),
+    );
+    expect(events.at(-1)).toMatchObject({ error: { code: "request_timeout" } });
+    expect(engine.status.running).toBe(0);
+  });
+
+  test("openapi.json says what the routes check, and every route is in it", async () => {
+    const { app } = fakeServer();
+    const document = await jsonOf(await app.request("/openapi.json"));
+    expect(document.openapi).toBe("3.1.0");
+    const paths = Object.keys(document.paths).sort();
+    expect(paths).toEqual([
+      "/detokenize",
+      "/healthz",
+      "/metrics",
+      "/readyz",
+      "/tokenize",
+      "/v1/chat/completions",
+      "/v1/completions",
+      "/v1/load_lora_adapter",
+      "/v1/models",
+      "/v1/models/{id}",
+      "/v1/responses",
+      "/v1/unload_lora_adapter",
+    ]);
+    const body = document.paths["/v1/chat/completions"].post.requestBody.content["application/json"].schema;
+    expect(body).toMatchObject({
+      type: "object",
+      additionalProperties: false,
+      required: ["model", "messages"],
+    });
+    expect(body.properties.temperature.anyOf[0]).toMatchObject({ type: "number", minimum: 0 });
+    const ids = Object.values(document.paths).flatMap((path) =>
+      Object.values(path as object).map(({ operationId }) => operationId),
+    );
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+});
+
+/** An engine as far as its base counts. */
+const engineOn = ({ base }: LoadedModel) => ({ ...fakeEngine(), base, contextLength: 64 });
+
+describe("POST /tokenize and /detokenize", () => {
+  const loader = createLoader();
+  let model: LoadedModel;
+  beforeAll(async () => {
+    model = await (await loader).load("llama", { contextLength: 64 });
+  });
+  afterAll(async () => {
+    await (await loader).closeAll();
+    await (await loader).remove();
+  });
+
+  test("are the model's tokenizer and template, and each other's inverse", async () => {
+    const app = createApp(serverParts({ engine: engineOn(model), baseName: "tiny" }));
+    const post = async (path: string, body: unknown) => {
+      const headers = { "content-type": "application/json" };
+      const response = await app.request(path, { method: "POST", headers, body: JSON.stringify(body) });
+      return { status: response.status, body: await jsonOf(response) };
+    };
+    const { tokenizer } = model.base;
+    const plain = await post("/tokenize", { prompt: "Hello there", add_special_tokens: false });
+    const tokens = tokenizer.encode("Hello there");
+    expect(plain.body).toEqual({ count: tokens.length, max_model_len: 64, tokens, token_strs: null });
+    expect((await post("/detokenize", { tokens })).body).toEqual({ prompt: "Hello there" });
+    const messages = [{ role: "user", content: "Hi" }];
+    const chat = await post("/tokenize", { messages, return_token_strs: true });
+    const { promptTokens } = await model.generateText({
+      messages: [{ role: "user", content: "Hi" }],
+      maxTokens: 1,
+    });
+    expect(chat.body.count).toBe(promptTokens);
+    expect(chat.body.token_strs).toHaveLength(promptTokens);
+    expect((await post("/tokenize", {})).status).toBe(400);
+    expect((await post("/tokenize", { prompt: "x".repeat(1e6) })).body.error.code).toBe(
+      "context_length_exceeded",
+    );
+    expect((await post("/tokenize", { model: "none", prompt: "x" })).status).toBe(404);
+    expect((await post("/detokenize", { tokens: [-1] })).status).toBe(400);
+  });
+});
