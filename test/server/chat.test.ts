@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { BusyError, InputError, RuntimeError } from "../../src/errors.ts";
+import { BusyError, ContextError, InputError, RuntimeError } from "../../src/errors.ts";
 import { chatChunk, chatCompletion } from "../../src/server/routes/chat-schema.ts";
 import { errorIn, eventsOf, fakeServer, HELLO } from "./fake-engine.ts";
 
@@ -274,9 +274,11 @@ describe("POST /v1/chat/completions", () => {
   });
 
   test("errors of the engine before the first piece have their status", async () => {
-    const overflow = new InputError("the request cannot be generated from", [
-      { where: "prompt", message: "has 200 tokens, which leaves no room in the context of 128" },
-    ]);
+    const overflow = new ContextError(
+      "the request cannot be generated from",
+      [{ where: "prompt", message: "has 200 tokens, which leaves no room in the context of 128" }],
+      128,
+    );
     const cases: [Error, number, object][] = [
       [overflow, 400, { code: "context_length_exceeded", message: expect.stringMatching(/200 tokens.*128/) }],
       [new InputError("x", [{ where: "topK", message: "m" }]), 400, { param: "top_k", message: "top_k: m" }],
