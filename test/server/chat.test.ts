@@ -28,14 +28,17 @@ describe("POST /v1/chat/completions", () => {
   test("options have OpenAI's names; choices have seeds of their own, one after the other", async () => {
     const { post, engine } = fakeServer();
     const options = { temperature: 0.5, top_p: 0.9, top_k: -1, min_p: 0.1, repetition_penalty: 1.1, seed: 7 };
-    const response = await post(CHAT, { ...HELLO, ...options, n: 2, stop: "x", max_completion_tokens: 2 });
+    const chat_template_kwargs = { enable_thinking: false };
+    const others = { n: 2, stop: "x", max_completion_tokens: 2, chat_template_kwargs };
+    const response = await post(CHAT, { ...HELLO, ...options, ...others });
     const body = chatCompletion.parse(await response.json());
     expect(body.choices.map((choice) => choice.finish_reason)).toEqual(["length", "length"]);
     expect(body.usage).toEqual({ prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 });
     const given = { temperature: 0.5, topP: 0.9, topK: 0, minP: 0.1, repetitionPenalty: 1.1, stop: ["x"] };
+    const templateArgs = chat_template_kwargs;
     expect(engine.asked).toMatchObject([
-      { ...given, seed: 7, maxTokens: 2 },
-      { ...given, seed: 8, maxTokens: 2 },
+      { ...given, seed: 7, maxTokens: 2, templateArgs },
+      { ...given, seed: 8, maxTokens: 2, templateArgs },
     ]);
   });
 

@@ -46,6 +46,7 @@ async function chat(c: RequestContext, body: ChatBody, parts: ServerParts): Prom
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? engine.contextLength,
     ...(tools.length > 0 ? { tools } : {}),
     ...formatOf(body.response_format),
+    ...(body.chat_template_kwargs && { templateArgs: body.chat_template_kwargs }),
     ...(body.logprobs ? { logprobs: body.top_logprobs ?? 0 } : {}),
   });
   const readers = requests.map(newReader);
