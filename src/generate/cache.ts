@@ -39,9 +39,10 @@ export function openCache(runtime: Runtime, config: ModelConfig, scope = ""): Ca
   let lengths: number[] = [];
   let room = 0;
   const makeRoom = async (rows: number, tokens: number): Promise<void> => {
-    room = Math.max(1, Math.ceil(tokens / ROOM_STEP)) * ROOM_STEP;
-    const shape = [rows, config.kvHeadCount, room, config.headDim];
+    const columns = Math.max(1, Math.ceil(tokens / ROOM_STEP)) * ROOM_STEP;
+    const shape = [rows, config.kvHeadCount, columns, config.headDim];
     await runtime.resize(Object.fromEntries(names.map((name) => [name, shape])));
+    room = columns;
   };
   return {
     get lengths() {
@@ -52,8 +53,9 @@ export function openCache(runtime: Runtime, config: ModelConfig, scope = ""): Ca
     },
     setRows: async (rows) => {
       if (rows === lengths.length) return;
-      lengths = Array.from({ length: rows }, (_, r) => lengths[r] ?? 0);
-      await makeRoom(rows, Math.max(...lengths, 0));
+      const next = Array.from({ length: rows }, (_, r) => lengths[r] ?? 0);
+      await makeRoom(rows, Math.max(...next, 0));
+      lengths = next;
     },
     truncate: (row, length = 0) => {
       lengths[row] = Math.min(lengths[row] as number, length);

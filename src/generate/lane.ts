@@ -2,7 +2,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Cache } from "./cache.ts";
 import type { Decoding } from "./decoding.ts";
 import { createKeptRows, type HeldRow } from "./kept-rows.ts";
-import type { Continuation, GeneratedPiece } from "./stream.ts";
+import type { Continuation, GeneratedPiece } from "./request.ts";
 
 /** What logits are fed to. */
 export type Fed = Pick<Continuation, "prompt" | "finishReason" | "push">;
@@ -178,19 +178,16 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     try {
       return await make();
     } catch (error) {
-      for (const { answer } of rows) answer.end(error);
-      rows = [];
-      reading = 0;
-      kept.clear();
-      await cache.drop();
+      await clear(error).catch(() => undefined); // answers are told first
       return null;
     }
   };
 
-  const clear = async (): Promise<void> => {
-    for (const { answer } of rows) answer.end();
+  const clear = async (error?: unknown): Promise<void> => {
+    const ended = rows;
     rows = [];
     reading = 0;
+    for (const { answer } of ended) answer.end(error);
     kept.clear();
     await cache.drop();
   };
@@ -215,7 +212,7 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
       });
       return done ?? { prompt: 0, generated: 0 };
     },
-    clear,
+    clear: () => clear(),
     close: async () => {
       await clear();
       await release();

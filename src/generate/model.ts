@@ -8,7 +8,7 @@ import { withAdapterText } from "../models/model-text.ts";
 import { type OpenedAdapter, openAdapter } from "../peft/files/adapter.ts";
 import { mergedWeights } from "../peft/merge/weights.ts";
 import type { Method } from "../peft/method.ts";
-import { type Adaptation, createComposer } from "../peft/use/active.ts";
+import { type Adaptation, createComposer, structureOf } from "../peft/use/active.ts";
 import { textInUse } from "../peft/use/adapted-base.ts";
 import { positionRoom } from "../peft/use/adapted-model.ts";
 import {
@@ -132,11 +132,6 @@ export function onDevice(base: BaseModel, device: Device): BaseModel {
   return { ...base, warnings: [...base.warnings, ...deviceWarnings(device)] };
 }
 
-/** What decides the graph of an adaptation: those that agree in it share one. */
-function structureOf(adapter: Adaptation | null): string {
-  return adapter === null ? "base" : JSON.stringify(adapter.methods.map((m) => m.structure));
-}
-
 /** Opens a model, and an adapter on it, for generation.
  *  @throws as `openBase`, and NotFoundError, InputError, UnsupportedError for adapter and device: before the first token */
 export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
@@ -236,7 +231,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
   };
 
   const use = async (adapter: Adaptation | null, merge: boolean): Promise<void> => {
-    const key = structureOf(adapter);
+    const key = adapter === null ? "base" : structureOf(adapter);
     const chosen =
       adapter && merge
         ? await loadMerged(adapter)

@@ -46,3 +46,21 @@ export interface GenerateResult {
   readonly promptTokens: number;
   readonly elapsedMs: number;
 }
+
+/** A continuation under way: the prompt, and then a token for each row of logits. It knows nothing of what computes them. */
+export interface Continuation {
+  /** Ids that the model reads first, virtual tokens among them. */
+  readonly prompt: readonly number[];
+  /** Why it is over; null while it goes on. */
+  readonly finishReason: GenerateResult["finishReason"] | null;
+  /** Takes logits [V] for the next token, which it chooses. Returns it with the text that it completes (""); null where it ends the
+   *  text. @throws RuntimeError for logits that are none */
+  push(logits: Float32Array): GeneratedPiece | null;
+  /** Ends it before its time. */
+  abort(): void;
+  /** Text that was held back in case it belonged to a stop text, and log-probabilities of tokens without text; once, when it is
+   *  over. */
+  flush(): GeneratedPiece | null;
+  /** All of it. */
+  result(): GenerateResult;
+}

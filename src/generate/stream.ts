@@ -9,27 +9,9 @@ import type { Lane } from "./lane.ts";
 import { createLeadIn } from "./lead-in.ts";
 import { type ChosenLogprob, chosenLogprob } from "./logprobs.ts";
 import { formatProblems, prepare } from "./prepare.ts";
-import type { GeneratedPiece, GenerateRequest, GenerateResult } from "./request.ts";
+import type { Continuation, GeneratedPiece, GenerateRequest, GenerateResult } from "./request.ts";
 
-export type { GeneratedPiece, GenerateRequest, GenerateResult };
-
-/** A continuation under way: the prompt, and then a token for each row of logits. It knows nothing of what computes them. */
-export interface Continuation {
-  /** Ids that the model reads first, virtual tokens among them. */
-  readonly prompt: readonly number[];
-  /** Why it is over; null while it goes on. */
-  readonly finishReason: GenerateResult["finishReason"] | null;
-  /** Takes logits [V] for the next token, which it chooses. Returns it with the text that it completes (""); null where it ends the
-   *  text. @throws RuntimeError for logits that are none */
-  push(logits: Float32Array): GeneratedPiece | null;
-  /** Ends it before its time. */
-  abort(): void;
-  /** Text that was held back in case it belonged to a stop text, and log-probabilities of tokens without text; once, when it is
-   *  over. */
-  flush(): GeneratedPiece | null;
-  /** All of it. */
-  result(): GenerateResult;
-}
+export type { Continuation, GeneratedPiece, GenerateRequest, GenerateResult };
 
 /** A request as a continuation to feed, with the grammar that its `responseFormat` needs. @throws as `continuationOf` */
 export async function openContinuation(

@@ -1,51 +1,21 @@
 import { BusyError, InputError, LowrankError, UnsupportedError } from "../../errors.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
-import { type Adaptation, createComposer } from "../../peft/use/active.ts";
-import type { AdaptedModel } from "../../peft/use/adapted-model.ts";
-import { positionRoom } from "../../peft/use/adapted-model.ts";
+import { createComposer } from "../../peft/use/active.ts";
 import { virtualLayout } from "../../peft/virtual-tokens.ts";
 import { checkDevice, DEFAULT_DEVICE } from "../../runtime/device.ts";
 import { openRuntime, type Runtime } from "../../runtime/runtime.ts";
-import { floats } from "../../tensor/tensor.ts";
-import { openCache } from "../cache.ts";
-import { loadDecoding } from "../decoding.ts";
 import { createInbox } from "../inbox.ts";
-import { type Answer, createLane, type Lane } from "../lane.ts";
 import { onDevice } from "../model.ts";
 import { type GeneratedPiece, type GenerateResult, openContinuation } from "../stream.ts";
 import type { Engine, EngineOptions, EngineRequest } from "./engine.ts";
-import { type Mixture, openPool } from "./pool.ts";
+import { type Chosen, engineModel, openLanes, type Waiting } from "./lanes.ts";
+import type { Mixture } from "./pool.ts";
 import { openResidents, type Resident } from "./residents.ts";
 
 const DEFAULTS = { contextLength: 2048, maxBatch: 16, maxQueue: 64 } as const;
-/** Of each lane. Prompts come in small pieces, so that those who are answered do not wait long. */
-const ROWS = { keptRows: 4, piece: 64 } as const;
 /** Adapters in memory at once. */
 const RESIDENTS = 64;
-/** Lanes of adapters that have a graph of their own, kept while they are idle. */
-const KEPT_LANES = 2;
-/** Name of the lane of the base and of adapters that act row by row. */
-const SHARED = "";
-
-/** Adapters of a request. */
-interface Chosen {
-  readonly mixture: Mixture;
-  /** With a graph of their own; null where they act row by row. */
-  readonly adaptation: Adaptation | null;
-  /** The lane that computes it. */
-  readonly lane: string;
-  /** What tells apart those under which equal tokens have other keys and values. */
-  readonly voice: string;
-  /** Tokenizer and template. */
-  readonly base: BaseModel;
-}
-
-/** An answer, and the lane and adapters that compute it. */
-interface Waiting extends Answer {
-  readonly chosen: Chosen;
-}
-
 /** Opens a base for many requests and adapters.
  *  @throws as `openBase`; UnsupportedError for an encoder, InputError for options out of range */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
@@ -91,57 +61,13 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   const { signal: _ofOpening, ...access } = options;
   const residents = openResidents(base, access, RESIDENTS);
   const composer = createComposer(base);
-  const lanes = new Map<string, { readonly lane: Lane; usedAt: number }>();
+  const lanes = openLanes(base, runtime, limits, residents.updatedPaths);
   const queue: Waiting[] = [];
   const open = new Set<Waiting>(); // those that wait and those that are computed
   const totals = { promptTokens: 0, generatedTokens: 0 };
   let wake = (): void => undefined;
   let isClosed = false;
-  let clock = 0;
-
-  const modelOf = (methods: AdaptedModel["methods"]): AdaptedModel => {
-    const { config, family, modules, decoding } = base;
-    const positionCount = Math.min(limits.contextLength, positionRoom(config, methods));
-    return { config, family, modules, frozen: decoding, methods, positionCount, rowTokens: positionCount };
-  };
-
-  const sharedLane = (): Lane => {
-    const pool = openPool(runtime, modelOf([]), base.weights.folder, residents.updatedPaths);
-    const mixtures = (answers: readonly Answer[]): Mixture[] =>
-      answers.map((answer) => (answer as Waiting).chosen.mixture);
-    return createLane({
-      cache: openCache(runtime, base.config),
-      ...ROWS,
-      rows: limits.maxBatch,
-      prepare: (answers, all) => pool.prepare(mixtures(answers), mixtures(all)),
-      release: () => pool.close(),
-    });
-  };
-
-  const ownLane = async (scope: string, { methods, theta }: Adaptation): Promise<Lane> => {
-    const decoding = await loadDecoding(runtime, modelOf(methods), base.weights.folder, { scope });
-    await runtime.put({ theta: floats(theta, [theta.length]) });
-    await decoding.takeParameters(); // before another lane puts its own
-    return createLane({
-      cache: openCache(runtime, base.config, scope),
-      ...ROWS,
-      rows: limits.maxBatch,
-      prepare: async () => ({ decoding, feeds: {} }),
-      release: () => decoding.close(),
-    });
-  };
-
-  const laneOf = async ({ lane: name, adaptation }: Chosen): Promise<Lane> => {
-    const found = lanes.get(name)?.lane ?? (adaptation ? await ownLane(name, adaptation) : sharedLane());
-    lanes.set(name, { lane: found, usedAt: ++clock });
-    const idle = [...lanes].filter(([key, { lane }]) => key !== SHARED && key !== name && lane.running === 0);
-    idle.sort(([, a], [, b]) => b.usedAt - a.usedAt);
-    for (const [key, { lane }] of idle.slice(KEPT_LANES)) {
-      lanes.delete(key);
-      await lane.close();
-    }
-    return found;
-  };
+  let failure: unknown = null;
 
   const chosenBy = async (adapters: Readonly<Record<string, number>> = {}): Promise<Chosen> => {
     const used: { name: string; factor: number; resident: Resident }[] = [];
@@ -152,58 +78,56 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     const mixture = new Map<NonNullable<Resident["pooled"]>, number>();
     for (const { resident, factor } of used) if (resident.pooled) mixture.set(resident.pooled, factor);
     if (mixture.size === used.length)
-      return { mixture: checked(mixture, used), adaptation: null, lane: SHARED, voice, base: speaking };
+      return { mixture: checked(mixture, used), adaptation: null, voice, base: speaking };
     const adaptation = composer.compose(
       new Map(used.map(({ name, resident }) => [name, resident.opened])),
       new Map(used.map(({ name, factor }) => [name, factor])),
     );
-    return { mixture: new Map(), adaptation, lane: `${voice} `, voice, base: speaking };
+    return { mixture: new Map(), adaptation, voice, base: speaking };
   };
 
-  const runningCount = (): number => [...lanes.values()].reduce((n, { lane }) => n + lane.running, 0);
-
-  /** Gives places to those that wait, the first first. */
-  const admit = async (): Promise<void> => {
+  const dropCancelled = (): void => {
     for (const one of queue.filter((waiting) => waiting.isCancelled)) {
       queue.splice(queue.indexOf(one), 1);
       one.end();
-    }
-    while (queue.length > 0 && runningCount() < limits.maxBatch) {
-      const next = queue.shift() as Waiting;
-      try {
-        await (await laneOf(next.chosen)).admit(next);
-      } catch (error) {
-        next.end(error);
-      }
     }
   };
 
   const serve = async (): Promise<void> => {
     while (!isClosed) {
-      await admit();
-      const busy = [...lanes.values()].filter(({ lane }) => lane.running > 0);
-      for (const { lane } of busy) {
-        const { prompt, generated } = await lane.step();
-        totals.promptTokens += prompt;
-        totals.generatedTokens += generated;
-      }
-      if (busy.length === 0 && queue.length === 0 && !isClosed)
+      dropCancelled();
+      await lanes.admit(queue);
+      const done = await lanes.step();
+      totals.promptTokens += done?.prompt ?? 0;
+      totals.generatedTokens += done?.generated ?? 0;
+      if (done === null && queue.length === 0 && !isClosed)
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
     }
   };
-  const serving = serve();
+  /** What fails here is no single answer's: everybody is told, and nobody is let in any more. */
+  const serving = serve().catch((error: unknown) => {
+    failure = error;
+    for (const one of open) one.end(error);
+  });
 
-  async function* generate(request: EngineRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
-    const chosen = await chosenBy(request.adapters);
+  /** @throws BusyError, and where the engine answers no more */
+  const checkOpen = (): void => {
+    if (failure !== null) throw failure;
     if (isClosed) throw new LowrankError("closed", "the engine is closed");
-    const methods = chosen.adaptation?.methods ?? [];
-    const virtual = virtualLayout(methods, base.config.vocabSize);
-    const { positionCount } = modelOf(methods);
-    const continuation = await openContinuation(chosen.base, request, positionCount, virtual);
     if (open.size >= limits.maxBatch + limits.maxQueue)
       throw new BusyError(`${open.size} requests are computed or wait: try again later`);
+  };
+
+  async function* generate(request: EngineRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
+    checkOpen(); // before work that may be for nothing
+    const chosen = await chosenBy(request.adapters);
+    const methods = chosen.adaptation?.methods ?? [];
+    const virtual = virtualLayout(methods, base.config.vocabSize);
+    const { positionCount } = engineModel(base, methods, limits.contextLength);
+    const continuation = await openContinuation(chosen.base, request, positionCount, virtual);
+    checkOpen();
     const inbox = createInbox();
     let isLeft = false;
     const one: Waiting = {
@@ -215,10 +139,14 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       },
       give: inbox.give,
       end: (error) => {
-        const rest = error === undefined ? continuation.flush() : null;
-        if (rest) inbox.give(rest);
-        inbox.end(error);
         open.delete(one);
+        try {
+          const rest = error === undefined ? continuation.flush() : null;
+          if (rest) inbox.give(rest);
+          inbox.end(error);
+        } catch (other) {
+          inbox.end(other);
+        }
       },
     };
     open.add(one);
@@ -239,7 +167,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       return residents.described;
     },
     get status() {
-      return { running: runningCount(), waiting: queue.length, ...totals };
+      return { running: lanes.running, waiting: queue.length, ...totals };
     },
     generate,
     speaking: async (adapters = {}) => {
@@ -252,9 +180,12 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       isClosed = true;
       wake();
       await serving;
-      for (const { lane } of lanes.values()) await lane.close();
-      for (const one of queue.splice(0)) one.end();
-      await runtime.close();
+      try {
+        await lanes.close();
+      } finally {
+        for (const one of open) one.end();
+        await runtime.close();
+      }
     },
   };
 }

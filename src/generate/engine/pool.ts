@@ -38,8 +38,6 @@ export function openPool(
   let columns: readonly PooledAdapter[] = [];
 
   const load = async (paths: ReadonlySet<string>): Promise<NonNullable<typeof graph>> => {
-    await graph?.decoding.close();
-    graph = null;
     const needed: PoolTensor[] = [];
     const wrap = (ctx: Parameters<typeof pooledContext>[0]) => pooledContext(ctx, paths, needed);
     const decoding = await loadDecoding(runtime, model, folder, paths.size > 0 ? { wrap } : {});
@@ -51,8 +49,11 @@ export function openPool(
     const paths = [...used].flatMap((adapter) => [...adapter.updates.keys()]);
     const known = graph?.paths;
     if (known && paths.every((path) => known.has(path))) return;
+    const before = graph;
     graph = await load(new Set(paths.length > 0 ? [...(known ?? []), ...paths, ...updated()] : []));
     columns = [];
+    await before?.decoding.close();
+    await runtime.drop(before?.needed.map(({ name }) => name) ?? []);
   };
 
   const updateColumns = async (used: ReadonlySet<PooledAdapter>): Promise<void> => {
@@ -61,8 +62,10 @@ export function openPool(
     if (needed.length === 0 || (isThere && columns.length > 0)) return;
     const spare = columns.filter((adapter) => !used.has(adapter));
     const ranks = spare.map((_, i) => spare.slice(0, i + 1).reduce((n, { rank }) => n + rank, 0));
-    columns = [...used, ...spare.filter((_, i) => (ranks[i] as number) <= SPARE_COLUMNS)];
-    await runtime.put(poolTensors(needed, columns));
+    const wanted = [...used, ...spare.filter((_, i) => (ranks[i] as number) <= SPARE_COLUMNS)];
+    columns = []; // what is there is not known until all of it is
+    await runtime.put(poolTensors(needed, wanted));
+    columns = wanted;
   };
 
   return {

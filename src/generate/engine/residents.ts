@@ -31,6 +31,8 @@ interface Entry {
   readonly path: string;
   readonly description: ActiveAdapter;
   resident: Resident | null;
+  /** It is read again. */
+  reading: Promise<Resident> | null;
   usedAt: number;
 }
 
@@ -64,7 +66,13 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
     },
     load: async (name, path) => {
       const resident = await read(path);
-      entries.set(name, { path, description: describeAdapter(resident.opened), resident, usedAt: ++clock });
+      entries.set(name, {
+        path,
+        description: describeAdapter(resident.opened),
+        resident,
+        reading: null,
+        usedAt: ++clock,
+      });
       makeRoom();
     },
     unload: (name) => {
@@ -74,7 +82,11 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
     get: async (name) => {
       const entry = entryOf(name);
       entry.usedAt = ++clock;
-      const resident = entry.resident ?? (await read(entry.path));
+      if (entry.resident === null)
+        entry.reading ??= read(entry.path).finally(() => {
+          entry.reading = null;
+        });
+      const resident = entry.resident ?? (await (entry.reading as Promise<Resident>));
       entry.resident = resident;
       makeRoom();
       return resident;

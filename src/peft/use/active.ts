@@ -17,6 +17,11 @@ export interface Adaptation {
   readonly theta: Float32Array;
 }
 
+/** What decides the graph of an adaptation: those that agree in it share one. */
+export function structureOf({ methods }: Adaptation): string {
+  return JSON.stringify(methods.map((method) => method.structure));
+}
+
 /** Makes one adaptation of the adapters in use. */
 export interface Composer {
   /** @throws InputError listing everything that cannot act together */
