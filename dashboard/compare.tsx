@@ -17,7 +17,7 @@ export function Compare({ view }: PartProps) {
   const send = (models: readonly string[], question: Question): void => {
     stopAll(controllers.current);
     controllers.current = new Map(models.map((model) => [model, new AbortController()]));
-    setAnswers(Object.fromEntries(models.map((model) => [model, WAITING])));
+    setAnswers({});
     for (const [model, { signal }] of controllers.current) void follow(model, question, signal, setAnswers);
   };
   const stop = (model: string): void => controllers.current.get(model)?.abort();
@@ -66,11 +66,12 @@ async function follow(
   signal: AbortSignal,
   setAnswers: (change: (before: Answers) => Answers) => void,
 ): Promise<void> {
-  let last = WAITING;
+  let last: Answer = { ...WAITING };
   const show = (answer: Answer): void => {
     last = answer;
     setAnswers((before) => ({ ...before, [model]: answer }));
   };
+  show(last);
   try {
     for await (const answer of streamAnswer(model, question, signal)) if (!signal.aborted) show(answer);
   } catch (error) {

@@ -8,20 +8,25 @@ const HEIGHT = 280;
 /** Loss over steps: of training as it is and smoothed, of held-out examples as points. */
 export function LossChart({ name, curve }: { readonly name: string; readonly curve: RunCurve }) {
   const place = useRef<HTMLDivElement>(null);
+  const chart = useRef<uPlot | null>(null);
   const isDark = useDark();
-  const hasPoints = curve.training.length + curve.validation.length + curve.test.length > 0;
+  const lines = linesOf(curve);
+  const shown = lines.map(({ label }) => label).join();
   useEffect(() => {
     const element = place.current;
-    if (element === null || !hasPoints) return;
-    const chart = new uPlot(optionsOf(curve, element), dataOf(curve), element);
-    const observer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: HEIGHT }));
+    if (element === null || shown === "") return;
+    const made = new uPlot(optionsOf(lines, element), dataOf(lines), element);
+    chart.current = made;
+    const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
     return () => {
       observer.disconnect();
-      chart.destroy();
+      made.destroy();
     };
-  }, [curve, isDark, hasPoints]);
-  if (!hasPoints) return <p class="facts">No losses yet.</p>;
+  }, [isDark, shown]);
+  // What is pointed at stays as the curve grows.
+  useEffect(() => chart.current?.setData(dataOf(lines)), [curve]);
+  if (shown === "") return <p class="facts">No losses yet.</p>;
   return (
     <figure>
       <div ref={place} class="chart" role="img" aria-label={`Loss of ${name}. ${summaryOf(curve)}`} />
@@ -67,13 +72,13 @@ function linesOf({ training, smoothed, validation, test }: RunCurve): Line[] {
 }
 
 /** uPlot wants one list of steps for all lines. */
-function dataOf(curve: RunCurve): uPlot.AlignedData {
-  const lines = linesOf(curve);
+function dataOf(lines: readonly Line[]): uPlot.AlignedData {
   const tables = lines.map(({ points }) => [points.map(([x]) => x), points.map(([, y]) => y)]);
+  if (tables.length === 0) return [[]];
   return tables.length === 1 ? (tables[0] as uPlot.AlignedData) : uPlot.join(tables as uPlot.AlignedData[]);
 }
 
-function optionsOf(curve: RunCurve, element: HTMLElement): uPlot.Options {
+function optionsOf(lines: readonly Line[], element: HTMLElement): uPlot.Options {
   const style = getComputedStyle(element);
   const color = (name: string): string => style.getPropertyValue(name).trim();
   const axis = {
@@ -89,12 +94,12 @@ function optionsOf(curve: RunCurve, element: HTMLElement): uPlot.Options {
     axes: [axis, { ...axis, size: 48 }],
     series: [
       { label: "step" },
-      ...linesOf(curve).map((line) => ({
+      ...lines.map((line) => ({
         label: line.label,
         stroke: color(line.color),
         width: line.width,
         spanGaps: true,
-        points: { show: line.isSparse || line.points.length === 1, size: 7, fill: color(line.color) },
+        points: { show: line.isSparse, size: 7, fill: color(line.color) },
         value: (_: uPlot, value: number | null) => (value === null ? "–" : loss(value)),
       })),
     ],

@@ -20,6 +20,18 @@ interface FoundRun {
   readonly version: string;
 }
 
+/** What a log held when it was read last. */
+interface ReadLog {
+  readonly version: string;
+  readonly events: readonly MetricsEvent[];
+  /** When it may be read again, as `performance.now()` gives it. */
+  readonly nextMs: number;
+}
+
+/** A log that takes longer to read is not read more than a twentieth of the time. */
+const CHEAP_MS = 50;
+const SHARE_OF_TIME = 1 / 20;
+
 /** Runs below the folders of a server, by what their folders hold: whoever writes them need not be asked. */
 export interface RunReader {
   list(): Promise<{ readonly runs: RunInfo[]; readonly leftOut: number }>;
@@ -28,15 +40,15 @@ export interface RunReader {
 }
 
 export function createRunReader(folders: readonly string[]): RunReader {
-  const logs = new Map<string, { readonly version: string; readonly events: readonly MetricsEvent[] }>();
+  const logs = new Map<string, Promise<ReadLog>>();
 
-  /** A log is read anew when it has changed. */
-  const eventsOf = async ({ id, folder, version }: FoundRun): Promise<readonly MetricsEvent[]> => {
-    const before = logs.get(id);
-    if (before?.version === version) return before.events;
-    const events = withoutTexts(await readMetrics(folder).catch(() => []));
-    logs.set(id, { version, events });
-    return events;
+  /** A log is read anew when it has changed, by one of those who ask at a time. */
+  const logOf = async (run: FoundRun): Promise<ReadLog> => {
+    const before = await logs.get(run.id);
+    if (before && (before.version === run.version || performance.now() < before.nextMs)) return before;
+    const now = readLog(run);
+    logs.set(run.id, now);
+    return now;
   };
   const listed = async (): Promise<{ found: FoundRun[]; leftOut: number }> => {
     const all = await findRuns(folders);
@@ -49,7 +61,7 @@ export function createRunReader(folders: readonly string[]): RunReader {
     list: async () => {
       const { found, leftOut } = await listed();
       const runs: RunInfo[] = [];
-      for (const run of found) runs.push(await infoOf(run, await eventsOf(run)));
+      for (const run of found) runs.push(await infoOf(run, await logOf(run)));
       const isRunning = ({ state }: RunInfo): number => (state === "running" ? 0 : 1);
       return { runs: runs.sort((a, b) => isRunning(a) - isRunning(b)), leftOut };
     },
@@ -57,7 +69,7 @@ export function createRunReader(folders: readonly string[]): RunReader {
       const run = (await listed()).found.find((one) => one.id === id);
       if (run === undefined) return null;
       const facts = await readRunFacts(run.folder);
-      return curveOf(run, await eventsOf(run), facts?.lossUnit ?? "");
+      return curveOf(run, (await logOf(run)).events, facts?.lossUnit ?? "");
     },
   };
 }
@@ -89,13 +101,16 @@ async function runAt(id: string, folder: string): Promise<FoundRun | null> {
   return { id, folder, changedMs, version: `${log?.size ?? 0}-${changedMs}` };
 }
 
-/** Samples are long and of no use here. */
-function withoutTexts(events: readonly MetricsEvent[]): readonly MetricsEvent[] {
-  return events.filter(({ type }) => type !== "samples");
+async function readLog({ folder, version }: FoundRun): Promise<ReadLog> {
+  const startMs = performance.now();
+  const all = await readMetrics(folder).catch(() => []);
+  const elapsedMs = performance.now() - startMs;
+  // Samples are long and of no use here.
+  const events = all.filter(({ type }) => type !== "samples");
+  return { version, events, nextMs: elapsedMs < CHEAP_MS ? 0 : startMs + elapsedMs / SHARE_OF_TIME };
 }
 
-async function infoOf(run: FoundRun, events: readonly MetricsEvent[]): Promise<RunInfo> {
-  const { id, folder, version } = run;
+async function infoOf({ id, folder }: FoundRun, { events, version }: ReadLog): Promise<RunInfo> {
   const [facts, isHeld] = await Promise.all([readRunFacts(folder), isRunHeld(folder).catch(() => false)]);
   const last = events.filter((event) => event.type === "step").at(-1);
   const state = isHeld ? "running" : facts?.isFinished ? "finished" : "stopped";
