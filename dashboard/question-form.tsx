@@ -88,11 +88,19 @@ function Options({ contextLength }: { readonly contextLength: number }) {
       </label>
       <label>
         Temperature (0: the likeliest token)
-        <input type="number" name="temperature" min="0" max="100" step="any" value="0" required />
+        <input type="number" name="temperature" min="0" max="100" step="any" defaultValue="0" required />
       </label>
       <label>
         Most tokens of an answer
-        <input type="number" name="maxTokens" min="1" max={contextLength} step="1" value={most} required />
+        <input
+          type="number"
+          name="maxTokens"
+          min="1"
+          max={contextLength}
+          step="1"
+          defaultValue={most}
+          required
+        />
       </label>
     </div>
   );

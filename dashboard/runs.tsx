@@ -64,7 +64,9 @@ function RunView({ run }: { readonly run: RunInfo }) {
     ["Model", run.model ?? NOT_KNOWN],
     ["Method", run.method ?? NOT_KNOWN],
     ["Loss", run.loss === null ? NOT_KNOWN : loss(run.loss)],
-    ...(run.tokensPerSecond === null ? [] : [["Speed", rate(run.tokensPerSecond)] as const]),
+    ...(run.tokensPerSecond === null || run.state !== "running"
+      ? []
+      : [["Speed", rate(run.tokensPerSecond)] as const]),
     ...(run.etaMs === null ? [] : [["Time left", duration(run.etaMs)] as const]),
   ];
   return (

@@ -100,6 +100,19 @@ describe.skipIf(!isThere)("the dashboard in Chromium", async () => {
     expect([...hosts]).toEqual([server.url]);
   });
 
+  test("options act, and stay as they were set while the page is kept up to date", async () => {
+    await open();
+    await page.getByLabel("Prompt").fill("Hello");
+    await page.getByLabel("notes", { exact: true }).uncheck();
+    await page.getByText("Options").click();
+    await page.getByLabel(/^Most tokens/).fill("5");
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.getByText(/^5 tokens .* cut at the limit$/).waitFor();
+    expect(await page.getByRole("article").count()).toBe(1);
+    expect(await page.getByLabel(/^Most tokens/).inputValue()).toBe("5");
+    expect(await page.getByLabel("Prompt").inputValue()).toBe("Hello");
+  });
+
   test("an answer stops when its button is pressed", async () => {
     await page.route("**/v1/chat/completions", () => undefined); // never answered
     await open();
