@@ -36,14 +36,16 @@ export function App() {
       <header>
         <h1>lowrank</h1>
         <p class="base">{view.status?.base ?? ""}</p>
-        <nav aria-label="Parts of the page">
-          {PARTS.map(([id, title]) => (
-            <a key={id} href={`#${id}`}>
-              {title}
-            </a>
-          ))}
-        </nav>
-        {key !== null && (
+        {!view.needsKey && (
+          <nav aria-label="Parts of the page">
+            {PARTS.map(([id, title]) => (
+              <a key={id} href={`#${id}`}>
+                {title}
+              </a>
+            ))}
+          </nav>
+        )}
+        {key !== null && !view.needsKey && (
           <button type="button" class="quiet" onClick={() => useKey(null)}>
             Forget key
           </button>

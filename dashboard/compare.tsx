@@ -108,7 +108,7 @@ function AnswerView(props: { readonly model: string; readonly answer: Answer; on
 function factsOf({ state, firstTokenMs, tokens, tokensPerSecond, finishReason }: Answer): string {
   if (state === "waiting") return "waiting for the first token";
   const facts = [
-    `${tokens} ${tokens === 1 ? "token" : "tokens"}`,
+    ...(state === "failed" && tokens === 0 ? [] : [`${tokens} ${tokens === 1 ? "token" : "tokens"}`]),
     ...(tokensPerSecond === null ? [] : [rate(tokensPerSecond)]),
     ...(firstTokenMs === null ? [] : [`first token after ${duration(firstTokenMs)}`]),
     ...(finishReason === "length" ? ["cut at the limit"] : []),
