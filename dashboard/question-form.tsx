@@ -10,6 +10,10 @@ interface FormProps {
   onStop(): void;
 }
 
+/** Browsers keep six connections to a server (HTTP/1.1), one of which is for the status: a further answer would wait for the others, and
+ *  its times be wrong. */
+const MOST_CHOSEN = 5;
+
 /** More columns than this are not asked for unless they are chosen. */
 const CHOSEN_AT_FIRST = 2;
 
@@ -18,8 +22,9 @@ export function QuestionForm({ models, contextLength, isRunning, onSend, onStop 
   const [changed, setChanged] = useState<Readonly<Record<string, boolean>>>({});
   const isChosen = (model: string, i: number): boolean => changed[model] ?? i < CHOSEN_AT_FIRST;
   const chosen = models.filter(isChosen);
+  const isCountRight = chosen.length > 0 && chosen.length <= MOST_CHOSEN;
   const send = (): void => {
-    if (!form.current?.reportValidity() || isRunning || chosen.length === 0) return;
+    if (!form.current?.reportValidity() || isRunning || !isCountRight) return;
     onSend(chosen, questionOf(new FormData(form.current)));
   };
   return (
@@ -61,13 +66,16 @@ export function QuestionForm({ models, contextLength, isRunning, onSend, onStop 
             </label>
           ))}
         </div>
+        <p class="error" role="status">
+          {chosen.length > MOST_CHOSEN && `At most ${MOST_CHOSEN} answers at a time.`}
+        </p>
       </fieldset>
       <details>
         <summary>Options</summary>
         <Options contextLength={contextLength} />
       </details>
       <div class="row">
-        <button type="submit" disabled={isRunning || chosen.length === 0}>
+        <button type="submit" disabled={isRunning || !isCountRight}>
           Send
         </button>
         <button type="button" class="quiet" disabled={!isRunning} onClick={onStop}>

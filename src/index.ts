@@ -20,6 +20,7 @@ export type { FetchDataset } from "./data/sources.ts";
 export type { Spill, SpillFile } from "./data/spill.ts";
 export {
   BusyError,
+  ContextError,
   FormatError,
   InputError,
   LowrankError,

@@ -242,6 +242,10 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       return { running: runningCount(), waiting: queue.length, ...totals };
     },
     generate,
+    speaking: async (adapters = {}) => {
+      const [first] = Object.keys(adapters);
+      return first === undefined ? base : (await residents.get(first)).base;
+    },
     loadAdapter: (name, path) => residents.load(name, path),
     unloadAdapter: async (name) => residents.unload(name),
     close: async () => {
