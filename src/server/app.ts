@@ -10,6 +10,7 @@ import type { RequestEnv, Route } from "./route.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
+import { dashboardRoutes } from "./routes/dashboard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
@@ -27,6 +28,7 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
   adapterRoutes,
   tokenRoutes,
   healthRoutes,
+  dashboardRoutes,
 ];
 
 /** The server as a function from requests to responses. Opens no port. */

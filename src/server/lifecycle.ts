@@ -8,8 +8,8 @@ import type { RequestContext, RequestEnv } from "./route.ts";
 
 const ID = /^[\w.-]{1,100}$/;
 
-/** Not worth a line while all is well: a machine asks every few seconds. */
-const QUIET = /^\/(healthz|readyz|metrics)$/;
+/** Not worth a line while all is well: a machine, or the dashboard, asks every few seconds. */
+const QUIET = /^\/(healthz|readyz|metrics|dashboard\/.*)$/;
 
 /** Gives every request an id, and tells log and metrics of it when its answer has ended. */
 export function lifecycle({ log, metrics }: ServerParts): MiddlewareHandler<RequestEnv> {

@@ -30,6 +30,8 @@ export interface Route<S extends z.ZodType = z.ZodType> {
   readonly event?: z.ZodType;
   /** Needs no key. */
   readonly isOpen?: boolean;
+  /** For people: not part of `/openapi.json`. */
+  readonly isPage?: boolean;
   readonly handle: (context: RequestContext, body: z.output<S>) => Response | Promise<Response>;
 }
 

@@ -31,6 +31,12 @@ export async function lockRunFolder(folder: string): Promise<ReleaseLock> {
   }
 }
 
+/** Whether a process holds a run folder; one that cannot be looked up from here counts as living. */
+export async function isRunHeld(folder: string): Promise<boolean> {
+  const holder = await currentHolder(folder);
+  return holder !== null && (await isHeld(folder, holder));
+}
+
 async function held(folder: string, mine: number): Promise<ReleaseLock> {
   for (const lower of await generations(folder)) if (lower < mine) await remove(lockPath(folder, lower));
   return () => remove(lockPath(folder, mine));

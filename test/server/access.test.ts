@@ -16,10 +16,18 @@ function withKeys(...texts: string[]) {
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
 describe("keys", () => {
-  test("every route but health needs one; what is wrong says nothing of the right one", async () => {
+  test("every route but health and the page needs one; what is wrong says nothing of the right one", async () => {
     const { app, post, engine } = fakeServer({}, withKeys(KEY, `sha256:${sha256(OTHER).toString("hex")}`));
-    for (const path of ["/healthz", "/readyz"]) expect((await app.request(path)).status).toBe(200);
-    for (const path of ["/v1/models", "/metrics", "/openapi.json", "/", "/nowhere"])
+    for (const path of ["/healthz", "/readyz", "/", "/dashboard/app.js", "/dashboard/app.css"])
+      expect((await app.request(path)).status).toBe(200);
+    for (const path of [
+      "/v1/models",
+      "/metrics",
+      "/openapi.json",
+      "/dashboard/status",
+      "/dashboard/runs/0/a",
+      "/nowhere",
+    ])
       expect((await app.request(path)).status, path).toBe(401);
     const attempts = [
       "",

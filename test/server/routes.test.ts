@@ -211,6 +211,8 @@ describe("around the answers", () => {
     expect(document.openapi).toBe("3.1.0");
     const paths = Object.keys(document.paths).sort();
     expect(paths).toEqual([
+      "/dashboard/runs/{id}",
+      "/dashboard/status",
       "/detokenize",
       "/healthz",
       "/metrics",

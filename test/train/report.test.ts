@@ -5,7 +5,8 @@ import { describe, expect, test } from "vitest";
 import { exactMatchChange } from "../../src/train/answers.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import { openMetricsLog, readMetrics } from "../../src/train/metrics-log.ts";
-import { lossChart, smooth } from "../../src/train/report/chart.ts";
+import { lossChart } from "../../src/train/report/chart.ts";
+import { smooth } from "../../src/train/report/curve.ts";
 import { writeReport } from "../../src/train/report/report.ts";
 import { DONE, evaluationEvent, PLAN, samplesEvent, stepEvent } from "./events-fixture.ts";
 

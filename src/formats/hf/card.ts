@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { readBytesIfThere, writeFileAtomic } from "../../io/disk.ts";
+import { isObject } from "../../io/json.ts";
 
 export const CARD_FILE = "README.md";
 
@@ -51,4 +52,17 @@ export async function writeCard(folder: string, metadata: CardMetadata, body: st
   if (there !== null && !Buffer.from(there).includes(OURS)) return false;
   await writeFileAtomic(path, `---\n${frontMatter(metadata)}---\n${OURS}\n\n${body.trim()}\n`);
   return true;
+}
+
+/** Names of the data sets that a folder's card states, whoever wrote it; none where there is no card, or none that can be read. */
+export async function cardDatasets(folder: string): Promise<readonly string[]> {
+  const bytes = await readBytesIfThere(join(folder, CARD_FILE)).catch(() => null);
+  const [, front] = /^---\r?\n([\s\S]*?)\n---/.exec(Buffer.from(bytes ?? []).toString("utf8")) ?? [];
+  try {
+    const metadata: unknown = parse(front ?? "", { maxAliasCount: 0 });
+    const named: unknown = isObject(metadata) ? metadata.datasets : [];
+    return [named].flat().filter((name): name is string => typeof name === "string");
+  } catch {
+    return [];
+  }
 }

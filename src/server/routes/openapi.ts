@@ -29,7 +29,8 @@ export function openApiRoutes(others: readonly Route[], hasKeys: boolean): reado
 
 function openApiDocument(routes: readonly Route[], hasKeys: boolean): Json {
   const paths: Record<string, Json> = {};
-  for (const one of routes) paths[one.path] = { ...paths[one.path], [one.method]: operation(one, hasKeys) };
+  for (const one of routes.filter(({ isPage }) => !isPage))
+    paths[one.path] = { ...paths[one.path], [one.method]: operation(one, hasKeys) };
   return {
     openapi: "3.1.0",
     info: {

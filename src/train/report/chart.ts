@@ -4,15 +4,13 @@ import { type EChartsCoreOption, init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import type { EvaluationEvent, StepEvent } from "../events.ts";
 import type { MetricsEvent } from "../metrics-log.ts";
+import { smooth, thin } from "./curve.ts";
 
 use([LineChart, ScatterChart, GridComponent, LegendComponent, SVGRenderer]);
 
 const WIDTH = 960;
 const HEIGHT = 440;
 const COLORS = { raw: "#c3d3e8", smooth: "#1f5fa8", validation: "#d1652a", test: "#2f8f5b", rate: "#9a9a9a" };
-
-/** More points than pixels show nothing more. */
-const MOST_POINTS = 2000;
 
 /** The loss curve as an SVG: training loss as it is and smoothed, held-out losses as points, the learning rate on the
  *  second axis. */
@@ -110,26 +108,4 @@ function lastStep(steps: readonly StepEvent[]): number {
 
 function rate(value: number): string {
   return value === 0 ? "0" : value.toExponential(1);
-}
-
-/** Exponential moving average over about a twentieth of the run, with the start's bias corrected as in Adam. */
-export function smooth(values: readonly number[]): number[] {
-  const keep = 1 - 1 / Math.max(3, values.length / 20);
-  let [average, weight] = [0, 0];
-  return values.map((value) => {
-    average = keep * average + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return average / weight;
-  });
-}
-
-/** At most `MOST_POINTS` points: means over equal stretches. */
-function thin(data: readonly (readonly [number, number])[]): (readonly [number, number])[] {
-  if (data.length <= MOST_POINTS) return [...data];
-  const stretch = Math.ceil(data.length / MOST_POINTS);
-  return Array.from({ length: Math.ceil(data.length / stretch) }, (_, i) => {
-    const part = data.slice(i * stretch, (i + 1) * stretch);
-    const mean = (k: 0 | 1): number => part.reduce((sum, point) => sum + point[k], 0) / part.length;
-    return [mean(0), mean(1)] as const;
-  });
 }

@@ -1,0 +1,71 @@
+import type { ComponentType } from "preact";
+import { useState } from "preact/hooks";
+import { Adapters } from "./adapters.tsx";
+import { savedKey, saveKey } from "./api.ts";
+import { Compare } from "./compare.tsx";
+import { KeyForm } from "./key-form.tsx";
+import { Load } from "./load.tsx";
+import { Runs } from "./runs.tsx";
+import { type StatusView, useStatus } from "./status.ts";
+
+/** What a part of the page is given. */
+export interface PartProps {
+  readonly view: StatusView;
+}
+
+/** The parts of the page, from above: a new one (fine-tuning jobs) is its file and a line here. */
+const PARTS: readonly (readonly [id: string, title: string, ComponentType<PartProps>])[] = [
+  ["compare", "Compare", Compare],
+  ["runs", "Training runs", Runs],
+  ["adapters", "Adapters", Adapters],
+  ["load", "Server load", Load],
+];
+
+export function App() {
+  const [key, setKey] = useState(savedKey());
+  const view = useStatus(key);
+  const useKey = (next: string | null): void => {
+    saveKey(next);
+    setKey(next);
+  };
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to content
+      </a>
+      <header>
+        <h1>lowrank</h1>
+        <p class="base">{view.status?.base ?? ""}</p>
+        {!view.needsKey && (
+          <nav aria-label="Parts of the page">
+            {PARTS.map(([id, title]) => (
+              <a key={id} href={`#${id}`}>
+                {title}
+              </a>
+            ))}
+          </nav>
+        )}
+        {key !== null && !view.needsKey && (
+          <button type="button" class="quiet" onClick={() => useKey(null)}>
+            Forget key
+          </button>
+        )}
+      </header>
+      <main id="main" tabIndex={-1}>
+        {view.needsKey && <KeyForm isWrong={key !== null} onKey={useKey} />}
+        {view.error !== null && !view.needsKey && (
+          <p class="notice" role="alert">
+            No news from the server: {view.error}. Trying again.
+          </p>
+        )}
+        {!view.needsKey &&
+          PARTS.map(([id, title, Part]) => (
+            <section key={id} id={id} aria-labelledby={`${id}-title`}>
+              <h2 id={`${id}-title`}>{title}</h2>
+              <Part view={view} />
+            </section>
+          ))}
+      </main>
+    </>
+  );
+}

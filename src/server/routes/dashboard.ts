@@ -1,0 +1,75 @@
+import { createAdapterReader } from "../dashboard/adapters.ts";
+import { PAGE_FILES, pageFile } from "../dashboard/page.ts";
+import { createRunReader } from "../dashboard/runs.ts";
+import { dashboardStatus, runCurve } from "../dashboard/schema.ts";
+import type { DashboardStatus } from "../dashboard/shapes.ts";
+import { HttpError } from "../errors.ts";
+import type { ServerParts } from "../parts.ts";
+import { type Route, route } from "../route.ts";
+
+const NO_STORE = { headers: { "cache-control": "no-store" } };
+
+/** GET / (a page for people) and what it reads: /dashboard/status, /dashboard/runs/{id}. The page needs no key, what it reads does. */
+export function dashboardRoutes(parts: ServerParts): readonly Route[] {
+  const readAdapters = createAdapterReader();
+  const runs = createRunReader(parts.library?.folders ?? []);
+  const status = async (): Promise<DashboardStatus> => {
+    const { engine, baseName, library } = parts;
+    const [adapters, { runs: listed, leftOut }] = await Promise.all([
+      readAdapters(engine.adapters),
+      runs.list(),
+    ]);
+    const load = {
+      ...engine.status,
+      memoryBytes: process.memoryUsage.rss(),
+      uptimeMs: process.uptime() * 1000,
+    };
+    return {
+      base: baseName,
+      contextLength: engine.contextLength,
+      hasFolders: library !== null,
+      load,
+      adapters,
+      runs: listed,
+      runsLeftOut: leftOut,
+    };
+  };
+  return [
+    ...pageRoutes(),
+    route({
+      method: "get",
+      path: "/dashboard/status",
+      summary: "Load, adapters and training runs",
+      body: null,
+      answer: dashboardStatus,
+      handle: async () => Response.json(await status(), NO_STORE),
+    }),
+    route({
+      method: "get",
+      path: "/dashboard/runs/{id}",
+      summary: "Loss curves of a training run",
+      body: null,
+      answer: runCurve,
+      handle: async (c) => {
+        const curve = await runs.curve(c.req.param("id") ?? "");
+        if (curve !== null) return Response.json(curve, NO_STORE);
+        throw new HttpError(404, "run_not_found", "there is no such run", { type: "not_found_error" });
+      },
+    }),
+  ];
+}
+
+function pageRoutes(): Route[] {
+  return Object.keys(PAGE_FILES).map((path) =>
+    route({
+      method: "get",
+      path,
+      summary: "The dashboard",
+      body: null,
+      answer: null,
+      isOpen: true,
+      isPage: true,
+      handle: () => pageFile(path as keyof typeof PAGE_FILES),
+    }),
+  );
+}
