@@ -9,8 +9,6 @@ export interface Features {
   readonly mappedWeights: boolean;
   /** Operators that need their weights packed, in the order that they read fastest: a graph with one is loaded so, whatever was asked. */
   readonly packedOperators: readonly string[];
-  /** Attention of float32 over a cache with room for tokens to come, which runs `insert` into. */
-  readonly cachedAttention: boolean;
   /** Backward passes compute the gradient. Without, graphs that have one are refused. */
   readonly gradients: boolean;
   /** A run writes over a kept tensor (`inPlace`) without another one beside it; without, it replaces it. */
@@ -41,7 +39,7 @@ export interface LoadRequest {
   readonly profile: string | null;
 }
 
-/** A stretch of kept vectors [n], elements [from, to). */
+/** A stretch of kept tensors [n, …], of the first axis [from, to). */
 export interface KeptPart {
   readonly names: readonly string[];
   readonly from: number;
@@ -56,12 +54,10 @@ export interface RunOptions {
   readonly carry?: Readonly<Record<string, string>>;
   /** Scalar output that must be true for `carry` to happen. */
   readonly carryIf?: string;
-  /** Outputs [n, …] added to the end of kept tensors [m, …], under the input's name. */
-  readonly append?: Readonly<Record<string, string>>;
   /** Outputs written over the kept tensor that an input is, instead of into memory of their own. Sound only where each element
    *  of the output depends on no other element of that input. */
   readonly inPlace?: Readonly<Record<string, string>>;
-  /** Kept vectors of which the run takes a stretch, and of which `carry` changes only that. */
+  /** Kept tensors of which the run takes a stretch, and of which `carry` and `insert` change only that. */
   readonly part?: KeptPart;
   /** Outputs [R, T, h·d] put into kept tensors [R, h, C, d], under the input's name: row r from column at[r] on. */
   readonly insert?: Readonly<Record<string, string>>;
@@ -92,6 +88,8 @@ export interface Backend {
   /** Gives kept float tensors another shape of the same rank: what both have room for stays in its place, the rest is 0.
    *  One that is not there, or has another rank, is made. */
   resize(shapes: Readonly<Record<string, readonly number[]>>): Promise<void>;
+  /** Copies row `from` of kept float tensors [n, …] over row `to`. @throws RuntimeError if one is not there, or has no such rows */
+  copyRow(names: readonly string[], from: number, to: number): Promise<void>;
   /** Forgets kept tensors; names that are not there do not matter. */
   drop(names: readonly string[]): Promise<void>;
   /** Copies of kept tensors. @throws RuntimeError if one is not there. */

@@ -24,7 +24,7 @@ export interface Session extends BackendSession {
 }
 
 /** The execution engine; the only door to it. */
-export interface Runtime extends Pick<Backend, "supports" | "put" | "resize" | "drop" | "close"> {
+export interface Runtime extends Pick<Backend, "supports" | "put" | "resize" | "copyRow" | "drop" | "close"> {
   readonly device: string;
   readonly threads: number;
   /** Serializes and loads a graph given by its named outputs.
@@ -64,6 +64,7 @@ export function createRuntime(
     },
     put: (tensors: Tensors) => backend.put(tensors),
     resize: (shapes) => backend.resize(shapes),
+    copyRow: (names, from, to) => backend.copyRow(names, from, to),
     drop: (names) => backend.drop(names),
     get: <K extends string>(names: readonly K[]) => backend.get(names) as Promise<Record<K, Tensor>>,
     close: () => backend.close(),

@@ -8,11 +8,11 @@ export interface KeptTensors {
   set(name: string, value: Tensor): void;
   /** Takes an output for a kept tensor, or for the stretch of it that a run is about. */
   replace(name: string, value: Tensor, part?: KeptPart): void;
-  /** Adds rows to a kept tensor [n, …], in place while there is room. @throws Error if it is not there */
-  append(name: string, rows: Tensor): void;
-  /** Puts [R, T, h·d] into a kept tensor [R, h, C, d], row r from column at[r] on. @throws Error if it is not there or has no
+  /** Puts [R, T, h·d] into a kept tensor [R, h, C, d] (or the stretch of it that a run is about), row r from column at[r] on. @throws Error if it is not there or has no
    *  such columns */
-  insert(name: string, added: Tensor, at: readonly number[]): void;
+  insert(name: string, added: Tensor, at: readonly number[], part?: KeptPart): void;
+  /** As `Backend.copyRow`, for one. */
+  copyRow(name: string, from: number, to: number): void;
   /** As `Backend.resize`, for one. */
   resize(name: string, shape: readonly number[]): void;
   drop(name: string): void;
@@ -22,10 +22,8 @@ export interface KeptTensors {
 /** Nothing kept yet. */
 export function createKept(): KeptTensors {
   const tensors = new Map<string, Tensor>();
-  const rooms = new Map<string, Float32Array>(); // behind the tensors that grow
   const set = (name: string, value: Tensor): void => {
     tensors.set(name, value);
-    rooms.delete(name);
   };
   const existing = (name: string, purpose: string): FloatTensor => {
     const kept = tensors.get(name);
@@ -40,50 +38,36 @@ export function createKept(): KeptTensors {
     },
     replace: (name, value, part) => {
       const whole = tensors.get(name) as FloatTensor | undefined;
-      if (whole && part?.names.includes(name)) whole.data.set(value.data as Float32Array, part.from);
+      if (whole && part?.names.includes(name)) stretch(whole, part).data.set(value.data as Float32Array);
       else set(name, value);
     },
-    append: (name, rows) => {
-      const kept = existing(name, "append to");
-      const room = roomFor(kept, rows.data.length, rooms.get(name));
-      tensors.set(name, appended(kept, rows as FloatTensor, room));
-      rooms.set(name, room);
+    insert: (name, added, at, part) => {
+      const whole = existing(name, "insert into");
+      insert(part?.names.includes(name) ? stretch(whole, part) : whole, added as FloatTensor, at);
     },
-    insert: (name, added, at) => insert(existing(name, "insert into"), added as FloatTensor, at),
+    copyRow: (name, from, to) => {
+      const { data, shape } = existing(name, "copy a row of");
+      const size = strideOf(shape, 0);
+      if (Math.max(from, to) >= (shape[0] as number))
+        throw new Error(`no row ${Math.max(from, to)}: "${name}" has ${shape[0]}`);
+      data.copyWithin(to * size, from * size, (from + 1) * size);
+    },
     resize: (name, shape) => {
       const before = tensors.get(name) as FloatTensor | undefined;
       if (String(before?.shape) !== String(shape)) set(name, resized(before, shape));
     },
     drop: (name) => {
       tensors.delete(name);
-      rooms.delete(name);
     },
     clear: () => {
       tensors.clear();
-      rooms.clear();
     },
   };
 }
 
-function stretch({ data }: FloatTensor, { from, to }: KeptPart): FloatTensor {
-  const part = data.subarray(from, to);
-  return floats(part, [part.length]);
-}
-
-/** Memory that begins with the kept elements and has room for so many more. */
-function roomFor({ data }: FloatTensor, count: number, room: Float32Array | undefined): Float32Array {
-  const needed = data.length + count;
-  if (room && room.length >= needed) return room;
-  const larger = new Float32Array(Math.max(2 * needed, 4096));
-  larger.set(data);
-  return larger;
-}
-
-function appended(kept: FloatTensor, rows: FloatTensor, room: Float32Array): FloatTensor {
-  const used = kept.data.length;
-  room.set(rows.data, used);
-  const shape = [(kept.shape[0] as number) + (rows.shape[0] as number), ...rows.shape.slice(1)];
-  return floats(room.subarray(0, used + rows.data.length), shape);
+function stretch({ data, shape }: FloatTensor, { from, to }: KeptPart): FloatTensor {
+  const size = strideOf(shape, 0);
+  return floats(data.subarray(from * size, to * size), [to - from, ...shape.slice(1)]);
 }
 
 function insert(kept: FloatTensor, { data: from, shape }: FloatTensor, at: readonly number[]): void {

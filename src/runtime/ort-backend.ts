@@ -56,6 +56,10 @@ export function createOrtBackend(engine: OrtPackage, device: DeviceSpec, threads
       inOrder(() => {
         for (const [name, shape] of Object.entries(shapes)) kept.resize(name, shape);
       }),
+    copyRow: (names, from, to) =>
+      inOrder(() => {
+        for (const name of names) kept.copyRow(name, from, to);
+      }),
     drop: (names) =>
       inOrder(() => {
         for (const name of names) kept.drop(name);

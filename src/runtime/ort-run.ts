@@ -55,8 +55,8 @@ function fromOrt({ type, dims, data }: ort.Tensor): Tensor {
 }
 
 /** Names of the outputs that a run keeps. */
-function keptOutputs({ carry = {}, append = {}, insert = {}, inPlace = {} }: RunOptions): string[] {
-  return [carry, append, insert, inPlace].flatMap(Object.keys);
+function keptOutputs({ carry = {}, insert = {}, inPlace = {} }: RunOptions): string[] {
+  return [carry, insert, inPlace].flatMap(Object.keys);
 }
 
 /** What a run gives: of what is kept as well a copy. */
@@ -77,11 +77,10 @@ export function copyOf(tensor: Tensor): Tensor {
 
 function keepOutputs(
   kept: KeptTensors,
-  { carry = {}, carryIf, append = {}, insert = {}, at = [], part }: RunOptions,
+  { carry = {}, carryIf, insert = {}, at = [], part }: RunOptions,
   outputOf: (name: string) => Tensor,
 ): void {
   if (carryIf === undefined || outputOf(carryIf).data[0])
     for (const [from, to] of Object.entries(carry)) kept.replace(to, outputOf(from), part);
-  for (const [from, to] of Object.entries(append)) kept.append(to, outputOf(from));
-  for (const [from, to] of Object.entries(insert)) kept.insert(to, outputOf(from), at);
+  for (const [from, to] of Object.entries(insert)) kept.insert(to, outputOf(from), at, part);
 }

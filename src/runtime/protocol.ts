@@ -13,6 +13,12 @@ export type Request =
     }
   | { readonly kind: "resize"; readonly shapes: Readonly<Record<string, readonly number[]>> }
   | { readonly kind: "put"; readonly tensors: Tensors }
+  | {
+      readonly kind: "copyRow";
+      readonly names: readonly string[];
+      readonly from: number;
+      readonly to: number;
+    }
   | { readonly kind: "drop"; readonly names: readonly string[] }
   | { readonly kind: "get"; readonly names: readonly string[] }
   | { readonly kind: "endProfile"; readonly session: number }

@@ -72,6 +72,7 @@ export function openThread(device: Device, threads: number): Backend {
     },
     put: (tensors) => done({ kind: "put", tensors }),
     resize: (shapes) => done({ kind: "resize", shapes }),
+    copyRow: (names, from, to) => done({ kind: "copyRow", names, from, to }),
     drop: (names) => done({ kind: "drop", names }),
     get: (names) => call({ kind: "get", names }),
     close: stop,

@@ -25,6 +25,9 @@ async function handle(request: Request): Promise<Tensors> {
     case "resize":
       await backend.resize(request.shapes);
       return {};
+    case "copyRow":
+      await backend.copyRow(request.names, request.from, request.to);
+      return {};
     case "drop":
       await backend.drop(request.names);
       return {};

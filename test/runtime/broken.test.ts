@@ -80,7 +80,7 @@ const BROKEN: readonly (readonly [check: RegExp, what: string, (backend: Backend
   [/results are the caller's/, "hands out its own results", sharing],
   [/writes over/, "loses what is written over", running(({ inPlace: _, ...rest }) => rest)],
   [/stretch/, "takes the whole", running(({ part: _, ...rest }) => rest)],
-  [/adds rows/, "adds nothing", running(({ append: _, ...rest }) => rest)],
+  [/copies a row/, "copies none", (b) => ({ ...b, copyRow: async () => {} })],
   [/inserts columns/, "inserts at the start", running((o) => ({ ...o, at: o.at?.map(() => 0) ?? [] }))],
   [/another shape/, "keeps the shape", (b) => ({ ...b, resize: async () => {} })],
   [/beside the graph/, "multiplies wrongly", slightly],

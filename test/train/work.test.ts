@@ -41,7 +41,7 @@ function workOf(graph: Record<string, Value>, sizes: DimSizes): object {
 }
 
 function decoding(model: AdaptedModel, tokens: number): object {
-  return workOf(decodeGraph(model, "roomy").each, { R: 1, T: tokens, C: 256, O: 1 });
+  return workOf(decodeGraph(model).each, { R: 1, T: tokens, C: 256, O: 1 });
 }
 
 interface Row {

@@ -1,5 +1,5 @@
 import { ShapeError } from "../../errors.ts";
-import { floats, ints } from "../../tensor/tensor.ts";
+import { floats } from "../../tensor/tensor.ts";
 import { apply, constant, type Dim, known, scalarConstant, showShape, type Value } from "../value.ts";
 import { softmax } from "./activation.ts";
 import { add, sub } from "./arithmetic.ts";
@@ -76,26 +76,6 @@ export function sequenceMask(ends: Value): Value {
   const shape = [rows, 1, length, length];
   const same = apply("Equal", [i, j], shape, {}, null, "bool");
   return apply("Where", [same, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
-}
-
-/** Additive attention mask over a key-value cache: a query sees the keys up to its own column (and fewer than `window` back),
- *  from where its row starts (rows are padded on the left). queries int32 [T], keys int32 [S], starts int32 [R] →
- *  [R, 1, T, S]. */
-export function cacheMask(queries: Value, keys: Value, starts: Value, window: number | null = null): Value {
-  const [length, keyCount, rows] = [queries, keys, starts].map((v) => v.shape[0]) as [Dim, Dim, Dim];
-  const query = unsqueeze(queries, [0, 1, 3], [1, 1, length, 1]);
-  const key = unsqueeze(keys, [0, 1, 2], [1, 1, 1, keyCount]);
-  const start = unsqueeze(starts, [1, 2, 3], [rows, 1, 1, 1]);
-  const past = apply("LessOrEqual", [key, query], [1, 1, length, keyCount], {}, null, "bool");
-  const own = apply("LessOrEqual", [start, key], [rows, 1, 1, keyCount], {}, null, "bool");
-  const shape = [rows, 1, length, keyCount];
-  let seen = apply("And", [past, own], shape, {}, null, "bool");
-  if (window !== null) {
-    const size = constant(ints(Int32Array.of(window), []));
-    const near = apply("Less", [sub(query, key), size], [1, 1, length, keyCount], {}, null, "bool");
-    seen = apply("And", [seen, near], shape, {}, null, "bool");
-  }
-  return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
 }
 
 /** `mask` [R, 1, T, S] with `count` columns in front that every query sees: [R, 1, T, size], size being count+S. */

@@ -3,7 +3,6 @@ export { add, div, exp, log, min, mul, neg, scale, sqrt, square, sub } from "./a
 export {
   type AttentionSizes,
   attention,
-  cacheMask,
   groupMask,
   openColumns,
   prefixColumns,
@@ -15,18 +14,27 @@ export {
   trieMask,
 } from "./attention.ts";
 export { type BlockMatrix, type BlockProducts, blockMatrix, FORMED_ROWS } from "./blocks.ts";
-export { type CachePlaces, cachedAttention, type KeyValueCache } from "./cached-attention.ts";
 export { detach } from "./detach.ts";
 export { dropout } from "./dropout.ts";
 export { gather } from "./gather.ts";
 export { crossEntropy, labelLogProbability, logSoftmax, topIsLabel, total } from "./loss.ts";
 export { foldRows, linear, type MatmulOptions, matmul, stackRows } from "./matrix.ts";
 export { layerNorm, rmsNorm } from "./normalization.ts";
+export {
+  blockAttention,
+  blockSizes,
+  byHead,
+  freshMask,
+  type KeyBlock,
+  type PastTokens,
+  pastMask,
+} from "./past-attention.ts";
 export { mean, sum, sumAll, sumTo } from "./reduce.ts";
 export {
   concat,
   expandLike,
   ones,
+  repeatDim,
   reshape,
   reshapeLike,
   slice,

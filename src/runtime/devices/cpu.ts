@@ -11,7 +11,6 @@ export const cpu: DeviceSpec = {
     dtypes: ["float32", "int32", "int64", "bool", "uint8", "uint32"],
     mappedWeights: true,
     packedOperators: [BLOCK_PRODUCT], // without, it forms the whole matrix at every run
-    cachedAttention: true,
     gradients: true,
     inPlace: true,
     deterministic: true,

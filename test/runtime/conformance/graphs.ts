@@ -3,7 +3,7 @@ import { gradients } from "../../../src/graph/gradients.ts";
 import { BLOCK_PRODUCT } from "../../../src/graph/ops/blocks.ts";
 import * as op from "../../../src/graph/ops/index.ts";
 import { apply, constant, input, type Value, weight } from "../../../src/graph/value.ts";
-import { floats, type Tensor } from "../../../src/tensor/tensor.ts";
+import { floats, ints, iota, type Tensor } from "../../../src/tensor/tensor.ts";
 
 import { type Check, load, normals, numbers, row, WEIGHTS } from "./check.ts";
 
@@ -54,39 +54,42 @@ export const GRAPH_CHECKS: readonly Check[] = [
     },
   },
   {
-    name: "attends over a cache with room, where it states so",
+    name: "attends over a row of a cache with room, and puts what is new into it",
     run: async (subject) => {
       const { backend } = subject;
-      if (!backend.supports.cachedAttention) return;
       const [q, k, v] = ["q", "k", "v"].map((name) => input(name, "float32", ["R", "T", 8])) as [
         Value,
         Value,
         Value,
       ];
       const room = (name: string): Value => input(name, "float32", ["R", 1, "C", 8]);
-      const attended = op.cachedAttention(
-        { q, k, v },
-        { keys: room("keys"), values: room("values") },
-        { last: input("last", "int32", ["R"]), total: input("total", "int32", []) },
-        { headCount: 1, kvHeadCount: 1, headDim: 8, attentionScale: 1 },
-        null,
-      );
+      const sizes = { headCount: 1, kvHeadCount: 1, headDim: 8, attentionScale: 1 };
+      const tokens = { lengths: input("lengths", "int32", ["R"]), added: input("added", "int32", ["T"]) };
+      const masks = [
+        op.pastMask(tokens, input("columns", "int32", ["C"]), sizes, null),
+        op.freshMask(tokens, sizes, null),
+      ] as const;
+      const blocks = [
+        { keys: room("keys"), values: room("values"), mask: masks[0] },
+        { keys: op.byHead(k, sizes), values: op.byHead(v, sizes), mask: masks[1] },
+      ];
+      const attended = op.blockAttention(q, blocks, op.blockSizes(masks), sizes);
       const session = await load(subject, { attended, "keys.new": k, "values.new": v });
-      await backend.resize({ keys: [1, 1, 4, 8], values: [1, 1, 4, 8] });
+      await backend.resize({ keys: [3, 1, 4, 8], values: [3, 1, 4, 8] });
       const [keys, values] = [normals("k", [3, 8]), normals("v", [3, 8])];
       const at = (t: Tensor, i: number): Tensor =>
         floats((t.data as Float32Array).slice(8 * i, 8 * i + 8), [1, 1, 8]);
       let result: number[] = [];
       for (let i = 0; i < 3; i++) {
-        const [last, total] = [
-          { dtype: "int32", shape: [1], data: Int32Array.of(i) } as const,
-          { dtype: "int32", shape: [], data: Int32Array.of(i + 1) } as const,
-        ];
-        const feeds = { q: at(keys, 0), k: at(keys, i), v: at(values, i), last, total };
+        const counts = { lengths: ints(Int32Array.of(i), [1]), columns: iota(4), added: iota(1) };
+        const feeds = { q: at(keys, 0), k: at(keys, i), v: at(values, i), ...counts };
         const insert = { "keys.new": "keys", "values.new": "values" };
-        const options = { fetch: ["attended"], insert, at: [i] };
-        result = numbers((await session.run(feeds, options)).attended);
+        const part = { names: ["keys", "values"], from: 1, to: 2 };
+        result = numbers((await session.run(feeds, { fetch: ["attended"], insert, at: [i], part })).attended);
       }
+      const kept = numbers((await backend.get(["keys"])).keys);
+      expect([kept.slice(0, 32), kept.slice(64)].flat().every((x) => x === 0)).toBe(true);
+      expect(kept.slice(32, 56)).toEqual(numbers(keys));
       const dot = (i: number): number =>
         numbers(at(keys, 0)).reduce((sum, a, d) => sum + a * (numbers(at(keys, i))[d] as number), 0);
       const powers = [0, 1, 2].map((i) => Math.exp(dot(i) - dot(0)));

@@ -4,7 +4,7 @@ import * as op from "../../../src/graph/ops/index.ts";
 import { apply, input } from "../../../src/graph/value.ts";
 import { floats, type Tensor } from "../../../src/tensor/tensor.ts";
 import { errorOf } from "../../error-of.ts";
-import { type Check, kept, load, NEXT, numbers, row, rows, x, y } from "./check.ts";
+import { type Check, kept, load, NEXT, numbers, row, x, y } from "./check.ts";
 
 /** What becomes of kept tensors. */
 export const KEPT_CHECKS: readonly Check[] = [
@@ -94,30 +94,6 @@ export const KEPT_CHECKS: readonly Check[] = [
     },
   },
   {
-    name: "adds rows to the end of a kept tensor, however many",
-    run: async (subject) => {
-      const { backend } = subject;
-      const session = await load(subject, { same: apply("Identity", [rows], ["m", 2], {}, null) });
-      const add = (count: number, from: number) => {
-        const data = Float32Array.from({ length: 2 * count }, (_, i) => from + i);
-        return session.run({ rows: floats(data, [count, 2]) }, { fetch: [], append: { same: "log" } });
-      };
-      expect(await errorOf(add(1, 0))).toBeInstanceOf(RuntimeError);
-      await backend.put({ log: floats(new Float32Array(0), [0, 2]) });
-      const counts = [1, 3, 4000, 1, 5000];
-      let length = 0;
-      for (const count of counts) {
-        await add(count, 2 * length);
-        length += count;
-      }
-      const all = Float32Array.from({ length: 2 * length }, (_, i) => i);
-      expect(await kept(subject, "log")).toEqual(floats(all, [length, 2]));
-      await backend.put({ log: floats(Float32Array.of(8, 9), [1, 2]) });
-      await add(1, 10);
-      expect(await kept(subject, "log")).toEqual(floats(Float32Array.of(8, 9, 10, 11), [2, 2]));
-    },
-  },
-  {
     name: "inserts columns of each row where it says, and nothing beyond the room",
     run: async (subject) => {
       const added = input("added", "float32", ["R", "T", 4]);
@@ -135,6 +111,17 @@ export const KEPT_CHECKS: readonly Check[] = [
       expect(await kept(subject, "cache")).toEqual(
         floats(Float32Array.from([...first, ...second]), [2, 2, 4, 2]),
       );
+    },
+  },
+  {
+    name: "copies a row over another",
+    run: async (subject) => {
+      const { backend } = subject;
+      await backend.put({ t: floats(Float32Array.of(1, 2, 3, 4, 5, 6), [3, 2]) });
+      await backend.copyRow(["t"], 2, 0);
+      expect(await kept(subject, "t")).toEqual(floats(Float32Array.of(5, 6, 3, 4, 5, 6), [3, 2]));
+      expect(await errorOf(backend.copyRow(["t"], 3, 0))).toBeInstanceOf(RuntimeError);
+      expect(await errorOf(backend.copyRow(["none"], 0, 0))).toBeInstanceOf(RuntimeError);
     },
   },
   {

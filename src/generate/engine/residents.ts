@@ -1,0 +1,83 @@
+import { NotFoundError } from "../../errors.ts";
+import type { BaseModel } from "../../models/base.ts";
+import { withAdapterText } from "../../models/model-text.ts";
+import { type OpenAdapterOptions, type OpenedAdapter, openAdapter } from "../../peft/files/adapter.ts";
+import { type PooledAdapter, pooledAdapter } from "../../peft/use/pool.ts";
+import { type ActiveAdapter, describeAdapter } from "../model.ts";
+
+/** An adapter in memory. Loaded anew it is another one, whatever its name. */
+export interface Resident {
+  readonly id: number;
+  readonly opened: OpenedAdapter;
+  /** null where it does more than to update linear modules. */
+  readonly pooled: PooledAdapter | null;
+  /** The base with its tokenizer and chat template. */
+  readonly base: BaseModel;
+}
+
+/** Adapters by name, of which some are in memory: those used least recently leave, and come back when they are used. */
+export interface Residents {
+  readonly described: Readonly<Record<string, ActiveAdapter>>;
+  /** Paths that adapters in memory update row by row. */
+  updatedPaths(): Iterable<string>;
+  load(name: string, path: string): Promise<void>;
+  /** @throws NotFoundError */
+  unload(name: string): void;
+  /** Reads it again where it has left. @throws NotFoundError, and what reading throws */
+  get(name: string): Promise<Resident>;
+}
+
+interface Entry {
+  readonly path: string;
+  readonly description: ActiveAdapter;
+  resident: Resident | null;
+  usedAt: number;
+}
+
+/** None yet. `most`: adapters in memory at once. */
+export function openResidents(base: BaseModel, access: OpenAdapterOptions, most: number): Residents {
+  const entries = new Map<string, Entry>();
+  let ids = 0;
+  let clock = 0;
+
+  const read = async (path: string): Promise<Resident> => {
+    const opened = await openAdapter(path, base, access);
+    const voice = opened.text === null ? base : withAdapterText(base, opened.text);
+    return { id: ++ids, opened, pooled: pooledAdapter(opened), base: voice };
+  };
+  const makeRoom = (): void => {
+    const inMemory = [...entries.values()].filter((entry) => entry.resident !== null);
+    inMemory.sort((a, b) => a.usedAt - b.usedAt);
+    for (const entry of inMemory.slice(0, Math.max(0, inMemory.length - most))) entry.resident = null;
+  };
+  const entryOf = (name: string): Entry => {
+    const entry = entries.get(name);
+    if (!entry) throw new NotFoundError(`no adapter "${name}" is loaded`);
+    return entry;
+  };
+  return {
+    get described() {
+      return Object.fromEntries([...entries].map(([name, entry]) => [name, entry.description]));
+    },
+    *updatedPaths() {
+      for (const { resident } of entries.values()) yield* resident?.pooled?.updates.keys() ?? [];
+    },
+    load: async (name, path) => {
+      const resident = await read(path);
+      entries.set(name, { path, description: describeAdapter(resident.opened), resident, usedAt: ++clock });
+      makeRoom();
+    },
+    unload: (name) => {
+      entryOf(name);
+      entries.delete(name);
+    },
+    get: async (name) => {
+      const entry = entryOf(name);
+      entry.usedAt = ++clock;
+      const resident = entry.resident ?? (await read(entry.path));
+      entry.resident = resident;
+      makeRoom();
+      return resident;
+    },
+  };
+}
