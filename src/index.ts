@@ -84,6 +84,8 @@ export {
   type LoadedClassifier,
   loadClassifier,
 } from "./generate/classifier.ts";
+export type { ResponseFormat } from "./generate/grammar.ts";
+export type { JsonSchema } from "./generate/json-schema.ts";
 export type { ChosenLogprob, TokenLogprob } from "./generate/logprobs.ts";
 export { type ActiveAdapter, type LoadedModel, type LoadModelOptions, loadModel } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";

@@ -7,7 +7,7 @@ export const commands: readonly CommandEntry[] = [
   { name: "chat", summary: "talk with a model", load: () => import("./chat.ts") },
   {
     name: "serve",
-    summary: "answer OpenAI's clients over HTTP, with many adapters on one base",
+    summary: "answer OpenAI's clients over HTTP",
     load: () => import("./serve.ts"),
   },
   {

@@ -3,10 +3,12 @@ import type { BaseModel } from "../models/base.ts";
 import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
 import { contentLength, type RenderOptions } from "../text/messages.ts";
 import { encodeRaw } from "../text/raw.ts";
+import type { ResponseFormat } from "./grammar.ts";
+import { schemaProblems } from "./json-schema.ts";
 import { MAX_LOGPROBS } from "./logprobs.ts";
+import type { GenerateRequest } from "./request.ts";
 import { createSampler, type Sampler, type SamplingOptions } from "./sampling.ts";
 import { createStopWatch, type StopWatch } from "./stops.ts";
-import type { GenerateRequest } from "./stream.ts";
 
 const DEFAULT_MAX_TOKENS = 256;
 
@@ -91,7 +93,11 @@ export function prepare(base: BaseModel, request: GenerateRequest, contextLength
   if (prompt) problems.push(...lengthProblems(prompt.ids.length, contextLength));
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
     problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
-  problems.push(...logprobProblems(request), ...biasProblems(request, base.config.vocabSize));
+  problems.push(
+    ...formatProblems(request.responseFormat),
+    ...logprobProblems(request),
+    ...biasProblems(request, base.config.vocabSize),
+  );
   const sampler = collecting(problems, () => createSampler(samplingOf(request)));
   const watch = collecting(problems, () =>
     createStopWatch({ ids: base.eosIds, strings: request.stop ?? [] }),
@@ -108,6 +114,11 @@ function samplingOf(request: GenerateRequest): SamplingOptions {
   const penalties = { repetitionPenalty, frequencyPenalty, presencePenalty, logitBias };
   const given = Object.entries({ topK, topP, minP, seed, ...penalties }).filter(([, v]) => v !== undefined);
   return { temperature, ...Object.fromEntries(given) };
+}
+
+/** What is wrong with a response format. */
+export function formatProblems(format: ResponseFormat | undefined): readonly Problem[] {
+  return format === undefined || format === "json" ? [] : schemaProblems(format, "responseFormat");
 }
 
 function logprobProblems({ logprobs }: GenerateRequest): Problem[] {

@@ -4,7 +4,7 @@ import { kthLargest } from "../tensor/top-index.ts";
 import { isLess, nucleusCut } from "./nucleus.ts";
 import { type History, isNeutral, type PenaltyOptions, penalize } from "./penalties.ts";
 
-/** How the next token is chosen. Logits are changed in the order of vLLM (bias, repetition, frequency, presence), and tokens are
+/** How the next token is chosen. Logits are changed in the order of vLLM (mask, bias, repetition, frequency, presence), and tokens are
  *  dropped in that of transformers (temperature, top-k, top-p, min-p). */
 export interface SamplingOptions extends PenaltyOptions {
   /** Divides the logits; 0 takes the most likely token (the lowest id on ties). Default 1. */
@@ -28,8 +28,9 @@ export interface Candidates {
 /** Chooses tokens, one after the other; deterministic for a seed. */
 export interface Sampler {
   /** Id chosen by logits [vocab], which stay as they are. `history`: the ids so far, the prompt's `promptLength` (default 0) first.
+   *  `mask`: bit i of the whole is 1 where token i may be chosen; default: all may.
    *  @throws RuntimeError if a logit is NaN or +Infinity. */
-  next(logits: Float32Array, history: History, promptLength?: number): number;
+  next(logits: Float32Array, history: History, promptLength?: number, mask?: Int32Array): number;
 }
 
 type Settings = Required<SamplingOptions>;
@@ -53,8 +54,8 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
   const generator = random(settings.seed, "sampling");
   const buffers = createBuffers();
   return {
-    next(logits, history, promptLength = 0) {
-      const scores = penalized(logits, history, promptLength, settings, buffers);
+    next(logits, history, promptLength = 0, mask) {
+      const scores = penalized(logits, history, promptLength, settings, buffers, mask);
       if (settings.temperature === 0) return argmax(scores);
       return draw(weigh(scores, settings, buffers), generator);
     },
@@ -135,12 +136,25 @@ function penalized(
   promptLength: number,
   settings: Settings,
   buffers: Buffers,
+  mask?: Int32Array,
 ): Float32Array {
-  if (isNeutral(settings)) return logits;
+  if (isNeutral(settings) && !mask) return logits;
   const scores = buffers.scores(logits.length);
   scores.set(logits);
+  if (mask) forbid(scores, mask);
   penalize(scores, history, promptLength, settings);
   return scores;
+}
+
+/** Makes tokens impossible whose bit is 0. */
+function forbid(scores: Float32Array, mask: Int32Array): void {
+  for (let start = 0; start < scores.length; start += 32) {
+    const bits = mask[start >> 5] ?? 0;
+    if (bits === 0) scores.fill(-Infinity, start, start + 32);
+    else if (bits !== -1)
+      for (let i = 0; i < 32 && start + i < scores.length; i++)
+        if (((bits >>> i) & 1) === 0) scores[start + i] = -Infinity;
+  }
 }
 
 /** @throws RuntimeError if a score is NaN or +Infinity, or none is finite. */

@@ -1,54 +1,16 @@
+import { RuntimeError } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
-import type { Message } from "../text/messages.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import { textOf } from "./continuation.ts";
 import type { Decoder } from "./decoder.ts";
+import { createGrammar, type Grammar } from "./grammar.ts";
 import { createLeadIn } from "./lead-in.ts";
 import { type ChosenLogprob, chosenLogprob } from "./logprobs.ts";
-import { prepare } from "./prepare.ts";
-import type { SamplingOptions } from "./sampling.ts";
+import { formatProblems, prepare } from "./prepare.ts";
+import type { GeneratedPiece, GenerateRequest, GenerateResult } from "./request.ts";
 
-/** What to continue, and how. `messages` go through the chat template; `prompt` is one user message, or plain text if `raw`.
- *  Greedy unless a temperature is given. */
-export interface GenerateRequest extends SamplingOptions {
-  readonly messages?: readonly Message[];
-  readonly prompt?: string;
-  readonly raw?: boolean;
-  /** Descriptions of tools that the model may call, for templates that list them. What marks a call stays in the text then, even
-   *  where it is a special token. */
-  readonly tools?: readonly unknown[];
-  /** More variables of the chat template, e.g. `enable_thinking`, over those of the model. */
-  readonly templateArgs?: Readonly<Record<string, unknown>>;
-  /** Default 256. What the template writes in front of an answer, if the model writes it, does not count. */
-  readonly maxTokens?: number;
-  /** Texts that end the continuation; they are not part of it. */
-  readonly stop?: readonly string[];
-  /** Log-probabilities of the answer's tokens, each with the n most likely ones in its place; 0 to 20. Default: none. */
-  readonly logprobs?: number;
-  readonly signal?: AbortSignal;
-}
-
-/** A piece of the continuation, whole characters only. */
-export interface GeneratedPiece {
-  readonly text: string;
-  readonly id: number;
-  /** Of every token since the last piece, where they are asked for: a piece holds several tokens where a character is spread over
-   *  them, or a text was held back. All pieces together hold those of every id of the result, once and in order. */
-  readonly logprobs?: readonly ChosenLogprob[];
-}
-
-/** A finished continuation. */
-export interface GenerateResult {
-  readonly text: string;
-  /** Ids of the continuation, end token left out. */
-  readonly ids: readonly number[];
-  /** Of each of the ids, where they are asked for. */
-  readonly logprobs?: readonly ChosenLogprob[];
-  readonly finishReason: "end" | "stop" | "length" | "aborted";
-  readonly promptTokens: number;
-  readonly elapsedMs: number;
-}
+export type { GeneratedPiece, GenerateRequest, GenerateResult };
 
 /** A continuation under way: the prompt, and then a token for each row of logits. It knows nothing of what computes them. */
 export interface Continuation {
@@ -68,17 +30,37 @@ export interface Continuation {
   result(): GenerateResult;
 }
 
-/** A request as a continuation to feed. Ends at an end token, a stop text, `maxTokens`, or a full context.
+/** A request as a continuation to feed, with the grammar that its `responseFormat` needs. @throws as `continuationOf` */
+export async function openContinuation(
+  base: BaseModel,
+  request: GenerateRequest,
+  contextLength: number,
+  virtual: VirtualLayout,
+): Promise<Continuation> {
+  const { responseFormat: format } = request;
+  const isHeld = format !== undefined && formatProblems(format).length === 0;
+  const model = { tokenizer: base.tokenizer, vocabSize: base.config.vocabSize, eosIds: base.eosIds };
+  const grammar = isHeld ? await createGrammar(format, model) : null;
+  return continuationOf(base, request, contextLength, virtual, grammar);
+}
+
+/** A request as a continuation to feed. Ends at an end token, a stop text, `maxTokens`, or a full context. `grammar`: that of its
+ *  `responseFormat` (`openContinuation` makes it).
  *  @throws InputError with everything that is wrong in the request */
 export function continuationOf(
   base: BaseModel,
   request: GenerateRequest,
   contextLength: number,
   virtual: VirtualLayout,
+  grammar: Grammar | null = null,
 ): Continuation {
   const started = performance.now();
   const room = contextLength - virtualCount(virtual);
   const { prompt, sampler, watch, limit } = prepare(base, request, room);
+  if (request.responseFormat !== undefined && grammar === null)
+    throw new RuntimeError(
+      "a response format needs its grammar: open the continuation with openContinuation",
+    );
   const shown = request.tools ? (base.template?.toolCalls?.tokens ?? []) : [];
   const text = createStreamDecoder(base.tokenizer, { shown });
   const lead = createLeadIn(prompt.leadIn);
@@ -118,8 +100,9 @@ export function continuationOf(
       return finishReason;
     },
     push: (logits) => {
-      const id = sampler.next(logits, history, prompt.ids.length);
+      const id = sampler.next(logits, history, prompt.ids.length, grammar?.mask());
       if (!watch.isStopId(id)) {
+        grammar?.accept(id);
         if (request.logprobs !== undefined)
           logprobs.push(chosenLogprob(base.tokenizer, logits, id, request.logprobs));
         return take(id);
@@ -156,7 +139,7 @@ export async function* generateWith(
   virtual: VirtualLayout,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const { signal } = request;
-  const one = continuationOf(base, request, contextLength, virtual);
+  const one = await openContinuation(base, request, contextLength, virtual);
   let last: number | null = null;
   while (one.finishReason === null) {
     if (signal?.aborted) {

@@ -1,6 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
 import { ADAPTER_CONFIG } from "../formats/peft/folder.ts";
+import { adapterInRun } from "../hub/resolve.ts";
 import { requireInside } from "../io/inside.ts";
 
 /** An adapter found in a folder. */
@@ -14,8 +15,6 @@ export interface FoundAdapter {
 /** Names of adapters: what may stand in a URL, a log and a terminal. */
 export const ADAPTER_NAME: RegExp = /^[A-Za-z0-9][\w.@/:-]{0,127}$/;
 
-/** Where a run folder keeps its adapter. */
-const RUN_ADAPTER = "adapter";
 const MAX_FILES = 1000;
 
 /** Every adapter of a folder, by name: subfolders that hold one (PEFT, mlx-lm, a run) and .gguf files; the folder itself where it is one.
@@ -48,11 +47,10 @@ export async function fingerprintOf(folder: string, name: string): Promise<strin
   const info = await stat(join(folder, name));
   if (info.isFile()) return /\.gguf$/i.test(name) ? fileMark(name, info) : null;
   if (!info.isDirectory()) return null;
-  const files = await filesOf(folder, name);
-  const isAdapter = files.some((file) =>
-    [ADAPTER_CONFIG, `${RUN_ADAPTER}/${ADAPTER_CONFIG}`].includes(file.slice(name.length + 1)),
-  );
-  if (!isAdapter) return null;
+  // A run writes its log and checkpoints beside its adapter: they are no part of it.
+  const inner = relative(folder, await adapterInRun(join(folder, name))).replaceAll(sep, "/");
+  const files = await filesOf(folder, inner);
+  if (!files.includes(`${inner}/${ADAPTER_CONFIG}`)) return null;
   const marks = await Promise.all(
     files.map(async (file) => {
       await requireInside(folder, file);
@@ -62,7 +60,7 @@ export async function fingerprintOf(folder: string, name: string): Promise<strin
   return marks.join("\n");
 }
 
-/** Files of an adapter's folder and of its subfolders (a run's adapter, the parts of a combination), not deeper. */
+/** Files of an adapter's folder and of its subfolders (the parts of a combination), not deeper. */
 async function filesOf(folder: string, name: string): Promise<string[]> {
   const files: string[] = [];
   for (const entry of await readdir(join(folder, name), { withFileTypes: true })) {

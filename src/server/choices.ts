@@ -24,6 +24,7 @@ export async function startChoices(
   const { signal, end } = requestEnd(c, parts);
   const all = requests.map((request) => parts.engine.generate({ ...request, signal }));
   const events = interleave(all, signal, end, c);
+  c.get("atEnd").push(() => void events.return()); // also where nobody began to read the answer
   const first = await events.next();
   parts.metrics.firstToken((performance.now() - startedMs) / 1000);
   return resumed(first, events);

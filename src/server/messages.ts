@@ -55,9 +55,9 @@ export const chatMessages: z.ZodType<ChatMessage[]> = z.array(chatMessage).min(1
 
 /** Messages as chat templates take them: `developer` is OpenAI's newer name of `system`, and arguments of calls are objects, as in
  *  transformers. @throws HttpError 400 for arguments that are no JSON object */
-export function templateMessages(messages: readonly ChatMessage[]): Message[] {
+export function templateMessages(messages: readonly ChatMessage[], field = "messages"): Message[] {
   const problems: Problem[] = [];
-  const result = messages.map((message, i) => templateMessage(message, `messages[${i}]`, problems));
+  const result = messages.map((message, i) => templateMessage(message, `${field}[${i}]`, problems));
   if (problems.length > 0) throw refusal(problems);
   return result;
 }

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
 import {
+  continuationOf,
   type GeneratedPiece,
   type GenerateRequest,
   type GenerateResult,
@@ -240,4 +241,26 @@ test("wrong penalties and log-probabilities are said at once", async () => {
   const wrong = { ...request, logprobs: 21, presencePenalty: 3, logitBias: { 99999: 1 } };
   const error = (await errorOf(model.generateText(wrong))) as InputError;
   expect(error.problems.map((p) => p.where)).toEqual(["logprobs", "logitBias", "presencePenalty"]);
+});
+
+test("an answer is held to its form, and all that is wrong in a schema is said with the rest", async () => {
+  const model = await load("llama3");
+  const properties = { name: { enum: ["a b", "é"] }, ok: { type: "boolean" } };
+  const schema = { type: "object", properties, required: ["name", "ok"], additionalProperties: false };
+  for (let seed = 0; seed < 3; seed++) {
+    const options = { ...request, temperature: 1.5, seed, maxTokens: 60, responseFormat: schema };
+    const { pieces, result } = await listen(model.generate(options));
+    expect(result.finishReason).toBe("end");
+    expect(pieces.map((piece) => piece.text).join("")).toBe(result.text);
+    expect(["a b", "é"]).toContain(JSON.parse(result.text).name);
+    expect([true, false]).toContain(JSON.parse(result.text).ok);
+  }
+  const begun = await model.generateText({ ...request, maxTokens: 3, responseFormat: "json" });
+  expect(begun.text.trimStart().startsWith("{")).toBe(true);
+  const wrong = { ...request, topP: 2, responseFormat: { type: "string", pattern: "a" } };
+  const error = (await errorOf(model.generateText(wrong))) as InputError;
+  expect(error.problems.map((p) => p.where)).toEqual(["responseFormat.pattern", "topP"]);
+  expect(() =>
+    continuationOf(model.base, { ...request, responseFormat: "json" }, 256, { prefix: [], infix: [] }),
+  ).toThrow("openContinuation");
 });

@@ -76,7 +76,7 @@ describe("keys", () => {
   });
 
   test("requests at a time count until their streams have ended", async () => {
-    const { post } = fakeServer({ pieceMs: 5 }, withKeys(`${KEY};concurrent=1`, OTHER));
+    const { post, engine } = fakeServer({ pieceMs: 5 }, withKeys(`${KEY};concurrent=1`, OTHER));
     const stream = await post(CHAT, { ...HELLO, stream: true }, bearer(KEY));
     const second = await post(CHAT, HELLO, bearer(KEY));
     expect(second.status).toBe(429);
@@ -88,6 +88,7 @@ describe("keys", () => {
     const left = await post(CHAT, { ...HELLO, stream: true }, bearer(KEY));
     await left.body?.cancel();
     expect((await post(CHAT, HELLO, bearer(KEY))).status).toBe(200);
+    expect(engine.status.running).toBe(0);
   });
 });
 

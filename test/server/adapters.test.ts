@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FormatError } from "../../src/errors.ts";
+import { openEngine } from "../../src/generate/engine/open.ts";
 import { type AdapterLibrary, openLibrary } from "../../src/server/adapter-library.ts";
 import { createApp } from "../../src/server/app.ts";
 import { jsonLog } from "../../src/server/log.ts";
 import { serverParts } from "../../src/server/parts.ts";
-import { adapterPath, createLoader } from "../generate/loading.ts";
+import { adapterPath, modelPath } from "../generate/loading.ts";
 import { errorIn, type FakeEngine, fakeEngine, HELLO } from "./fake-engine.ts";
-import { engineOf } from "./real-engine.ts";
 
 let folder: string;
 let engine: FakeEngine;
@@ -80,6 +80,16 @@ describe("folders of adapters", () => {
       "adapter_unloaded a",
       "adapter_loaded b",
     ]);
+  });
+
+  test("what a run writes beside its adapter is no change of it", async () => {
+    await writeAdapter("run-1/adapter");
+    const library = await open();
+    await writeFile(join(folder, "run-1", "metrics.jsonl"), "{}");
+    for (let i = 0; i < 2; i++) await library.scan();
+    await writeAdapter("run-1/adapter", "{ }");
+    for (let i = 0; i < 2; i++) await library.scan();
+    expect(lines.map(({ event }) => event)).toEqual(["adapter_loaded", "adapter_reloaded"]);
   });
 
   test("one that cannot be read is told once and tried again when it changes; what was loaded before stays", async () => {
@@ -211,10 +221,10 @@ describe("POST /v1/load_lora_adapter and /v1/unload_lora_adapter", () => {
   });
 
   test("a real adapter, found in a folder, answers", async () => {
-    const loader = await createLoader();
-    const model = await loader.load("llama", { contextLength: 64 });
+    const cacheFolder = await mkdtemp(join(tmpdir(), "lowrank-cache-"));
+    const access = { cacheFolder, offline: true, threads: 1 };
+    const real = await openEngine({ model: modelPath("llama"), contextLength: 64, ...access });
     await cp(adapterPath("llama"), join(folder, "notes"), { recursive: true });
-    const real = engineOf(model, 64);
     const log = jsonLog(() => undefined);
     const library = await openLibrary({
       folders: [folder],
@@ -229,7 +239,7 @@ describe("POST /v1/load_lora_adapter and /v1/unload_lora_adapter", () => {
     const response = await app.request("/v1/chat/completions", { method: "POST", headers, body });
     expect(response.status).toBe(200);
     await library.close();
-    await loader.closeAll();
-    await loader.remove();
+    await real.close();
+    await rm(cacheFolder, { recursive: true });
   });
 });

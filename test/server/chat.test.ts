@@ -101,7 +101,6 @@ describe("POST /v1/chat/completions", () => {
     const { post } = fakeServer();
     const wanted = {
       tool_choice: "required",
-      response_format: { type: "json_object" },
       store: true,
       service_tier: "priority",
     };
@@ -144,6 +143,19 @@ describe("POST /v1/chat/completions", () => {
       param: "top_logprobs",
     });
     expect((await post(CHAT, { ...HELLO, logit_bias: { x: 1 } })).status).toBe(400);
+  });
+
+  test("a response format reaches the engine; not beside tools", async () => {
+    const { post, engine } = fakeServer({ template: "<tool_call>" });
+    const schema = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] };
+    const formats = [{ type: "json_object" }, { type: "json_schema", json_schema: { name: "x", schema } }];
+    for (const response_format of formats) await post(CHAT, { ...HELLO, response_format });
+    expect(engine.asked.map(({ responseFormat }) => responseFormat)).toEqual(["json", schema]);
+    const tools = [{ type: "function", function: { name: "f" } }];
+    const both = await post(CHAT, { ...HELLO, tools, response_format: formats[0] });
+    expect(await errorIn(both)).toMatchObject({ param: "response_format" });
+    const wrong = await post(CHAT, { ...HELLO, response_format: { type: "xml" } });
+    expect((await errorIn(wrong)).param).toMatch(/^response_format/);
   });
 
   test("tools: calls are told from text, whole and streamed", async () => {

@@ -1,41 +1,46 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createOpenAI } from "@ai-sdk/openai";
-import { generateText, streamText } from "ai";
+import { generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { Engine, EngineRequest } from "../../src/generate/engine/engine.ts";
+import { openEngine } from "../../src/generate/engine/open.ts";
 import type { LoadedModel } from "../../src/generate/model.ts";
 import { createApp } from "../../src/server/app.ts";
 import { serverParts } from "../../src/server/parts.ts";
 import { listen, type RunningServer } from "../../src/server/serve.ts";
-import { adapterPath, createLoader } from "../generate/loading.ts";
+import { adapterPath, createLoader, modelPath } from "../generate/loading.ts";
 import { type FakeEngine, fakeEngine } from "./fake-engine.ts";
-import { engineOf } from "./real-engine.ts";
 
 const CONTEXT = 128;
 const messages = [{ role: "user", content: "Hello there" }] as const;
 
 const loader = await createLoader();
+/** What the answers are compared with. */
 let model: LoadedModel;
+let engine: Engine;
 let server: RunningServer;
 let openai: OpenAI;
 
 beforeAll(async () => {
   model = await loader.load("llama", { contextLength: CONTEXT });
-  await model.load("notes", adapterPath("llama"));
-  const engine = engineOf(model, CONTEXT);
+  const access = { cacheFolder: loader.folder, offline: true, threads: 1 };
+  engine = await openEngine({ model: modelPath("llama"), contextLength: CONTEXT, ...access });
+  await engine.loadAdapter("notes", adapterPath("llama"));
   server = await listen(createApp(serverParts({ engine, baseName: "tiny" })), { host: "127.0.0.1", port: 0 });
   openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
 });
 
 afterAll(async () => {
   await server.close(0, () => undefined);
+  await engine.close();
   await loader.closeAll();
   await loader.remove();
 });
 
 describe("the openai package", () => {
   test("chat, whole and streamed, is the library's own answer; an adapter answers otherwise", async () => {
-    await model.set([]);
     const own = await model.generateText({ messages, maxTokens: 12 });
     const ask = { model: "tiny", messages: [...messages], max_tokens: 12, temperature: 0 };
     const whole = await openai.chat.completions.create(ask);
@@ -63,8 +68,26 @@ describe("the openai package", () => {
     expect(qualified.choices[0]?.message.content).toBe(adapted.choices[0]?.message.content);
   });
 
+  test("16 at once, of the base and an adapter, answer as each does alone", async () => {
+    const one = async (i: number): Promise<string> => {
+      const content = `Hello ${i % 4}`;
+      const chosen = i % 2 === 0 ? "tiny" : "notes";
+      const ask = {
+        model: chosen,
+        messages: [{ role: "user" as const, content }],
+        max_tokens: 8,
+        temperature: 0,
+      };
+      return (await openai.chat.completions.create(ask)).choices[0]?.message.content ?? "";
+    };
+    const alone: string[] = [];
+    for (let i = 0; i < 4; i++) alone.push(await one(i));
+    const together = await Promise.all(Array.from({ length: 16 }, (_, i) => one(i)));
+    expect(together).toEqual(together.map((_, i) => alone[i % 4]));
+    expect(new Set(alone).size).toBeGreaterThan(2);
+  });
+
   test("log-probabilities, whole and streamed, are the library's own", async () => {
-    await model.set([]);
     const own = (await model.generateText({ messages, maxTokens: 4, logprobs: 2 })).logprobs ?? [];
     const ask = { model: "tiny", messages: [...messages], max_tokens: 4, temperature: 0, logprobs: true };
     const whole = await openai.chat.completions.create({ ...ask, top_logprobs: 2 });
@@ -85,7 +108,6 @@ describe("the openai package", () => {
   });
 
   test("completions continue a text as it is", async () => {
-    await model.set([]);
     const own = await model.generateText({ prompt: "Once upon", raw: true, maxTokens: 8 });
     const ask = { model: "tiny", prompt: "Once upon", max_tokens: 8, temperature: 0 };
     expect((await openai.completions.create(ask)).choices[0]?.text).toBe(own.text);
@@ -96,7 +118,6 @@ describe("the openai package", () => {
   });
 
   test("responses, whole and streamed", async () => {
-    await model.set([]);
     const own = await model.generateText({ messages, maxTokens: 12 });
     const ask = { model: "tiny", input: "Hello there", max_output_tokens: 12, temperature: 0 };
     const whole = await openai.responses.create(ask);
@@ -146,7 +167,6 @@ describe("the Vercel AI SDK", () => {
   const provider = () => createOpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
 
   test("generateText and streamText, by responses (its default) and by chat", async () => {
-    await model.set([]);
     const own = await model.generateText({ messages, maxTokens: 12 });
     for (const one of [provider()("tiny"), provider().chat("tiny")]) {
       const ask = { model: one, prompt: "Hello there", maxOutputTokens: 12, temperature: 0 };
@@ -158,6 +178,22 @@ describe("the Vercel AI SDK", () => {
       expect(await stream.text).toBe(own.text);
       expect((await stream.usage).inputTokens).toBe(own.promptTokens);
     }
+  });
+
+  test("generateObject gives what fits its schema, by both endpoints; a schema that cannot be held to is a 400", async () => {
+    const schema = z.object({ colour: z.enum(["red", "blue"]), isOld: z.boolean() });
+    for (const one of [provider()("tiny"), provider().chat("tiny")]) {
+      const settings = { temperature: 0, maxOutputTokens: 60 };
+      const { object } = await generateObject({ model: one, schema, prompt: "Hi", ...settings });
+      expect(schema.parse(object)).toEqual(object);
+    }
+    const json_schema = { name: "x", schema: { type: "object", not: {} } };
+    const ask = {
+      model: "tiny",
+      messages: [...messages],
+      response_format: { type: "json_schema" as const, json_schema },
+    };
+    await expect(openai.chat.completions.create(ask)).rejects.toBeInstanceOf(OpenAI.BadRequestError);
   });
 
   test("a second turn refers to the first answer by its id", async () => {
@@ -172,6 +208,39 @@ describe("the Vercel AI SDK", () => {
       maxTokens: 4,
     });
     expect(second.text).toBe(whole.text);
+  });
+});
+
+describe("tools, by the Vercel AI SDK", () => {
+  test("a call, its result, and the answer; by responses and by chat, whole and streamed", async () => {
+    const call = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>';
+    const isAnswered = (request: EngineRequest): boolean => request.messages?.at(-1)?.role === "tool";
+    const fake = fakeEngine({
+      template: "<tool_call>",
+      answer: (request) => (isAnswered(request) ? ["It is ", "3."] : ["<tool", call.slice(5)]),
+    });
+    const own = await listen(createApp(serverParts({ engine: fake, baseName: "tiny" })), {
+      host: "127.0.0.1",
+      port: 0,
+    });
+    const provider = createOpenAI({ baseURL: `${own.url}/v1`, apiKey: "none" });
+    const add = tool({
+      inputSchema: z.object({ a: z.number(), b: z.number() }),
+      execute: async ({ a, b }) => a + b,
+    });
+    for (const one of [provider("tiny"), provider.chat("tiny")]) {
+      const ask = { model: one, prompt: "1 + 2?", tools: { add }, stopWhen: stepCountIs(3) };
+      const { text, steps } = await generateText(ask);
+      expect(text).toBe("It is 3.");
+      expect(steps[0]?.toolResults[0]?.output).toBe(3);
+      expect(await streamText(ask).text).toBe("It is 3.");
+    }
+    expect(fake.asked.length).toBe(8);
+    expect(fake.asked.at(-1)?.messages?.slice(1)).toMatchObject([
+      { role: "assistant", tool_calls: [{ function: { name: "add", arguments: { a: 1, b: 2 } } }] },
+      { role: "tool", content: "3" },
+    ]);
+    await own.close(0, () => undefined);
   });
 });
 

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LoadedModel } from "../../src/generate/model.ts";
 import { createApp } from "../../src/server/app.ts";
 import { serverParts } from "../../src/server/parts.ts";
+import { responseObject } from "../../src/server/routes/responses-schema.ts";
 import { createLoader } from "../generate/loading.ts";
-import { errorIn, eventsOf, fakeServer, HELLO } from "./fake-engine.ts";
-import { engineOf } from "./real-engine.ts";
+import { errorIn, eventsOf, fakeEngine, fakeServer, HELLO } from "./fake-engine.ts";
 
 // What is wrong with a shape fails in the expectation that reads it.
 // biome-ignore lint/suspicious/noExplicitAny: bodies of any shape
@@ -95,7 +95,8 @@ describe("POST /v1/responses", () => {
       background: true,
       truncation: "auto",
       include: ["reasoning.encrypted_content"],
-      text: { format: { type: "json_object" } },
+      text: { verbosity: "low" },
+      tool_choice: "required",
       reasoning: { effort: "low" },
       top_logprobs: 2,
       n: 2,
@@ -103,8 +104,47 @@ describe("POST /v1/responses", () => {
     for (const [name, value] of Object.entries(wanted)) {
       const response = await post("/v1/responses", { ...ask, [name]: value });
       expect(response.status, name).toBe(400);
-      expect((await errorIn(response)).param).toMatch(new RegExp(`^${name}`));
+      expect((await errorIn(response)).message).toMatch(new RegExp(`^${name}`));
     }
+  });
+
+  test("tools and formats reach the engine; calls and their results come back as messages", async () => {
+    const call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>';
+    const { post, engine } = fakeServer({ answer: () => ["Wait.", call], template: "<tool_call>" });
+    const tools = [{ type: "function", name: "f", parameters: { type: "object" } }];
+    const whole = responseObject.parse(await jsonOf(await post("/v1/responses", { ...ask, tools })));
+    expect(whole.output).toMatchObject([
+      { type: "message", content: [{ text: "Wait." }] },
+      { type: "function_call", name: "f", arguments: '{"a": 1}', status: "completed" },
+    ]);
+    expect(engine.asked[0]?.tools).toEqual([
+      { type: "function", function: { name: "f", parameters: { type: "object" } } },
+    ]);
+    const [said, called] = whole.output;
+    const output = { type: "function_call_output", call_id: "c1", output: "2" };
+    const own = { type: "function_call", call_id: "c1", name: "f", arguments: "{}" };
+    const turns = [{ role: "user", content: "Hi" }, said, own, output];
+    await post("/v1/responses", { ...ask, tools, input: turns });
+    expect(engine.asked.at(-1)?.messages?.slice(1)).toMatchObject([
+      {
+        role: "assistant",
+        content: [{ type: "text", text: "Wait." }],
+        tool_calls: [{ id: "c1", type: "function", function: { name: "f", arguments: {} } }],
+      },
+      { role: "tool", content: "2", tool_call_id: "c1" },
+    ]);
+    const ids = [said, called].map((item) => ({ type: "item_reference", id: item?.id }));
+    await post("/v1/responses", { ...ask, tools, input: ids });
+    expect(engine.asked.at(-1)?.messages).toMatchObject([
+      { role: "assistant", content: "Wait.", tool_calls: [{ function: { name: "f", arguments: { a: 1 } } }] },
+    ]);
+    const schema = { type: "object" };
+    const format = { type: "json_schema", name: "x", schema };
+    await post("/v1/responses", { ...ask, text: { format } });
+    expect(engine.asked.at(-1)?.responseFormat).toEqual(schema);
+    expect((await errorIn(await post("/v1/responses", { ...ask, tools, text: { format } }))).param).toBe(
+      "text.format",
+    );
   });
 
   test("an error under way fails the response", async () => {
@@ -198,6 +238,9 @@ describe("around the answers", () => {
   });
 });
 
+/** An engine as far as its base counts. */
+const engineOn = ({ base }: LoadedModel) => ({ ...fakeEngine(), base, contextLength: 64 });
+
 describe("POST /tokenize and /detokenize", () => {
   const loader = createLoader();
   let model: LoadedModel;
@@ -210,7 +253,7 @@ describe("POST /tokenize and /detokenize", () => {
   });
 
   test("are the model's tokenizer and template, and each other's inverse", async () => {
-    const app = createApp(serverParts({ engine: engineOf(model, 64), baseName: "tiny" }));
+    const app = createApp(serverParts({ engine: engineOn(model), baseName: "tiny" }));
     const post = async (path: string, body: unknown) => {
       const headers = { "content-type": "application/json" };
       const response = await app.request(path, { method: "POST", headers, body: JSON.stringify(body) });

@@ -11,7 +11,7 @@ import { floats } from "../../tensor/tensor.ts";
 import { openCache } from "../cache.ts";
 import { loadDecoding } from "../decoding.ts";
 import { onDevice } from "../model.ts";
-import { continuationOf, type GeneratedPiece, type GenerateResult } from "../stream.ts";
+import { type GeneratedPiece, type GenerateResult, openContinuation } from "../stream.ts";
 import type { Engine, EngineOptions, EngineRequest } from "./engine.ts";
 import { createInbox } from "./inbox.ts";
 import { type Answer, createLane, type Lane } from "./lane.ts";
@@ -197,7 +197,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     const methods = chosen.adaptation?.methods ?? [];
     const virtual = virtualLayout(methods, base.config.vocabSize);
     const { positionCount } = modelOf(methods);
-    const continuation = continuationOf(chosen.base, request, positionCount, virtual);
+    const continuation = await openContinuation(chosen.base, request, positionCount, virtual);
     if (open.size >= limits.maxBatch + limits.maxQueue)
       throw new BusyError(`${open.size} requests are computed or wait: try again later`);
     const inbox = createInbox();
@@ -221,7 +221,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     queue.push(one);
     wake();
     try {
-      for await (const piece of inbox.read()) if (piece.text !== "") yield piece;
+      for await (const piece of inbox.read()) if (piece.text !== "" || piece.logprobs) yield piece;
       return continuation.result();
     } finally {
       isLeft = true;

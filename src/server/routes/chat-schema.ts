@@ -3,6 +3,7 @@ import { MAX_LOGPROBS } from "../../generate/logprobs.ts";
 import {
   checkStream,
   choiceCount,
+  type FieldsOf,
   NOT_YET,
   type Optional,
   type SamplingBody,
@@ -17,32 +18,69 @@ import { type ModelChoice, modelFields } from "../model-names.ts";
 
 const maxTokens = z.int().min(1).max(1e9).nullish().describe("default: what the context holds");
 
-const format = z.union([
-  z.strictObject({ type: z.literal("text") }),
-  z.strictObject({ type: z.literal("json_object") }),
-  z.strictObject({ type: z.literal("json_schema"), json_schema: z.record(z.string(), z.unknown()) }),
+/** What an answer must be. */
+export type Format =
+  | { readonly type: "text" | "json_object" }
+  | { readonly type: "json_schema"; readonly json_schema: { readonly schema: Record<string, unknown> } };
+
+const format: z.ZodType<Format> = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.enum(["text", "json_object"]) }),
+  z.strictObject({
+    type: z.literal("json_schema"),
+    json_schema: z.strictObject({
+      name: z.string().max(64),
+      description: z.string().nullish(),
+      strict: z.boolean().nullish().describe("without effect: answers always fit"),
+      schema: z.record(z.string(), z.unknown()),
+    }),
+  }),
 ]);
 
 /** A tool that a model may call. */
 export interface Tool {
   readonly type: "function";
-  readonly function: { readonly name: string };
+  readonly function: FunctionTool;
 }
+
+/** A function that a model may call, its parameters as a JSON schema. */
+export interface FunctionTool {
+  readonly name: string;
+  readonly description?: Optional<string>;
+  readonly parameters?: Optional<Record<string, unknown>>;
+  readonly strict?: Optional<boolean>;
+}
+
+export const functionFields: FieldsOf<FunctionTool> = {
+  name: z.string().regex(/^[\w-]{1,64}$/, "expected letters, digits, _ and - (64 at most)"),
+  description: z.string().nullish(),
+  parameters: z.record(z.string(), z.unknown()).nullish(),
+  strict: z.boolean().nullish().describe("without effect"),
+};
 
 const tool: z.ZodType<Tool> = z.strictObject({
   type: z.literal("function"),
-  function: z.strictObject({
-    name: z.string().regex(/^[\w-]{1,64}$/),
-    description: z.string().nullish(),
-    parameters: z.record(z.string(), z.unknown()).nullish(),
-    strict: z.boolean().nullish(),
-  }),
+  function: z.strictObject(functionFields),
 });
 
-const toolChoice = z.union([
-  z.enum(["none", "auto", "required"]),
-  z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: z.string() }) }),
-]);
+/** Whether tools may be called; that one must be is not supported. */
+export const toolChoice: z.ZodType<Optional<unknown>> = withoutEffect(
+  z.union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })]),
+  (choice) => choice === "none" || choice === "auto",
+);
+
+/** Says where an option of tools is wrong beside them. */
+export function checkTools(
+  body: { readonly tools?: Optional<readonly unknown[]>; readonly parallel_tool_calls?: Optional<boolean> },
+  format: { readonly type: string } | null | undefined,
+  formatPath: readonly string[],
+  context: z.RefinementCtx,
+): void {
+  if (!body.tools || body.tools.length === 0) return;
+  if (body.parallel_tool_calls === false)
+    context.addIssue({ code: "custom", path: ["parallel_tool_calls"], message: NOT_YET });
+  if (format && format.type !== "text")
+    context.addIssue({ code: "custom", path: [...formatPath], message: "cannot be used with tools" });
+}
 
 /** The body of POST /v1/chat/completions, as far as it has an effect. */
 export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
@@ -53,6 +91,7 @@ export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
   readonly logprobs?: Optional<boolean>;
   readonly top_logprobs?: Optional<number>;
   readonly tools?: Optional<readonly Tool[]>;
+  readonly response_format?: Optional<Format>;
   readonly tool_choice?: Optional<unknown>;
   readonly parallel_tool_calls?: Optional<boolean>;
 }
@@ -74,9 +113,9 @@ export const chatBody: z.ZodType<ChatBody> = z
       .nullish()
       .describe("and of so many likely ones in its place"),
     tools: z.array(tool).max(128).nullish(),
-    tool_choice: withoutEffect(toolChoice, (choice) => choice === "none" || choice === "auto"),
+    tool_choice: toolChoice,
     parallel_tool_calls: z.boolean().nullish(),
-    response_format: withoutEffect(format, ({ type }) => type === "text"),
+    response_format: format.nullish().describe("holds the answer to JSON, or to a schema, on one line"),
     modalities: withoutEffect(z.array(z.string()), (all) => all.every((one) => one === "text")),
     store: withoutEffect(z.boolean(), (x) => !x, "is not supported: answers are not kept"),
     ...sideFields,
@@ -90,8 +129,7 @@ export const chatBody: z.ZodType<ChatBody> = z
         message: "differs from max_completion_tokens",
       });
     checkStream(body, context);
-    if (body.parallel_tool_calls === false && body.tools && body.tools.length > 0)
-      context.addIssue({ code: "custom", path: ["parallel_tool_calls"], message: NOT_YET });
+    checkTools(body, body.response_format, ["response_format"], context);
     if (typeof body.top_logprobs === "number" && body.logprobs !== true)
       context.addIssue({ code: "custom", path: ["top_logprobs"], message: "needs logprobs: true" });
   });

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { EngineRequest } from "../../generate/engine/engine.ts";
 import type { GenerateResult } from "../../generate/stream.ts";
 import { type AnswerReader, answerReaders, choiceLogprobs, type Said } from "../answer.ts";
 import { allResults, type ChoiceEvent, finishReason, startChoices, usageOf } from "../choices.ts";
@@ -43,6 +44,7 @@ async function chat(c: RequestContext, body: ChatBody, parts: ServerParts): Prom
     messages: templateMessages(body.messages),
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? engine.contextLength,
     ...(tools.length > 0 ? { tools } : {}),
+    ...formatOf(body.response_format),
     ...(body.logprobs ? { logprobs: body.top_logprobs ?? 0 } : {}),
   });
   const readers = requests.map(newReader);
@@ -51,6 +53,12 @@ async function chat(c: RequestContext, body: ChatBody, parts: ServerParts): Prom
   if (!body.stream) return Response.json(whole(await allResults(events), readers, head));
   const withUsage = body.stream_options?.include_usage === true;
   return eventStream(chunks(events, readers, head, withUsage), (error) => streamFailure(c, error));
+}
+
+/** A format as the engine takes it. */
+function formatOf(format: ChatBody["response_format"]): Pick<EngineRequest, "responseFormat"> {
+  if (!format || format.type === "text") return {};
+  return { responseFormat: "json_schema" in format ? format.json_schema.schema : "json" };
 }
 
 function whole(

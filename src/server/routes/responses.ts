@@ -1,18 +1,20 @@
 import { randomUUID } from "node:crypto";
+import type { EngineRequest } from "../../generate/engine/engine.ts";
 import type { GenerateResult } from "../../generate/stream.ts";
-import type { Message } from "../../text/messages.ts";
+import { type AnswerReader, answerReaders } from "../answer.ts";
 import { allResults, startChoices } from "../choices.ts";
-import { HttpError } from "../errors.ts";
 import { eventStream } from "../event-stream.ts";
 import { requestsOf } from "../fields.ts";
 import { createItemMemory, type ItemMemory } from "../item-memory.ts";
 import { adaptersOf } from "../model-names.ts";
 import type { ServerParts } from "../parts.ts";
 import { type RequestContext, type Route, route } from "../route.ts";
+import type { Tool } from "./chat-schema.ts";
 import { responseEvents, responseFailure } from "./response-events.ts";
+import { asInput, inputMessages } from "./responses-input.ts";
+import { callItem, messageItem } from "./responses-output.ts";
 import {
-  type InputItem,
-  type OutputMessage,
+  type OutputItem,
   type ResponseObject,
   type ResponsesBody,
   responseEvent,
@@ -23,7 +25,7 @@ import {
 /** Some thousand answers. */
 const MAX_REMEMBERED = 8 * 2 ** 20;
 
-/** POST /v1/responses: text in, text out. */
+/** POST /v1/responses: text and calls of tools. */
 export function responsesRoutes(parts: ServerParts): readonly Route[] {
   const memory = createItemMemory(MAX_REMEMBERED);
   return [
@@ -45,49 +47,48 @@ async function respond(
   parts: ServerParts,
   memory: ItemMemory,
 ): Promise<Response> {
-  const [request] = requestsOf(
+  const tools = body.tool_choice === "none" ? [] : (body.tools ?? []).map(chatTool);
+  const reader = answerReaders(parts.engine.base, tools)();
+  const requests = requestsOf(
     { ...body, n: 1 },
     {
       adapters: adaptersOf(c, body, parts),
-      messages: messagesOf(body, memory),
+      messages: inputMessages(body, memory),
       maxTokens: body.max_output_tokens ?? parts.engine.contextLength,
+      ...(tools.length > 0 ? { tools } : {}),
+      ...formatOf(body),
     },
   );
-  const events = await startChoices(c, parts, request ? [request] : []);
+  const events = await startChoices(c, parts, requests);
   const begun = responseOf(body);
-  const messageId = `msg_${randomUUID()}`;
-  const finish = (result: GenerateResult): ResponseObject => {
-    if (body.store ?? true) memory.keep(messageId, result.text);
-    return finished(begun, messageId, result);
+  const finish = (items: readonly OutputItem[], result: GenerateResult): ResponseObject => {
+    if (begun.store) for (const item of items) memory.keep(item.id, asInput(item));
+    return finished(begun, items, result);
   };
-  if (!body.stream) {
-    const [result] = await allResults(events);
-    return Response.json(finish(result as GenerateResult));
-  }
-  return eventStream(responseEvents(events, begun, messageId, finish), (error) =>
-    responseFailure(c, begun, error),
-  );
+  if (body.stream)
+    return eventStream(responseEvents(events, begun, reader, finish), (error) =>
+      responseFailure(c, begun, error),
+    );
+  const [result] = (await allResults(events)) as [GenerateResult];
+  return Response.json(finish(itemsOf(result, reader), result));
 }
 
-function messagesOf({ instructions, input }: ResponsesBody, memory: ItemMemory): Message[] {
-  const system: Message[] = instructions ? [{ role: "system", content: instructions }] : [];
-  if (typeof input === "string") return [...system, { role: "user", content: input }];
-  return [...system, ...input.map((item, i) => messageOf(item, `input[${i}]`, memory))];
+/** A tool as chat templates take it. */
+function chatTool({ type, ...rest }: NonNullable<ResponsesBody["tools"]>[number]): Tool {
+  return { type, function: rest };
 }
 
-function messageOf(item: InputItem, where: string, memory: ItemMemory): Message {
-  if (item.type === "item_reference") {
-    const content = memory.recall(item.id);
-    if (content !== undefined) return { role: "assistant", content };
-    const message = `${where}: the item is not known here any more; send its text (store: false makes clients do so)`;
-    throw new HttpError(404, "item_not_found", message, { type: "not_found_error", param: where });
-  }
-  const role = item.role === "developer" ? "system" : item.role;
-  const content =
-    typeof item.content === "string"
-      ? item.content
-      : item.content.map(({ text }) => ({ type: "text" as const, text }));
-  return { role, content };
+function formatOf({ text }: ResponsesBody): Pick<EngineRequest, "responseFormat"> {
+  const format = text?.format;
+  if (!format || format.type === "text") return {};
+  return { responseFormat: "schema" in format ? format.schema : "json" };
+}
+
+function itemsOf(result: GenerateResult, reader: AnswerReader): readonly OutputItem[] {
+  const { text, calls } = reader.whole(result.text);
+  const status = result.finishReason === "length" ? "incomplete" : "completed";
+  const messages = text !== "" || calls.length === 0 ? [messageItem(text, status)] : [];
+  return [...messages, ...calls.map(callItem)];
 }
 
 function responseOf(body: ResponsesBody): ResponseObject {
@@ -107,30 +108,26 @@ function responseOf(body: ResponsesBody): ResponseObject {
     previous_response_id: null,
     store: body.store ?? true,
     temperature: body.temperature ?? 1,
-    text: { format: { type: "text" } },
-    tool_choice: "auto",
-    tools: [],
+    text: { format: body.text?.format ?? { type: "text" } },
+    tool_choice: body.tool_choice === "none" ? "none" : "auto",
+    tools: body.tools ?? [],
     top_p: body.top_p ?? 1,
     truncation: "disabled",
     usage: null,
   };
 }
 
-function finished(begun: ResponseObject, messageId: string, result: GenerateResult): ResponseObject {
+function finished(
+  begun: ResponseObject,
+  output: readonly OutputItem[],
+  result: GenerateResult,
+): ResponseObject {
   const isCut = result.finishReason === "length";
-  const status = isCut ? "incomplete" : "completed";
-  const message: OutputMessage = {
-    type: "message",
-    id: messageId,
-    role: "assistant",
-    status,
-    content: [{ type: "output_text", text: result.text, annotations: [], logprobs: [] }],
-  };
   return {
     ...begun,
-    status,
+    status: isCut ? "incomplete" : "completed",
     incomplete_details: isCut ? { reason: "max_output_tokens" } : null,
-    output: [message],
+    output,
     usage: {
       input_tokens: result.promptTokens,
       input_tokens_details: { cached_tokens: 0 },

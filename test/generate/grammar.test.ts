@@ -1,0 +1,196 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { InputError } from "../../src/errors.ts";
+import { createGrammar, type GrammarModel, type ResponseFormat } from "../../src/generate/grammar.ts";
+import { type JsonSchema, schemaProblems } from "../../src/generate/json-schema.ts";
+import { createSampler } from "../../src/generate/sampling.ts";
+import { random } from "../../src/tensor/random.ts";
+import { createTokenizer } from "../../src/text/tokenizer.ts";
+import { TINY_TOKENIZERS, tinySource } from "../text/fixtures.ts";
+
+const object = (properties: JsonSchema, more: JsonSchema = {}): JsonSchema => ({
+  type: "object",
+  properties,
+  required: Object.keys(properties),
+  additionalProperties: false,
+  ...more,
+});
+
+const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
+  "of zod": z.toJSONSchema(
+    z.strictObject({
+      name: z.string().min(1).max(8),
+      age: z.int(),
+      kind: z.enum(["a", 'b"\\\n', "é"]),
+      tags: z.array(z.string()).max(3),
+      more: z.union([z.number(), z.null()]),
+      maybe: z.boolean().optional(),
+    }),
+  ) as JsonSchema,
+  "optional properties": { ...object({ a: { type: "integer" }, b: { type: "string" } }), required: ["b"] },
+  "no property is required": { ...object({ a: { type: "integer" }, "b-é c": true }), required: [] },
+  "any value": {},
+  "a map": { type: "object", additionalProperties: { type: "integer" } },
+  "a list of pairs": {
+    type: "array",
+    items: { type: "array", prefixItems: [{ type: "integer" }, { const: { x: [1, null] } }], items: false },
+    minItems: 1,
+    maxItems: 2,
+  },
+  "several types": { type: ["string", "null", "array"], maxLength: 3, items: { type: "boolean" } },
+  "a tree": {
+    $defs: {
+      node: object({
+        value: { type: "integer" },
+        next: { anyOf: [{ $ref: "#/$defs/node" }, { type: "null" }] },
+      }),
+    },
+    $ref: "#/$defs/node",
+  },
+  formats: object({
+    date: { type: "string", format: "date" },
+    time: { type: "string", format: "time" },
+    both: { type: "string", format: "date-time" },
+    id: { type: "string", format: "uuid" },
+  }),
+};
+
+/** Their shape: that a month has no day 30 the grammar does not know. */
+const FORMATS = {
+  date: /^\d{4}-\d\d-\d\d$/,
+  time: /^\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
+  "date-time": /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
+  uuid: /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i,
+};
+
+function modelOf(name: string): GrammarModel {
+  const tokenizer = createTokenizer(tinySource(name));
+  return { tokenizer, vocabSize: tokenizer.vocabSize + 5, eosIds: [tokenizer.eosId as number] };
+}
+
+const TEXTS = 12;
+const NOISE = Float32Array.from({ length: 10_007 }, random(1).normal);
+
+/** What a model of random logits writes: ids without the end token, or null where it goes on and on. */
+async function written(format: ResponseFormat, model: GrammarModel, seed: number): Promise<string | null> {
+  const { tokenizer, vocabSize, eosIds } = model;
+  const grammar = await createGrammar(format, model);
+  const sampler = createSampler({ temperature: 1, seed });
+  const generator = random(seed);
+  const ids: number[] = [];
+  const closing = Array.from({ length: vocabSize }, (_, id) => /["\]}]/.test(tokenizer.token(id) ?? ""));
+  for (let i = 0; i < 400; i++) {
+    // What closes is likely, the more the longer it gets: else random texts and lists go on for ever.
+    const start = generator.below(NOISE.length);
+    const logits = Float32Array.from(
+      closing,
+      (closes, id) => (NOISE[(start + id) % NOISE.length] as number) + (closes ? i / 20 : 0),
+    );
+    for (const id of eosIds) logits[id] = 3;
+    const id = sampler.next(logits, ids, 0, grammar.mask());
+    if (eosIds.includes(id)) return tokenizer.decode(ids, { special: true });
+    grammar.accept(id);
+    ids.push(id);
+    await null;
+    await null;
+  }
+  return null;
+}
+
+describe.each(TINY_TOKENIZERS)("random tokens of the %s tokenizer", (name) => {
+  const model = modelOf(name);
+
+  it.each(Object.entries(SCHEMAS))("held to a schema give JSON that fits it: %s", async (_, schema) => {
+    expect(schemaProblems(schema, "s")).toEqual([]);
+    const fits = new Ajv2020({ formats: FORMATS, strict: false }).compile(schema);
+    let whole = 0;
+    for (let seed = 0; seed < TEXTS; seed++) {
+      const text = await written(schema, model, seed);
+      if (text === null) continue;
+      whole++;
+      const value: unknown = JSON.parse(text);
+      // Random bytes may be no UTF-8 (surrogates): what is read as several U+FFFD counted as one character.
+      if (!text.includes("\ufffd")) expect(fits(value), text).toBe(true);
+    }
+    expect(whole).toBeGreaterThan(TEXTS / 4);
+  });
+
+  it("held to JSON give objects", async () => {
+    let whole = 0;
+    for (let seed = 0; seed < TEXTS; seed++) {
+      const text = await written("json", model, seed);
+      if (text === null) continue;
+      whole++;
+      expect(JSON.parse(text), text).toBeTypeOf("object");
+      expect(text.trim()).toMatch(/^\{/);
+    }
+    expect(whole).toBeGreaterThan(TEXTS / 4);
+  });
+});
+
+describe("a schema that answers cannot be held to", () => {
+  it.each<[JsonSchema, string]>([
+    [{ type: "integer", minimum: 3 }, "s: answers cannot be held to minimum and maximum here"],
+    [{ type: "string", pattern: "^a" }, "s.pattern: answers cannot be held to this here"],
+    [{ oneOf: [{ type: "null" }] }, "s.oneOf: answers cannot be held to this here"],
+    [{ minLength: 2 }, "s.minLength: answers cannot be held to this here"],
+    [
+      { type: "strin" },
+      's.type: expected object, array, string, integer, number, boolean, null, got "strin"',
+    ],
+    [{ type: "object", required: ["a"] }, 's.required: expected names of properties, got ["a"]'],
+    [object({ a: false as unknown as JsonSchema }), "s.properties.a: expected a schema, got false"],
+    [object({ 'a"': {} }), "s.properties: a name that is empty or needs escapes"],
+    [object({ a: {} }, { additionalProperties: true }), "s.additionalProperties: expected false where"],
+    [
+      { type: "array", items: { type: "array", minItems: 1e6 } },
+      "s.items.minItems: expected a whole number from 0 to",
+    ],
+    [{ enum: [] }, "s.enum: expected a list of values, got"],
+    [{ type: "string", enum: ["a", 1] }, 's: 1 is not of type "string"'],
+    [{ $ref: "https://example.com/s.json" }, 's.$ref: expected "#/$defs/…"'],
+    [
+      { $defs: { a: { $ref: "#/$defs/b" }, b: { anyOf: [{ $ref: "#/$defs/a" }] } }, $ref: "#/$defs/a" },
+      "s: stands for itself",
+    ],
+    [{ type: "string", format: "email" }, "s.format: expected date, time, date-time, uuid, got"],
+  ])("%j", (schema, message) => {
+    const said = schemaProblems(schema, "s").map((problem) => `${problem.where}: ${problem.message}`);
+    expect(
+      said.some((line) => line.startsWith(message.replace(/, got$/, ""))),
+      said.join("\n"),
+    ).toBe(true);
+  });
+
+  it("names all that is wrong in it, and none of an endless one", () => {
+    const where = schemaProblems(
+      { type: "array", uniqueItems: true, items: { type: "string", pattern: "a" } },
+      "s",
+    );
+    expect(where.map((problem) => problem.where)).toEqual(["s.uniqueItems", "s.items.pattern"]);
+    let deep: JsonSchema = {};
+    for (let i = 0; i < 10_000; i++) deep = { type: "array", items: deep };
+    expect(schemaProblems(deep, "s")).toHaveLength(1);
+  });
+
+  it("the library refuses the rest with its reason, and goes on", async () => {
+    const model = modelOf(TINY_TOKENIZERS[0] as string);
+    const before = await createGrammar("json", model);
+    await expect(createGrammar({ type: "strin" }, model)).rejects.toThrow(InputError);
+    await expect(createGrammar({ type: "strin" }, model)).rejects.toThrow('Unsupported type "strin"');
+    before.accept(model.tokenizer.tokenId("{") as number);
+    await null;
+    await null;
+    expect(before.mask().some((bits) => bits !== 0)).toBe(true);
+    await createGrammar("json", model);
+  });
+});
+
+it("tokens that do not fit are refused", async () => {
+  const model = modelOf(TINY_TOKENIZERS[0] as string);
+  const grammar = await createGrammar("json", model);
+  expect(() => grammar.accept(model.tokenizer.tokenId("]") as number)).toThrow(
+    "does not fit the response format",
+  );
+});
