@@ -10,7 +10,9 @@ import type { RequestEnv, Route } from "./route.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
+import { fileRoutes } from "./routes/files.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
 import { responsesRoutes } from "./routes/responses.ts";
@@ -26,6 +28,8 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
   modelRoutes,
   adapterRoutes,
   tokenRoutes,
+  fileRoutes,
+  jobRoutes,
   healthRoutes,
 ];
 
@@ -49,13 +53,17 @@ export function createApp(parts: ServerParts): App {
     checkKey(access, (path) => open.has(path)),
     refuseWhenStopping(parts, open),
   );
-  app.use(bodyLimit({ maxSize: limits.bodyBytes, onError: () => tooLarge(limits.bodyBytes) }));
+  const limited = bodyLimit({ maxSize: limits.bodyBytes, onError: () => tooLarge(limits.bodyBytes) });
+  // A form is read as it comes, and counted there.
+  const forms = new Set(routes.filter(({ form }) => form !== undefined).map(({ path }) => path));
+  app.use((c, next) => (c.req.method === "POST" && forms.has(c.req.path) ? next() : limited(c, next)));
   for (const one of routes) addRoute(app, one);
   return app;
 }
 
-function addRoute(app: App, { method, path, body, handle }: Route): void {
-  app.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ":$1{.+}"), async (c) =>
+function addRoute(app: App, { method, path, takesSlashes, body, handle }: Route): void {
+  const pattern = path.replace(/\{(\w+)\}/g, takesSlashes ? ":$1{.+}" : ":$1");
+  app.on(method.toUpperCase(), pattern, async (c) =>
     handle(c, body === null ? undefined : await readBody(c.req.raw, body)),
   );
 }

@@ -12,6 +12,11 @@ export async function readBody<S extends z.ZodType>(request: Request, schema: S)
     throw new HttpError(415, "unsupported_media_type", `expected content-type application/json, got ${got}`);
   }
   const value = parseJsonObject(new Uint8Array(await request.arrayBuffer()), "the body");
+  return checked(value, schema);
+}
+
+/** A value of a request under its schema. @throws HttpError 400 with everything that is wrong */
+export function checked<S extends z.ZodType>(value: unknown, schema: S): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw refusal(result.error.issues.flatMap((issue) => problemsOf(issue, schema)));
