@@ -52,8 +52,11 @@ async function receiveForm(request: Request, temporary: string, maxBytes: number
   const stop = new AbortController();
   let current: BusboyFileStream | null = null;
   let writing: Promise<void> = Promise.resolve();
+  // The parser and its parts may say that a form is cut off after it was given up.
+  parser.on("error", () => undefined);
   parser.on("field", (name, value) => form.fields.set(name.slice(0, MAX_NAME), value));
   parser.on("file", (name, stream, filename) => {
+    stream.on("error", () => undefined);
     if (name !== "file")
       return stop.abort(refusal([{ where: "file", message: `the form has the file ${name}` }]));
     current = stream;
@@ -75,7 +78,7 @@ async function receiveForm(request: Request, temporary: string, maxBytes: number
     // A client that left does not end the file's own stream.
     (current as BusboyFileStream | null)?.destroy(error as Error);
     await writing.catch(() => undefined);
-    throw stop.signal.aborted ? stop.signal.reason : malformed(error);
+    throw malformed(stop.signal.aborted ? stop.signal.reason : error);
   }
   return form;
 }
