@@ -28,6 +28,8 @@ export interface PaperOptions {
   readonly model?: string;
   /** Prompts and answers of one's own, instead of the paper's tasks in small. */
   readonly data?: readonly string[];
+  /** Which fields of its rows mean what, as `loadDataset` takes them. */
+  readonly fields?: PaperTask["fields"];
   /** Folder with question classes (train.jsonl, test.jsonl; fields question and coarse), to compare the methods on as well. */
   readonly questions?: string;
   /** Folder of cells and report; default: "paper". Cells that are there are not measured again. */
@@ -131,7 +133,7 @@ export async function* runPaper(options: PaperOptions = {}): AsyncGenerator<Pape
 
 /** Everything that a run does in its folder, which no other uses meanwhile. */
 async function* measureAll(
-  { data, questions }: PaperOptions,
+  { data, fields, questions }: PaperOptions,
   common: Omit<LabParts, "onCell" | "tasks">,
   experiments: readonly Experiment[],
   output: string,
@@ -140,7 +142,7 @@ async function* measureAll(
   const tasks: readonly PaperTask[] =
     data === undefined
       ? [...TASKS.slice(0, size.tasks), ...(questions === undefined ? [] : [questionsIn(questions)])]
-      : [{ name: "own", summary: data.join(", "), data, score: "exactMatch" }];
+      : [{ name: "own", summary: data.join(", "), data, ...(fields && { fields }), score: "exactMatch" }];
   const files = new Map<string, TaskFiles>();
   for (const task of tasks) files.set(task.name, await prepareTask(task, output));
   const parts = { ...common, tasks: files };

@@ -61,6 +61,16 @@ export class InputError extends LowrankError {
   }
 }
 
+/** A text that has no room in the model's context. */
+export class ContextError extends InputError {
+  /** Tokens that there is room for. */
+  readonly contextLength: number;
+  constructor(title: string, problems: readonly Problem[], contextLength: number) {
+    super(title, problems);
+    this.contextLength = contextLength;
+  }
+}
+
 /** Something named by the user (model, file, adapter) is not there. */
 export class NotFoundError extends LowrankError {
   constructor(message: string, options?: ErrorOptions) {

@@ -20,6 +20,7 @@ export type { FetchDataset } from "./data/sources.ts";
 export type { Spill, SpillFile } from "./data/spill.ts";
 export {
   BusyError,
+  ContextError,
   FormatError,
   InputError,
   LowrankError,
@@ -84,6 +85,8 @@ export {
   type LoadedClassifier,
   loadClassifier,
 } from "./generate/classifier.ts";
+export type { Engine, EngineOptions, EngineRequest, EngineStatus } from "./generate/engine/engine.ts";
+export { openEngine } from "./generate/engine/open.ts";
 export type { ResponseFormat } from "./generate/grammar.ts";
 export type { JsonSchema } from "./generate/json-schema.ts";
 export type { ChosenLogprob, TokenLogprob } from "./generate/logprobs.ts";
@@ -163,6 +166,8 @@ export type { DataSpan, Rendering } from "./text/jinja/template.ts";
 export type { Message, MessageContent, RenderOptions, Role, TextPart } from "./text/messages.ts";
 export type { TemplateArgs } from "./text/template-options.ts";
 export type { Tokenizer } from "./text/tokenizer.ts";
+export type { ToolCall, ToolCallForm, ToolCallRead } from "./text/tool-call-forms.ts";
+export { type AnswerPart, parseToolCalls, readToolCalls, type ToolCallReader } from "./text/tool-calls.ts";
 export {
   type TrainConfig,
   type TrainOptions,

@@ -5,8 +5,9 @@ import { decode } from "./decode.mjs";
 import { dense } from "./dense.mjs";
 import { growth } from "./growth.mjs";
 import { recompute } from "./recompute.mjs";
+import { serve } from "./serve.mjs";
 import { sft } from "./sft.mjs";
 import { start } from "./start.mjs";
 
 /** Every row of the bench, one line each: { name, title, about, measure(context) → { lines, runs } }. */
-export const ROWS = [dense, sft, recompute, baseBits, compute, start, decode, activeAdapter, growth];
+export const ROWS = [dense, sft, recompute, baseBits, compute, start, decode, activeAdapter, serve, growth];

@@ -1,7 +1,15 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type DatasetRow, InputError, loadDataset } from "lowrank";
+import { type DatasetOptions, type DatasetRow, InputError, loadDataset } from "lowrank";
 import { addressOf } from "./store.ts";
+
+type FieldName =
+  | "promptField"
+  | "completionField"
+  | "systemField"
+  | "promptTemplate"
+  | "messagesField"
+  | "referencesField";
 
 /** Something to learn, with rows to learn it from. */
 export interface PaperTask {
@@ -11,7 +19,7 @@ export interface PaperTask {
   /** A bundled name, a folder or files, as `lowrank train --data` takes it. */
   readonly data: string | readonly string[];
   /** Which fields are prompt and answer, where the names do not tell. */
-  readonly fields?: { readonly promptField: string; readonly completionField: string };
+  readonly fields?: Pick<DatasetOptions, FieldName>;
   /** Its score, by whole answers. */
   readonly score: "exactMatch" | "bleu";
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { checkFields, dataSettings } from "../data/options.ts";
 import { InputError } from "../errors.ts";
 import { setting } from "../options/setting.ts";
 import { names, text } from "../options/values.ts";
@@ -13,6 +14,18 @@ import { addSettings, settingsOf } from "./options.ts";
 import { importPaper, type PaperEvent } from "./paper-module.ts";
 
 const flag = (description: string) => setting(z.boolean(), false, { group: "Paper", description });
+
+const { promptField, completionField, systemField, promptTemplate, messagesField, referencesField } =
+  dataSettings;
+/** Which fields of one's own rows mean what. */
+const fieldSettings = {
+  promptField,
+  completionField,
+  systemField,
+  promptTemplate,
+  messagesField,
+  referencesField,
+};
 
 const schema = z.strictObject({
   quick: flag("in 20 minutes: few examples, one seed; shows how it works, decides nothing"),
@@ -31,6 +44,7 @@ const schema = z.strictObject({
     description: "your own prompts and answers, to ask the same of your task",
     defaultText: "the paper's tasks in small",
   }),
+  ...fieldSettings,
   questions: setting(text.nullable(), null, {
     group: "Paper",
     value: "folder",
@@ -45,6 +59,8 @@ const schema = z.strictObject({
   }),
   offline: flag("use the cache only, never the network"),
 });
+
+type Choice = z.output<typeof schema>;
 
 /** `lowrank paper`: the LoRA paper's tables and figures, measured in small. */
 export function build(command: Command, cli: Cli): void {
@@ -78,17 +94,14 @@ async function action(command: Command, cli: Cli): Promise<void> {
     show.print("stopping after this step; the same command goes on from here"),
   );
   const size = quick ? "quick" : full ? "full" : "default";
-  const { data, questions, ...others } = rest;
-  if (data && questions)
-    throw new InputError("the options do not hold:", [
-      { where: "--questions", message: "has no effect beside --data" },
-    ]);
+  const { data, questions, model, output, offline, ...fields } = rest;
+  const named = Object.fromEntries(Object.entries(fields).filter(([, field]) => field !== null));
+  checkData(rest);
   try {
     const request = {
-      ...others,
-      size,
+      ...{ model, output, offline, size },
       signal: interrupts.signal,
-      ...(data && { data }),
+      ...(data && { data, fields: named }),
       ...(questions && { questions }),
       ...(only && { only }),
     };
@@ -104,6 +117,20 @@ async function action(command: Command, cli: Cli): Promise<void> {
     show.close();
     interrupts.dispose();
   }
+}
+
+/** @throws InputError for options about data that cannot stand together, or do nothing without data of one's own */
+function checkData({ data, questions, ...others }: Omit<Choice, "quick" | "full" | "only" | "list">): void {
+  const flag = (name: string): string => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  const idle = (Object.keys(fieldSettings) as (keyof typeof fieldSettings)[]).filter(
+    (name) => data === null && others[name] !== null,
+  );
+  const problems = [
+    ...idle.map((name) => ({ where: flag(name), message: "has no effect without --data" })),
+    ...(data && questions ? [{ where: "--questions", message: "has no effect beside --data" }] : []),
+    ...checkFields(others, flag, () => true),
+  ];
+  if (problems.length > 0) throw new InputError("the options do not hold:", problems);
 }
 
 interface PaperDisplay {

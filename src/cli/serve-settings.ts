@@ -4,12 +4,14 @@ import { count } from "../options/values.ts";
 import { isLoopback } from "../server/access/access.ts";
 import { type ApiKey, parseKeys } from "../server/access/keys.ts";
 import { UsageError } from "./errors.ts";
+import { modelSettings } from "./model-settings.ts";
 
 const [ADAPTERS, NETWORK, LIMITS, JOBS] = ["Adapters", "Network", "Limits", "Fine-tuning jobs"];
 
 /** Where a server listens, to whom, and how much it takes on. */
 export interface ServeChoice {
   readonly adapters: readonly string[];
+  readonly anyBase: boolean;
   readonly host: string;
   readonly port: number;
   readonly apiKey: readonly string[];
@@ -39,6 +41,7 @@ export const serveSettings: SettingsOf<ServeChoice> = {
       "be repeated. Requests can load adapters from there alone",
     knownAs: ["adapter", "loraModules", "lora"],
   }),
+  anyBase: modelSettings.anyBase,
   host: setting(z.string().min(1), "127.0.0.1", {
     group: NETWORK,
     value: "address",

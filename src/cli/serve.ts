@@ -69,9 +69,20 @@ async function open(name: string, choice: Choice, cli: Cli, signal: AbortSignal)
   try {
     const openEngine = await importOpenEngine();
     const { contextLength, maxBatch, maxQueue, baseBits, device, threads, offline } = choice;
-    const { templateArgs, templateDate } = choice;
+    const { templateArgs, templateDate, anyBase } = choice;
     const engine = await openEngine({
-      ...{ model: name, maxBatch, maxQueue, baseBits, device, threads, offline, templateArgs, templateDate },
+      ...{
+        model: name,
+        maxBatch,
+        maxQueue,
+        baseBits,
+        device,
+        threads,
+        offline,
+        templateArgs,
+        templateDate,
+        anyBase,
+      },
       ...(contextLength === null ? {} : { contextLength }),
       onProgress,
       signal,

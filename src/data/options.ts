@@ -75,7 +75,10 @@ const fieldSettings: SettingsOf<FieldOptions> = {
 };
 
 /** What cannot stand together among the fields. */
-export const checkFields: Check<FieldOptions> = ({ promptTemplate, promptField }, where) =>
+export const checkFields: Check<Pick<FieldOptions, "promptTemplate" | "promptField">> = (
+  { promptTemplate, promptField },
+  where,
+) =>
   promptTemplate !== null && promptField !== null
     ? [{ where: where("promptTemplate"), message: `cannot stand beside ${where("promptField")}` }]
     : [];

@@ -2,6 +2,7 @@ import { HeatmapChart } from "echarts/charts";
 import { GridComponent, VisualMapComponent } from "echarts/components";
 import { type EChartsCoreOption, init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
+import { escapeHtml } from "../train/report/html.ts";
 import { digits } from "./numbers.ts";
 
 use([HeatmapChart, GridComponent, VisualMapComponent, SVGRenderer]);
@@ -42,10 +43,36 @@ export function drawHeatMap(map: HeatMap): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption(chartOption(map, left));
-    return chart.renderToSVGString({ useViewBox: true }).replaceAll(TEXT_COLOR, "currentColor");
+    const svg = chart.renderToSVGString({ useViewBox: true }).replaceAll(TEXT_COLOR, "currentColor");
+    return withTitles(svg, cellTitles(map));
   } finally {
     chart.dispose();
   }
+}
+
+/** What a pointer on each cell is told, in the order of the cells. */
+function cellTitles(map: HeatMap): string[] {
+  const { rows, columns, values, rowName = "", columnName = "" } = map;
+  return values.flatMap((row, y) =>
+    row.flatMap((value, x) =>
+      value === null
+        ? []
+        : [`${rowName} ${rows[y]}, ${columnName} ${columns[x]}: ${shown(map, value)}`.trim()],
+    ),
+  );
+}
+
+/** Gives the shapes of data a title each, by their index. Numbers on them are passed through by the pointer. */
+function withTitles(svg: string, titles: readonly string[]): string {
+  return svg
+    .replaceAll("<text ", '<text pointer-events="none" ')
+    .replace(
+      /(<path[^>]* ecmeta_data_index="(\d+)"[^>]*>)(?=<\/path>)/g,
+      (whole, tag: string, index: string) => {
+        const title = titles[Number(index)];
+        return title === undefined ? whole : `${tag}<title>${escapeHtml(title)}</title>`;
+      },
+    );
 }
 
 function cellWidth({ columns }: HeatMap): number {

@@ -1,39 +1,83 @@
+import { topIndex } from "../tensor/top-index.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { laneOf } from "./answering.ts";
 import type { Decoder } from "./decoder.ts";
+import type { Fed } from "./lane.ts";
 
-/** Chooses a token from logits [V], given the tokens so far. */
-export type NextToken = (logits: Float32Array, history: readonly number[]) => number;
+/** How several prompts are continued. */
+export interface ContinueOptions {
+  readonly eosIds: readonly number[];
+  /** Most tokens of each. */
+  readonly maxTokens: number;
+  /** Prompts side by side; default: all. */
+  readonly rows?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with the number of those that are done. */
+  readonly onDone?: ((done: number) => void) | undefined;
+}
 
-/** The most likely token; of equals the lowest id. */
-export const greedy: NextToken = (logits) => {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
-  return best;
-};
-
-/** Greedy continuations of several prompts side by side, each up to an end token or `maxTokens`: [prompt] → ids without the
- *  end token. */
+/** Greedy continuations, each up to an end token or `maxTokens`: [prompt] → ids without the end token. A prompt takes the place of one
+ *  that is done. */
 export async function continueAll(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
-  eosIds: readonly number[],
-  maxTokens: number,
-  signal?: AbortSignal,
+  { eosIds, maxTokens, rows = prompts.length, signal, onDone }: ContinueOptions,
 ): Promise<number[][]> {
+  const lane = laneOf(decoder, rows, 0);
   const outputs: number[][] = prompts.map(() => []);
-  const open = new Set(prompts.keys());
-  let logits = await decoder.start(prompts);
-  for (let n = 0; n < maxTokens && open.size > 0; n++) {
-    signal?.throwIfAborted();
-    const tokens = logits.map((row) => greedy(row, []));
-    tokens.forEach((id, r) => {
-      if (eosIds.includes(id)) open.delete(r);
-      if (open.has(r)) (outputs[r] as number[]).push(id);
-    });
-    if (open.size > 0 && n + 1 < maxTokens) logits = await decoder.next(tokens);
+  const failures: unknown[] = [];
+  let done = 0;
+  let next = 0;
+  try {
+    while (next < prompts.length || lane.running > 0) {
+      signal?.throwIfAborted();
+      for (; next < prompts.length && lane.running < rows; next++)
+        await lane.admit({
+          continuation: greedyOn(prompts[next] as readonly number[], outputs[next] as number[], {
+            eosIds,
+            maxTokens,
+          }),
+          voice: "",
+          isCancelled: false,
+          give: () => undefined,
+          end: (error) => {
+            if (error !== undefined) failures.push(error);
+            onDone?.(++done);
+          },
+        });
+      await lane.step();
+      if (failures.length > 0) throw failures[0];
+    }
+    return outputs;
+  } finally {
+    await lane.clear();
   }
-  return outputs;
+}
+
+/** Takes the most likely token each time, and adds it to `ids`. */
+function greedyOn(
+  prompt: readonly number[],
+  ids: number[],
+  { eosIds, maxTokens }: Pick<ContinueOptions, "eosIds" | "maxTokens">,
+): Fed {
+  let finishReason: Fed["finishReason"] = null;
+  return {
+    prompt,
+    get finishReason() {
+      return finishReason;
+    },
+    push: (logits) => {
+      const id = topIndex(logits);
+      if (eosIds.includes(id)) {
+        finishReason = "end";
+        return null;
+      }
+      ids.push(id);
+      if (ids.length >= maxTokens) finishReason = "length";
+      return { text: "", id };
+    },
+  };
 }
 
 /** Text of ids, special tokens left out. */

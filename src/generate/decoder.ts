@@ -1,8 +1,9 @@
 import { UnsupportedError } from "../errors.ts";
 import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime } from "../runtime/runtime.ts";
-import { openCache } from "./cache.ts";
-import { CHUNK, loadDecoding } from "./decoding.ts";
+import { type Cache, openCache } from "./cache.ts";
+import { CHUNK, type Decoding, loadDecoding } from "./decoding.ts";
+import type { DecodingScope } from "./decoding-graph.ts";
 
 /** Autoregressive decoding of R sequences side by side, with a key-value cache that stays in the runtime. */
 export interface Decoder {
@@ -13,6 +14,9 @@ export interface Decoder {
   next(tokens: readonly number[]): Promise<Float32Array[]>;
   /** Forgets what was decoded. Logits [T][V] after each token of one sequence. @throws UnsupportedError as `start` */
   score(ids: readonly number[]): Promise<Float32Array[]>;
+  /** The forward pass, and the rows that it works on. */
+  readonly decoding: Decoding;
+  readonly cache: Cache;
   /** Tokens of the longest row. */
   readonly length: number;
   /** Takes θ as it was `put` last. The first `start` or `score` does so by itself. */
@@ -25,9 +29,9 @@ export async function createDecoder(
   runtime: Runtime,
   model: AdaptedModel,
   folder: string,
-  options: Pick<LoadOptions, "prepack" | "profile"> = {},
+  options: Pick<LoadOptions, "prepack" | "profile"> & Pick<DecodingScope, "scope"> = {},
 ): Promise<Decoder> {
-  const cache = openCache(runtime, model.config);
+  const cache = openCache(runtime, model.config, options.scope);
   const decoding = await loadDecoding(runtime, model, folder, options);
 
   const begin = async (prompts: readonly (readonly number[])[]): Promise<number> => {
@@ -65,6 +69,8 @@ export async function createDecoder(
   };
 
   return {
+    decoding,
+    cache,
     get length() {
       return Math.max(0, ...cache.lengths);
     },

@@ -18,10 +18,12 @@ const OF_TYPE: Readonly<Record<string, readonly string[]>> = {
 };
 /** Of others the library knows some, but its ipv4 allows leading zeros. Days beyond a month's end it does not know. */
 const FORMATS = ["date", "time", "date-time", "uuid"];
-/** Longest text and list that may be asked for: each repetition is a part of the grammar. */
+/** Longest list that may be asked for: each repetition is a part of the grammar. */
 const MAX_REPEATS = 1_000;
 const MAX_DEPTH = 32;
-const MAX_NODES = 2_000;
+const MAX_NODES = 500;
+/** Of the lengths of all texts: compiling takes some 30 ms for each character, and blocks. */
+const MAX_LENGTHS = 64;
 
 /** Everything in a schema that answers cannot be held to: keywords that the grammar library (`grammar.ts`) ignores, gets wrong, or stops at.
  *  A schema without problems gives answers that are JSON and fit it. */
@@ -31,6 +33,7 @@ export function schemaProblems(schema: unknown, where: string): Problem[] {
     problems.push({ where: at, message });
   };
   let nodes = 0;
+  let lengths = 0;
 
   const visit = (node: unknown, at: string, depth: number): void => {
     if (++nodes === MAX_NODES + 1) say(where, `has more than ${MAX_NODES.toLocaleString("en")} schemas`);
@@ -44,12 +47,15 @@ export function schemaProblems(schema: unknown, where: string): Problem[] {
     for (const key of Object.keys(node))
       if (!allowed.includes(key)) say(`${at}.${key}`, "answers cannot be held to this here");
     checkValues(node, at, say);
+    lengths += Number(node.maxLength ?? node.minLength ?? 0);
     if (node.$ref !== undefined && target(schema, node.$ref) === undefined)
       say(`${at}.$ref`, `expected "#/$defs/…" or "#/definitions/…" of this schema, got ${shown(node.$ref)}`);
     else if (isLoop(schema, node, [])) say(at, "stands for itself, with nothing in between");
     for (const [child, path] of childrenOf(node)) visit(child, `${at}.${path}`, depth + 1);
   };
   visit(schema, where, 0);
+  if (lengths > MAX_LENGTHS)
+    say(where, `lengths of texts add up to ${lengths}, of which ${MAX_LENGTHS} can be asked for`);
   return problems;
 }
 

@@ -33,7 +33,9 @@ import {
   using,
   weighing,
 } from "./adapters.ts";
+import { laneOf } from "./answering.ts";
 import { createDecoder, type Decoder } from "./decoder.ts";
+import type { Lane } from "./lane.ts";
 import { type MergedFile, writeMergedFile } from "./merged-file.ts";
 import { type GeneratedPiece, type GenerateRequest, type GenerateResult, generateWith } from "./stream.ts";
 
@@ -114,6 +116,8 @@ const KEPT_DECODERS = 2;
 interface LoadedDecoder {
   readonly key: string;
   readonly decoder: Decoder;
+  /** Answers by it; it remembers the call before, for prompts that go on from it. */
+  readonly lane: Lane;
   /** File of merged weights, removed with the decoder. */
   readonly file: string | null;
 }
@@ -200,10 +204,12 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
   let isMerged = false;
   let isClosed = false;
   let decoders: LoadedDecoder[] = [];
+  let loads = 0;
   let busy: Promise<unknown> = Promise.resolve();
   const voices = new WeakMap<AdapterText, BaseModel>();
 
   const drop = async (d: LoadedDecoder): Promise<void> => {
+    await d.lane.clear();
     await d.decoder.close();
     if (d.file) await rm(d.file, { force: true });
   };
@@ -214,8 +220,9 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
     const methods = adapter && !merged ? adapter.methods : [];
     const count = roomFor(methods);
     const parts = { config, family, modules, frozen, methods, positionCount: count, rowTokens: count };
-    const decoder = await createDecoder(runtime, parts, base.weights.folder);
-    return { key, decoder, file: merged?.path ?? null };
+    const scope = `${++loads}.`; // several are loaded: each has a cache of its own
+    const decoder = await createDecoder(runtime, parts, base.weights.folder, { scope });
+    return { key, decoder, lane: laneOf(decoder, 1, 1), file: merged?.path ?? null };
   };
 
   const loadMerged = async ({ methods, theta }: Adaptation): Promise<LoadedDecoder> => {
@@ -239,6 +246,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
     current = adapter;
     isMerged = merge;
     for (const old of decoders.splice(KEPT_DECODERS)) await drop(old);
+    for (const { lane } of decoders) await lane.clear(); // what it remembers is of other parameters
     await chosen.decoder.takeParameters(); // after the others are gone: theirs have the same names
   };
 
@@ -278,7 +286,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
   async function* generate(request: GenerateRequest): AsyncGenerator<GeneratedPiece, GenerateResult> {
     const release = await turn();
     try {
-      return yield* generateWith(active().decoder, speaking(), request, roomFor(methodsInUse()), virtual());
+      return yield* generateWith(active().lane, speaking(), request, roomFor(methodsInUse()), virtual());
     } finally {
       release();
     }
@@ -288,6 +296,13 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
     const [first] = decoders;
     if (!first || isClosed) throw new LowrankError("closed", "the model is closed");
     return first;
+  };
+
+  /** The decoder for whole sequences, which forgets what its lane remembers. */
+  const scoring = async (): Promise<Decoder> => {
+    const { lane, decoder } = active();
+    await lane.clear();
+    return decoder;
   };
 
   /** Methods that act beside the weights; a merged model has none. */
@@ -335,11 +350,11 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
       exclusive(async () => {
         const { prefix } = virtual();
         checkIds(idProblems("ids", ids, base.config.vocabSize, roomFor(methodsInUse()) - prefix.length));
-        const logits = await active().decoder.score([...prefix, ...ids]);
+        const logits = await (await scoring()).score([...prefix, ...ids]);
         return logits.slice(prefix.length);
       }),
     nextLogits: (sequences) =>
-      whileOpen(() => {
+      whileOpen(async () => {
         const layout = virtual();
         const room = roomFor(methodsInUse()) - virtualCount(layout);
         checkIds([
@@ -348,7 +363,7 @@ function createLoaded(base: BaseModel, runtime: Runtime, options: LoadModelOptio
             : []),
           ...sequences.flatMap((ids, r) => idProblems(`sequences[${r}]`, ids, base.config.vocabSize, room)),
         ]);
-        return active().decoder.start(sequences.map((ids) => virtualPrompt(ids, layout)));
+        return (await scoring()).start(sequences.map((ids) => virtualPrompt(ids, layout)));
       }),
     load: (name, adapter) =>
       whileOpen(async () => {

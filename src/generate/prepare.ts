@@ -1,4 +1,4 @@
-import { InputError, type Problem } from "../errors.ts";
+import { ContextError, InputError, type Problem } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
 import { contentLength, type RenderOptions } from "../text/messages.ts";
@@ -69,7 +69,6 @@ function tooLongProblems(
 }
 
 function lengthProblems(promptTokens: number, contextLength: number): Problem[] {
-  if (promptTokens === 0) return [{ where: "prompt", message: "is empty: there is nothing to continue" }];
   if (promptTokens < contextLength) return [];
   const message = `has ${promptTokens} tokens, which leaves no room in the context of ${contextLength}`;
   return [{ where: "prompt", message }];
@@ -88,9 +87,11 @@ export interface Prepared {
 export function prepare(base: BaseModel, request: GenerateRequest, contextLength: number): Prepared {
   const { maxTokens = DEFAULT_MAX_TOKENS } = request;
   const problems: Problem[] = [];
-  problems.push(...tooLongProblems(base, request, contextLength));
-  const prompt = problems.length > 0 ? null : collecting(problems, () => promptOf(base, request, problems));
-  if (prompt) problems.push(...lengthProblems(prompt.ids.length, contextLength));
+  const overflow = tooLongProblems(base, request, contextLength);
+  const prompt = overflow.length > 0 ? null : collecting(problems, () => promptOf(base, request, problems));
+  if (prompt?.ids.length === 0)
+    problems.push({ where: "prompt", message: "is empty: there is nothing to continue" });
+  if (prompt) overflow.push(...lengthProblems(prompt.ids.length, contextLength));
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
     problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
   problems.push(
@@ -102,8 +103,9 @@ export function prepare(base: BaseModel, request: GenerateRequest, contextLength
   const watch = collecting(problems, () =>
     createStopWatch({ ids: base.eosIds, strings: request.stop ?? [] }),
   );
-  if (problems.length > 0 || !prompt || !sampler || !watch)
-    throw new InputError("the request cannot be generated from", problems);
+  const title = "the request cannot be generated from";
+  if (overflow.length > 0) throw new ContextError(title, [...overflow, ...problems], contextLength);
+  if (problems.length > 0 || !prompt || !sampler || !watch) throw new InputError(title, problems);
   return { prompt, sampler, watch, limit: maxTokens };
 }
 

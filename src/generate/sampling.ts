@@ -73,7 +73,9 @@ export function candidates(
   const settings = checked(options);
   const buffers = createBuffers();
   const scores = penalized(logits, history, promptLength, settings, buffers);
-  const { ids, weights, mass } = weigh(scores, settings, buffers);
+  const weighed = weigh(scores, settings, buffers);
+  const { ids, weights, mass } =
+    weighed.ids === null ? likely(weighed.weights, 0, buffers) : (weighed as Kept);
   return { ids, probabilities: weights.map((weight) => weight / mass) };
 }
 
@@ -177,9 +179,10 @@ function brokenLogit(id: number, logit: number): RuntimeError {
   return new RuntimeError(`logit of token ${id} is ${logit}: the model's output is broken`);
 }
 
-/** Tokens that may be drawn, ids ascending, and weights that add up to `mass`. */
+/** Weights of tokens that may be drawn; they add up to `mass`. */
 interface Weighed {
-  readonly ids: Int32Array;
+  /** Ascending; null: each token's weight stands at its id, 0 for those that may not be drawn. */
+  readonly ids: Int32Array | null;
   readonly weights: Float64Array;
   readonly mass: number;
 }
@@ -192,21 +195,47 @@ function weigh(scores: Float32Array, { temperature, topK, topP, minP }: Settings
   // A little lower, since exp and log round; the weight itself decides.
   const floor = Math.max(kth, least - Math.abs(least) * 1e-6 - 1e-6);
   const weights = buffers.weights(scores.length);
-  let total = 0;
-  for (let i = 0; i < scores.length; i++) {
-    const score = scores[i] as number;
+  let mass = 0;
+  for (let id = 0; id < scores.length; id++) {
+    const score = scores[id] as number;
     const weight = score >= floor ? Math.exp((score - max) / temperature) : 0;
-    weights[i] = weight;
-    total += weight;
+    weights[id] = weight;
+    mass += weight;
   }
-  const cut = topP < 1 ? nucleusCut(weights, total, topP) : null;
-  const ids = buffers.ids(scores.length);
+  if (topP === 1 && minP === 0) return { ids: null, weights, mass };
+  // Tokens below (1 − topP) / n have less than 1 − topP together, since the weights add up to 1 or more: no nucleus needs them.
+  const kept = likely(weights, Math.max(minP, (1 - topP) / scores.length), buffers);
+  return topP < 1 ? nucleusOf(kept, topP * mass) : kept;
+}
+
+interface Kept extends Weighed {
+  readonly ids: Int32Array;
+}
+
+/** Those of the weights [vocab] that are above 0 and reach `least`; in place. */
+function likely(weights: Float64Array, least: number, buffers: Buffers): Kept {
+  const ids = buffers.ids(weights.length);
+  let count = 0;
+  let mass = 0;
+  for (let id = 0; id < weights.length; id++) {
+    const weight = weights[id] as number;
+    if (weight === 0 || weight < least) continue;
+    ids[count] = id;
+    weights[count++] = weight;
+    mass += weight;
+  }
+  return { ids: ids.subarray(0, count), weights: weights.subarray(0, count), mass };
+}
+
+/** The most likely ones, which together reach `share`; in place. */
+function nucleusOf({ ids, weights }: Kept, share: number): Kept {
+  const cut = nucleusCut(weights, share);
   let count = 0;
   let mass = 0;
   for (let i = 0; i < weights.length; i++) {
     const weight = weights[i] as number;
-    if (weight <= 0 || weight < minP || (cut !== null && isLess(weight, i, cut))) continue;
-    ids[count] = i;
+    if (isLess(weight, i, cut)) continue;
+    ids[count] = ids[i] as number;
     weights[count++] = weight;
     mass += weight;
   }
@@ -215,9 +244,13 @@ function weigh(scores: Float32Array, { temperature, topK, topP, minP }: Settings
 
 function draw({ ids, weights, mass }: Weighed, generator: Random): number {
   let left = generator.uniform() * mass;
-  for (let i = 0; i < ids.length; i++) {
-    left -= weights[i] as number;
-    if (left < 0) return ids[i] as number;
+  let last = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const weight = weights[i] as number;
+    if (weight === 0) continue;
+    left -= weight;
+    last = i; // it is drawn where rounding leaves a crumb
+    if (left < 0) break;
   }
-  return ids[ids.length - 1] as number; // rounding left a crumb
+  return ids === null ? last : (ids[last] as number);
 }

@@ -2,9 +2,10 @@ import { RuntimeError } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
+import { answered } from "./answering.ts";
 import { textOf } from "./continuation.ts";
-import type { Decoder } from "./decoder.ts";
 import { createGrammar, type Grammar } from "./grammar.ts";
+import type { Lane } from "./lane.ts";
 import { createLeadIn } from "./lead-in.ts";
 import { type ChosenLogprob, chosenLogprob } from "./logprobs.ts";
 import { formatProblems, prepare } from "./prepare.ts";
@@ -132,25 +133,16 @@ export function continuationOf(
 /** Continues a prompt token by token: greedy unless a temperature is given. Ends at an end token, a stop text, `maxTokens`, a
  *  full context, or when the signal aborts. @throws InputError with everything that is wrong in the request */
 export async function* generateWith(
-  decoder: Decoder,
+  lane: Lane,
   base: BaseModel,
   request: GenerateRequest,
   contextLength: number,
   virtual: VirtualLayout,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  const { signal } = request;
   const one = await openContinuation(base, request, contextLength, virtual);
-  let last: number | null = null;
-  while (one.finishReason === null) {
-    if (signal?.aborted) {
-      one.abort();
-      break;
-    }
-    const [logits] = last === null ? await decoder.start([one.prompt]) : await decoder.next([last]);
-    const piece = one.push(logits as Float32Array);
-    last = piece?.id ?? null;
-    if (piece && piece.text !== "") yield piece;
-  }
+  for await (const piece of answered(lane, one, request.signal))
+    if (piece.text !== "" || piece.logprobs) yield piece;
+  if (one.finishReason === null) one.abort();
   const rest = one.flush();
   if (rest) yield rest;
   return one.result();

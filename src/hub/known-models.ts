@@ -131,3 +131,8 @@ export const KNOWN_MODELS: readonly KnownModel[] = [
     packaged: minilm,
   },
 ];
+
+/** The short name of a model that has one and is named by its Hub id; else the name. */
+export function shortName(name: string): string {
+  return KNOWN_MODELS.find(({ hubId }) => hubId === name)?.alias ?? name;
+}

@@ -1,5 +1,6 @@
 import {
   BusyError,
+  ContextError,
   FormatError,
   InputError,
   LowrankError,
@@ -69,12 +70,9 @@ export function httpErrorOf(error: unknown): HttpError {
   return new HttpError(500, "internal_error", message, { ...cause, type: "server_error" });
 }
 
-/** What `generate` says of a prompt that is too long for the context. */
-const OVERFLOW = /leaves no room in the context of|characters long; a context of/;
-
 function inputError(error: InputError): HttpError {
   const problems = error.problems.map(({ where, message }) => ({ where: requestName(where), message }));
-  const isOverflow = problems.some(({ message }) => OVERFLOW.test(message));
+  const isOverflow = error instanceof ContextError;
   const more = error.count > problems.length ? [`and ${error.count - problems.length} more`] : [];
   const message = [...problems.map((p) => `${p.where}: ${p.message}`), ...more].join("; ");
   return new HttpError(400, isOverflow ? "context_length_exceeded" : "invalid_value", message, {

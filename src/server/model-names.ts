@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import type { Engine } from "../generate/engine/engine.ts";
+import { shortName } from "../hub/known-models.ts";
 import { refusal } from "./body.ts";
 import { HttpError } from "./errors.ts";
 import type { FieldsOf, Optional } from "./fields.ts";
@@ -27,10 +28,10 @@ export const modelFields: FieldsOf<ModelChoice> = {
     .describe("a mixture of adapters on the base, each with its factor"),
 };
 
-/** The name of a base in `model`: of a path its last part, else as it was given. */
+/** The name of a base in `model`: of a path its last part, else its short name, else as it was given. */
 export function baseNameOf(model: string): string {
   const isPath = /^[./~\\]|\\|\.gguf$/i.test(model);
-  return isPath ? basename(model).replace(/\.gguf$/i, "") : model;
+  return isPath ? basename(model).replace(/\.gguf$/i, "") : shortName(model);
 }
 
 /** Adapters and factors that a request asks for; the base alone is `{}`.
@@ -42,7 +43,7 @@ export function adaptersOf(
 ): Readonly<Record<string, number>> {
   c.get("note").model = model;
   if (!lora || lora.length === 0) return oneModel(model, engine, baseName);
-  if (model !== baseName)
+  if (shortName(model) !== baseName)
     throw refusal([{ where: "lora", message: `needs the base as model, ${baseName}, got ${model}` }]);
   const names = lora.map(({ name }) => name);
   const twice = names.filter((name, i) => names.indexOf(name) !== i);
@@ -52,7 +53,7 @@ export function adaptersOf(
 }
 
 function oneModel(model: string, engine: Engine, baseName: string): Readonly<Record<string, number>> {
-  if (model === baseName) return {};
+  if (shortName(model) === baseName) return {};
   const prefix = `${baseName}:`;
   const isQualified = model.startsWith(prefix) && !Object.hasOwn(engine.adapters, model);
   const name = isQualified ? model.slice(prefix.length) : model;

@@ -8,7 +8,7 @@ export interface ToolCall {
 }
 
 /** What stands behind an opening: calls, and the length of their text; or nothing whole yet; or none. */
-export type Read =
+export type ToolCallRead =
   | { readonly calls: readonly ToolCall[]; readonly length: number }
   | "incomplete"
   | "malformed";
@@ -27,7 +27,7 @@ export interface ToolCallForm {
   /** Tokens of the form, which a text must hold even where they are special. */
   readonly tokens: readonly string[];
   /** Reads calls at the start of a text that follows an opening. `isWhole`: nothing more will come. */
-  read(text: string, isWhole: boolean): Read;
+  read(text: string, isWhole: boolean): ToolCallRead;
 }
 
 const CLOSING = "</tool_call>";

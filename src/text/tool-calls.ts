@@ -1,6 +1,6 @@
 import { skipSpace } from "./json-scan.ts";
 import { partialLength } from "./partial.ts";
-import type { Read, ToolCall, ToolCallForm } from "./tool-call-forms.ts";
+import type { ToolCall, ToolCallForm, ToolCallRead } from "./tool-call-forms.ts";
 
 /** A part of an answer. */
 export type AnswerPart = { readonly text: string } | { readonly call: ToolCall };
@@ -29,7 +29,7 @@ export function readToolCalls(form: ToolCallForm): ToolCallReader {
     blank = "";
     hasText = true;
   };
-  const call = ({ calls, length }: Exclude<Read, string>): void => {
+  const call = ({ calls, length }: Exclude<ToolCallRead, string>): void => {
     for (const one of calls) parts.push({ call: one });
     held = held.slice(length);
     blank = "";

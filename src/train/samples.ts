@@ -67,29 +67,24 @@ export async function answer(
     prepack: false, // not worth it for a few answers
   });
   try {
-    const samples: Sample[] = [];
-    for (let i = 0; i < prompts.length; i += options.batchSize) {
-      const group = prompts.slice(i, i + options.batchSize);
-      const longest = Math.max(...group.map((p) => p.ids.length));
-      const room = Math.min(options.maxTokens, model.positionCount - longest);
-      const ids = await continueAll(
-        decoder,
-        group.map((p) => p.ids),
-        base.eosIds,
-        room,
-        options.signal,
-      );
-      group.forEach((p, k) => {
-        samples.push({
-          prompt: p.text,
-          reference: p.reference,
-          ...(p.others.length > 0 ? { others: p.others } : {}),
-          output: withoutLeadIn(textOf(base.tokenizer, ids[k] ?? []), p.leadIn),
-        });
-      });
-      options.onDone?.(samples.length);
-    }
-    return samples;
+    const longest = Math.max(...prompts.map((p) => p.ids.length));
+    const answers = await continueAll(
+      decoder,
+      prompts.map((p) => p.ids),
+      {
+        eosIds: base.eosIds,
+        maxTokens: Math.min(options.maxTokens, model.positionCount - longest),
+        rows: Math.min(options.batchSize, prompts.length),
+        signal: options.signal,
+        onDone: options.onDone,
+      },
+    );
+    return prompts.map((p, i) => ({
+      prompt: p.text,
+      reference: p.reference,
+      ...(p.others.length > 0 ? { others: p.others } : {}),
+      output: withoutLeadIn(textOf(base.tokenizer, answers[i] as number[]), p.leadIn),
+    }));
   } finally {
     await decoder.close();
   }

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../formats/fixtures.ts";
@@ -16,6 +16,8 @@ test.each([
   [["--only", "rnak"], "there is no experiment rnak; there are parameters, memory"],
   [["--quick", "--full"], "--quick: cannot stand beside --full"],
   [["--model", "/nowhere", "--offline"], "/nowhere"],
+  [["--prompt-field", "question"], "--prompt-field: has no effect without --data"],
+  [["--data", "a.jsonl", "--questions", "b"], "--questions: has no effect beside --data"],
 ])("%j is refused", async (flags, message) => {
   const { stderr, exitCode } = await runCli(["paper", ...flags], { cwd: await temporaryFolder() });
   expect(exitCode).not.toBe(0);
@@ -49,6 +51,10 @@ test("what costs no training is measured once; page, JSON and CSV are written", 
   const second = await runCli(command, { cwd });
   expect(second.stdout).toContain("2 cells, 2 of them there already");
   expect(JSON.parse(await read("results.json")).cells).toEqual(cells);
+  await rm(join(cwd, "paper", "cells"), { recursive: true }); // the report tells them
+  const third = await runCli([...command.slice(0, -1), "parameters"], { cwd });
+  expect(third.stdout).toContain("1 cells, 1 of them there already");
+  expect(JSON.parse(await read("results.json")).cells).toHaveLength(2); // none is lost
 });
 
 test("data that are no prompts with answers, and an output that is a file, are refused by name", async () => {

@@ -147,6 +147,19 @@ describe("a schema that answers cannot be held to", () => {
       { type: "array", items: { type: "array", minItems: 1e6 } },
       "s.items.minItems: expected a whole number from 0 to",
     ],
+    [
+      {
+        type: "array",
+        items: {
+          anyOf: [
+            { type: "string", maxLength: 60 },
+            { type: "string", minLength: 5 },
+          ],
+        },
+      },
+      "s: lengths of texts add up to 65, of which 64 can be asked for",
+    ],
+    [{ anyOf: Array(501).fill({ type: "null" }) }, "s: has more than 500 schemas"],
     [{ enum: [] }, "s.enum: expected a list of values, got"],
     [{ type: "string", enum: ["a", 1] }, 's: 1 is not of type "string"'],
     [{ $ref: "https://example.com/s.json" }, 's.$ref: expected "#/$defs/…"'],

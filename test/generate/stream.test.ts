@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
+import { laneOf } from "../../src/generate/answering.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
 import {
   continuationOf,
@@ -54,7 +55,9 @@ test("ends at an end token, which is not part of it", async () => {
   const { config, family, modules, frozen, weights } = base;
   const parts = { config, family, modules, frozen, methods: [], positionCount: 256, rowTokens: 256 };
   const decoder = await createDecoder(runtime, parts, weights.folder);
-  const { result } = await listen(generateWith(decoder, base, request, 256, { prefix: [], infix: [] }));
+  const { result } = await listen(
+    generateWith(laneOf(decoder, 1, 0), base, request, 256, { prefix: [], infix: [] }),
+  );
   await runtime.close();
   expect(result.finishReason).toBe("end");
   expect(result.ids).toEqual(ids.slice(0, ids.indexOf(end)));

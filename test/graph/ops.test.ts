@@ -146,6 +146,7 @@ const PAST = "test/models/decoding.test.ts: against attention without a cache, o
 const COVERED_BY = new Map([
   ...["blockAttention", "blockSizes", "byHead", "freshMask", "pastMask"].map((name) => [name, PAST] as const),
   ["blockMatrix", "test/models/quantized-base.test.ts: against the same matrix as floats, both ways"],
+  ["repeatDim", "test/graph/stack-rows.test.ts and every graph with a named dimension: it makes no node"],
   ["detach", "test/graph/gradients.test.ts: the identity, but for its gradient"],
   ["dropout", "test/graph/dropout.test.ts: it is random"],
   ["stackRows", "test/graph/stack-rows.test.ts: against the matrices apart"],

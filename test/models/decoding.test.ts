@@ -28,11 +28,10 @@ async function expectContinuations(
   const got = await continueAll(
     decoder,
     lengths.map((n) => ids.slice(0, n)),
-    [],
-    7,
+    { eosIds: [], maxTokens: 7 },
   );
   expect(got).toEqual(lengths.map((n) => ids.slice(n, n + 7)));
-  const again = await continueAll(decoder, [ids.slice(0, 4)], [], 12);
+  const again = await continueAll(decoder, [ids.slice(0, 4)], { eosIds: [], maxTokens: 12 });
   expect(again, "a new start forgets what was held").toEqual([ids.slice(4)]);
   await decoder.close();
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { BusyError, InputError, RuntimeError } from "../../src/errors.ts";
+import { BusyError, ContextError, InputError, RuntimeError } from "../../src/errors.ts";
 import { chatChunk, chatCompletion } from "../../src/server/routes/chat-schema.ts";
 import { errorIn, eventsOf, fakeServer, HELLO } from "./fake-engine.ts";
 
@@ -28,14 +28,17 @@ describe("POST /v1/chat/completions", () => {
   test("options have OpenAI's names; choices have seeds of their own, one after the other", async () => {
     const { post, engine } = fakeServer();
     const options = { temperature: 0.5, top_p: 0.9, top_k: -1, min_p: 0.1, repetition_penalty: 1.1, seed: 7 };
-    const response = await post(CHAT, { ...HELLO, ...options, n: 2, stop: "x", max_completion_tokens: 2 });
+    const chat_template_kwargs = { enable_thinking: false };
+    const others = { n: 2, stop: "x", max_completion_tokens: 2, chat_template_kwargs };
+    const response = await post(CHAT, { ...HELLO, ...options, ...others });
     const body = chatCompletion.parse(await response.json());
     expect(body.choices.map((choice) => choice.finish_reason)).toEqual(["length", "length"]);
     expect(body.usage).toEqual({ prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 });
     const given = { temperature: 0.5, topP: 0.9, topK: 0, minP: 0.1, repetitionPenalty: 1.1, stop: ["x"] };
+    const templateArgs = chat_template_kwargs;
     expect(engine.asked).toMatchObject([
-      { ...given, seed: 7, maxTokens: 2 },
-      { ...given, seed: 8, maxTokens: 2 },
+      { ...given, seed: 7, maxTokens: 2, templateArgs },
+      { ...given, seed: 8, maxTokens: 2, templateArgs },
     ]);
   });
 
@@ -274,9 +277,11 @@ describe("POST /v1/chat/completions", () => {
   });
 
   test("errors of the engine before the first piece have their status", async () => {
-    const overflow = new InputError("the request cannot be generated from", [
-      { where: "prompt", message: "has 200 tokens, which leaves no room in the context of 128" },
-    ]);
+    const overflow = new ContextError(
+      "the request cannot be generated from",
+      [{ where: "prompt", message: "has 200 tokens, which leaves no room in the context of 128" }],
+      128,
+    );
     const cases: [Error, number, object][] = [
       [overflow, 400, { code: "context_length_exceeded", message: expect.stringMatching(/200 tokens.*128/) }],
       [new InputError("x", [{ where: "topK", message: "m" }]), 400, { param: "top_k", message: "top_k: m" }],

@@ -88,8 +88,10 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     }
   }
 
+  const base = fakeBase(options.template ?? "");
   return {
-    base: fakeBase(options.template ?? ""),
+    base,
+    speaking: async () => base,
     contextLength: 128,
     get adapters() {
       return Object.fromEntries([...loaded].map(([name, path]) => [name, described(path)]));

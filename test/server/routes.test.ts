@@ -239,7 +239,12 @@ describe("around the answers", () => {
 });
 
 /** An engine as far as its base counts. */
-const engineOn = ({ base }: LoadedModel) => ({ ...fakeEngine(), base, contextLength: 64 });
+const engineOn = ({ base }: LoadedModel) => ({
+  ...fakeEngine(),
+  base,
+  contextLength: 64,
+  speaking: async () => base,
+});
 
 describe("POST /tokenize and /detokenize", () => {
   const loader = createLoader();

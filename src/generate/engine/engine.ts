@@ -16,6 +16,8 @@ export interface EngineOptions extends OpenBaseOptions {
   readonly maxBatch?: number;
   /** Requests that wait for a place; default 64. */
   readonly maxQueue?: number;
+  /** Also use adapters that name another model than this as their base. */
+  readonly anyBase?: boolean;
 }
 
 /** A request, and the adapters that answer it. */
@@ -47,6 +49,8 @@ export interface Engine {
    *  @throws InputError for everything wrong in the request (before the first piece), NotFoundError for an adapter that is not
    *  loaded, BusyError where the queue is full */
   generate(request: EngineRequest): AsyncGenerator<GeneratedPiece, GenerateResult>;
+  /** The base as the first of some adapters has it: with its tokenizer and chat template. @throws NotFoundError */
+  speaking(adapters?: Readonly<Record<string, number>>): Promise<BaseModel>;
   /** Loads an adapter under a name. One of that name that is there is replaced; requests under way keep the one that they began with.
    *  @throws NotFoundError, InputError if it is not there or does not fit */
   loadAdapter(name: string, path: string): Promise<void>;

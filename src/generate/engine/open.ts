@@ -10,15 +10,17 @@ import { openRuntime, type Runtime } from "../../runtime/runtime.ts";
 import { floats } from "../../tensor/tensor.ts";
 import { openCache } from "../cache.ts";
 import { loadDecoding } from "../decoding.ts";
+import { createInbox } from "../inbox.ts";
+import { type Answer, createLane, type Lane } from "../lane.ts";
 import { onDevice } from "../model.ts";
 import { type GeneratedPiece, type GenerateResult, openContinuation } from "../stream.ts";
 import type { Engine, EngineOptions, EngineRequest } from "./engine.ts";
-import { createInbox } from "./inbox.ts";
-import { type Answer, createLane, type Lane } from "./lane.ts";
 import { type Mixture, openPool } from "./pool.ts";
 import { openResidents, type Resident } from "./residents.ts";
 
 const DEFAULTS = { contextLength: 2048, maxBatch: 16, maxQueue: 64 } as const;
+/** Of each lane. Prompts come in small pieces, so that those who are answered do not wait long. */
+const ROWS = { keptRows: 4, piece: 64 } as const;
 /** Adapters in memory at once. */
 const RESIDENTS = 64;
 /** Lanes of adapters that have a graph of their own, kept while they are idle. */
@@ -109,6 +111,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       answers.map((answer) => (answer as Waiting).chosen.mixture);
     return createLane({
       cache: openCache(runtime, base.config),
+      ...ROWS,
       rows: limits.maxBatch,
       prepare: (answers, all) => pool.prepare(mixtures(answers), mixtures(all)),
       release: () => pool.close(),
@@ -121,6 +124,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     await decoding.takeParameters(); // before another lane puts its own
     return createLane({
       cache: openCache(runtime, base.config, scope),
+      ...ROWS,
       rows: limits.maxBatch,
       prepare: async () => ({ decoding, feeds: {} }),
       release: () => decoding.close(),
@@ -238,6 +242,10 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       return { running: runningCount(), waiting: queue.length, ...totals };
     },
     generate,
+    speaking: async (adapters = {}) => {
+      const [first] = Object.keys(adapters);
+      return first === undefined ? base : (await residents.get(first)).base;
+    },
     loadAdapter: (name, path) => residents.load(name, path),
     unloadAdapter: async (name) => residents.unload(name),
     close: async () => {

@@ -94,6 +94,7 @@ export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
   readonly response_format?: Optional<Format>;
   readonly tool_choice?: Optional<unknown>;
   readonly parallel_tool_calls?: Optional<boolean>;
+  readonly chat_template_kwargs?: Optional<Record<string, unknown>>;
 }
 
 export const chatBody: z.ZodType<ChatBody> = z
@@ -115,6 +116,10 @@ export const chatBody: z.ZodType<ChatBody> = z
     tools: z.array(tool).max(128).nullish(),
     tool_choice: toolChoice,
     parallel_tool_calls: z.boolean().nullish(),
+    chat_template_kwargs: z
+      .record(z.string(), z.unknown())
+      .nullish()
+      .describe("variables of the chat template, such as enable_thinking"),
     response_format: format.nullish().describe("holds the answer to JSON, or to a schema, on one line"),
     modalities: withoutEffect(z.array(z.string()), (all) => all.every((one) => one === "text")),
     store: withoutEffect(z.boolean(), (x) => !x, "is not supported: answers are not kept"),

@@ -38,13 +38,15 @@ export function chatRoutes(parts: ServerParts): readonly Route[] {
 async function chat(c: RequestContext, body: ChatBody, parts: ServerParts): Promise<Response> {
   const { engine } = parts;
   const tools = body.tool_choice === "none" ? [] : (body.tools ?? []);
-  const newReader = answerReaders(engine.base, tools);
+  const adapters = adaptersOf(c, body, parts);
+  const newReader = answerReaders(await engine.speaking(adapters), tools);
   const requests = requestsOf(body, {
-    adapters: adaptersOf(c, body, parts),
+    adapters,
     messages: templateMessages(body.messages),
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? engine.contextLength,
     ...(tools.length > 0 ? { tools } : {}),
     ...formatOf(body.response_format),
+    ...(body.chat_template_kwargs && { templateArgs: body.chat_template_kwargs }),
     ...(body.logprobs ? { logprobs: body.top_logprobs ?? 0 } : {}),
   });
   const readers = requests.map(newReader);

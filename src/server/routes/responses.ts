@@ -48,11 +48,12 @@ async function respond(
   memory: ItemMemory,
 ): Promise<Response> {
   const tools = body.tool_choice === "none" ? [] : (body.tools ?? []).map(chatTool);
-  const reader = answerReaders(parts.engine.base, tools)();
+  const adapters = adaptersOf(c, body, parts);
+  const reader = answerReaders(await parts.engine.speaking(adapters), tools)();
   const requests = requestsOf(
     { ...body, n: 1 },
     {
-      adapters: adaptersOf(c, body, parts),
+      adapters,
       messages: inputMessages(body, memory),
       maxTokens: body.max_output_tokens ?? parts.engine.contextLength,
       ...(tools.length > 0 ? { tools } : {}),

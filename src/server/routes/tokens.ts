@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { BaseModel } from "../../models/base.ts";
 import { encodePrompt } from "../../text/chat-encode.ts";
 import { contentLength } from "../../text/messages.ts";
 import { encodeRaw } from "../../text/raw.ts";
@@ -32,9 +33,8 @@ const tokenized = z.object({
 
 const detokenizeBody = z.strictObject({ model, tokens: z.array(z.int().min(0).max(1e9)).max(1e6) });
 
-/** POST /tokenize and /detokenize, as vLLM has them, by the base's tokenizer. */
+/** POST /tokenize and /detokenize, as vLLM has them, by the tokenizer of the model that is named. */
 export function tokenRoutes(parts: ServerParts): readonly Route[] {
-  const { base } = parts.engine;
   return [
     route({
       method: "post",
@@ -42,9 +42,9 @@ export function tokenRoutes(parts: ServerParts): readonly Route[] {
       summary: "Tokens of a text or a conversation",
       body: tokenizeBody,
       answer: tokenized,
-      handle: (c, body) => {
-        requireModel(c, body.model, parts);
-        const tokens = tokensOf(body, parts);
+      handle: async (c, body) => {
+        const base = await speaking(c, body.model, parts);
+        const tokens = tokensOf(body, base, parts.engine.contextLength);
         const names = body.return_token_strs ? tokens.map((id) => base.tokenizer.token(id) ?? "") : null;
         const max_model_len = parts.engine.contextLength;
         return Response.json({ count: tokens.length, max_model_len, tokens, token_strs: names });
@@ -56,21 +56,28 @@ export function tokenRoutes(parts: ServerParts): readonly Route[] {
       summary: "Text of tokens",
       body: detokenizeBody,
       answer: z.object({ prompt: z.string() }),
-      handle: (c, body) => {
-        requireModel(c, body.model, parts);
+      handle: async (c, body) => {
+        const base = await speaking(c, body.model, parts);
         return Response.json({ prompt: base.tokenizer.decode(body.tokens, { special: true }) });
       },
     }),
   ];
 }
 
-function requireModel(c: RequestContext, name: string | null | undefined, parts: ServerParts): void {
-  if (name) adaptersOf(c, { model: name }, parts);
+function speaking(
+  c: RequestContext,
+  name: string | null | undefined,
+  parts: ServerParts,
+): Promise<BaseModel> {
+  return parts.engine.speaking(name ? adaptersOf(c, { model: name }, parts) : {});
 }
 
-function tokensOf(body: z.output<typeof tokenizeBody>, { engine }: ServerParts): readonly number[] {
+function tokensOf(
+  body: z.output<typeof tokenizeBody>,
+  base: BaseModel,
+  contextLength: number,
+): readonly number[] {
   const { prompt, messages } = body;
-  const { base, contextLength } = engine;
   const isPrompt = typeof prompt === "string";
   if (isPrompt === (messages !== null && messages !== undefined))
     throw refusal([{ where: "prompt, messages", message: "expected one of the two" }]);

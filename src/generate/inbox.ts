@@ -1,10 +1,12 @@
-import type { GeneratedPiece } from "../stream.ts";
+import type { GeneratedPiece } from "./request.ts";
 
 /** Pieces that are made here and read there. */
 export interface Inbox {
   give(piece: GeneratedPiece): void;
   /** Nothing more comes; an error if it failed. */
   end(error?: unknown): void;
+  /** What has come. */
+  taken(): readonly GeneratedPiece[];
   /** What comes, until the end. @throws the error that it ended with */
   read(): AsyncGenerator<GeneratedPiece, void>;
 }
@@ -23,6 +25,7 @@ export function createInbox(): Inbox {
       over ??= { error };
       wake();
     },
+    taken: () => pieces.splice(0),
     async *read() {
       for (;;) {
         const piece = pieces.shift();

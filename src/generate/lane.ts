@@ -1,11 +1,14 @@
-import type { Tensor } from "../../tensor/tensor.ts";
-import type { Cache } from "../cache.ts";
-import type { Decoding } from "../decoding.ts";
-import type { Continuation, GeneratedPiece } from "../stream.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Cache } from "./cache.ts";
+import type { Decoding } from "./decoding.ts";
+import type { Continuation, GeneratedPiece } from "./stream.ts";
+
+/** What logits are fed to. */
+export type Fed = Pick<Continuation, "prompt" | "finishReason" | "push">;
 
 /** A request under way. */
 export interface Answer {
-  readonly continuation: Continuation;
+  readonly continuation: Fed;
   /** What the model is to it: keys and values of equal tokens are equal under the same. */
   readonly voice: string;
   /** Nobody waits for it any more. */
@@ -22,7 +25,9 @@ export interface Lane {
   admit(answer: Answer): Promise<void>;
   /** One piece of the first prompt that is not read yet, and one token of every answer whose prompt is. Returns the tokens computed. */
   step(): Promise<{ readonly prompt: number; readonly generated: number }>;
-  /** Ends every answer, and frees the memory. */
+  /** Ends every answer, and forgets what is held of the tokens so far. */
+  clear(): Promise<void>;
+  /** Clears it, and frees what computes it. */
   close(): Promise<void>;
 }
 
@@ -36,17 +41,16 @@ export interface LaneParts {
   ): Promise<{ readonly decoding: Decoding; readonly feeds: Readonly<Record<string, Tensor>> }>;
   /** Answers at once, at most. */
   readonly rows: number;
+  /** Answers that ended, of which keys and values are kept for prompts that begin alike. */
+  readonly keptRows: number;
+  /** Tokens of a prompt at once: who is answered waits for as long. */
+  readonly piece: number;
   /** Frees what computes it. */
   release(): Promise<void>;
 }
 
-/** Answers that ended, whose keys and values are kept for prompts that begin alike. */
-const KEPT_ROWS = 4;
 /** Tokens in common from which on copying is worth it. */
 const SHARED_TOKENS = 16;
-/** Tokens of a prompt at once: who is answered waits for as long. */
-const PROMPT_PIECE = 64;
-
 /** Columns that an idle lane keeps the memory of. */
 const KEPT_ROOM = 512;
 
@@ -67,10 +71,10 @@ interface KeptRow {
 }
 
 /** An empty lane. */
-export function createLane({ cache, prepare, rows: most, release }: LaneParts): Lane {
+export function createLane({ cache, prepare, rows: most, keptRows, piece, release }: LaneParts): Lane {
   let rows: Row[] = [];
   let reading = 0; // index of the first row that is read
-  const kept: (KeptRow | null)[] = Array.from({ length: KEPT_ROWS }, () => null);
+  const kept: (KeptRow | null)[] = Array.from({ length: keptRows }, () => null);
   let clock = 0;
 
   const end = async (r: number, error?: unknown): Promise<void> => {
@@ -83,7 +87,7 @@ export function createLane({ cache, prepare, rows: most, release }: LaneParts): 
   /** Copies a row to where it stays after its answer. */
   const keep = async (r: number): Promise<void> => {
     const { answer, ids, held } = rows[r] as Row;
-    if (held < SHARED_TOKENS) return;
+    if (held < SHARED_TOKENS || keptRows === 0) return;
     const ages = kept.map((k) => k?.usedAt ?? 0); // those that are free first
     const at = ages.indexOf(Math.min(...ages));
     await cache.copy(r, most + at);
@@ -152,7 +156,7 @@ export function createLane({ cache, prepare, rows: most, release }: LaneParts): 
     const row = rows[reading];
     if (!row) return 0;
     if (row.held === 0) await takeOver(row, reading);
-    const tokens = row.ids.slice(row.held, row.held + PROMPT_PIECE);
+    const tokens = row.ids.slice(row.held, row.held + piece);
     const { decoding, feeds } = await prepare([row.answer], everyAnswer());
     const [logits] = await decoding.add(cache, { first: reading, tokens: [tokens], feeds }, "last");
     row.held += tokens.length;
@@ -199,12 +203,20 @@ export function createLane({ cache, prepare, rows: most, release }: LaneParts): 
     }
   };
 
+  const clear = async (): Promise<void> => {
+    for (const { answer } of rows) answer.end();
+    rows = [];
+    reading = 0;
+    kept.fill(null);
+    await cache.drop();
+  };
+
   return {
     get running() {
       return rows.length;
     },
     admit: async (answer) => {
-      await cache.setRows(most + KEPT_ROWS);
+      await cache.setRows(most + keptRows);
       cache.truncate(rows.length);
       rows.push({ answer, ids: [...answer.continuation.prompt], held: 0 });
     },
@@ -219,12 +231,9 @@ export function createLane({ cache, prepare, rows: most, release }: LaneParts): 
       });
       return done ?? { prompt: 0, generated: 0 };
     },
+    clear,
     close: async () => {
-      for (const { answer } of rows) answer.end();
-      rows = [];
-      reading = 0;
-      kept.fill(null);
-      await cache.drop();
+      await clear();
       await release();
     },
   };
