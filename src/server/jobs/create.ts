@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { InputError, type Problem } from "../../errors.ts";
+import { shortName } from "../../hub/known-models.ts";
 import type { Layer } from "../../options/setting.ts";
 import {
   resolveTrainConfig,
@@ -55,7 +56,7 @@ export async function newJob(
   await checkData(config, signal);
   return {
     id,
-    model: body.model,
+    model: settings.baseName,
     suffix: body.suffix ?? null,
     trainingFile: training.id,
     validationFile: validation?.id ?? null,
@@ -88,7 +89,7 @@ function requireMethod({ method, hyperparameters }: JobBody): void {
 }
 
 function requireModel(model: string, { baseName }: JobSettings): void {
-  if (model === baseName) return;
+  if (shortName(model) === baseName) return;
   const message = `the model ${JSON.stringify(model)} cannot be fine-tuned here: this server has ${baseName}`;
   throw new HttpError(404, "model_not_found", message, { type: "not_found_error", param: "model" });
 }

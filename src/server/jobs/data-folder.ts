@@ -37,7 +37,7 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     return lock(path);
   });
   try {
-    const db = openDatabase(join(path, "jobs.db"));
+    const db = await openDatabase(join(path, "jobs.db"));
     const opened = stores(db, path, filesPath, runsPath, release);
     await removeUnknown(opened);
     return opened;

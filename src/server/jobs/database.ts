@@ -1,5 +1,5 @@
-import Libsql from "libsql";
-import { LowrankError } from "../../errors.ts";
+import type Libsql from "libsql";
+import { LowrankError, UnsupportedError } from "../../errors.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
 export type SqlValue = string | number | null;
@@ -17,9 +17,12 @@ export interface Database {
   close(): void;
 }
 
-/** Opens a database and brings its tables up to date. @throws LowrankError ("storage"), or ("data_folder") for one of a newer version */
-export function openDatabase(path: string): Database {
-  const db = explained(() => new Libsql(path));
+/** Opens a database and brings its tables up to date.
+ *  @throws UnsupportedError where the driver has no build for this platform; LowrankError ("storage"), or ("data_folder") for one of a
+ *  newer version */
+export async function openDatabase(path: string): Promise<Database> {
+  const Driver = await importDriver();
+  const db = explained(() => new Driver(path));
   const statements = new Map<string, Libsql.Statement<SqlValue[]>>();
   const prepared = (sql: string): Libsql.Statement<SqlValue[]> => {
     const known = statements.get(sql) ?? db.prepare<SqlValue[]>(sql);
@@ -41,6 +44,18 @@ export function openDatabase(path: string): Database {
     migrate(db, path);
   });
   return database;
+}
+
+/** Loaded only where jobs are kept: it has builds for most platforms, not for all. */
+async function importDriver(): Promise<typeof Libsql> {
+  try {
+    return (await import("libsql")).default;
+  } catch (error) {
+    const reason = (error as Error).message.split("\n")[0];
+    throw new UnsupportedError(
+      `fine-tuning jobs need libsql, which does not load here (${reason}); --max-jobs 0 serves without them`,
+    );
+  }
 }
 
 function migrate(db: InstanceType<typeof Libsql>, path: string): void {

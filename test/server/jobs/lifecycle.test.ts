@@ -39,8 +39,8 @@ async function hasCheckpoint(id: string): Promise<void> {
 }
 
 /** Process of a job, as the server has written it down. */
-function processOf(id: string): ProcessIdentity | null {
-  const db = openDatabase(join(server.folder, "jobs.db"));
+async function processOf(id: string): Promise<ProcessIdentity | null> {
+  const db = await openDatabase(join(server.folder, "jobs.db"));
   try {
     const row = db.one<{ process: string | null }>("SELECT process FROM jobs WHERE id = ?", id);
     return JSON.parse(row?.process ?? "null") as ProcessIdentity | null;
@@ -72,7 +72,7 @@ describe("one after the other", () => {
     await hasCheckpoint(first.id);
     expect((await server.openai.fineTuning.jobs.retrieve(second.id)).status).toBe("queued");
     expect((await server.openai.fineTuning.jobs.cancel(third.id)).status).toBe("cancelled");
-    const pid = processOf(first.id)?.pid ?? 0;
+    const pid = (await processOf(first.id))?.pid ?? 0;
     expect(isAlive(pid)).toBe(true);
     expect((await server.openai.fineTuning.jobs.cancel(first.id)).status).toBe("cancelled");
     expect((await server.openai.fineTuning.jobs.cancel(first.id)).status).toBe("cancelled");
@@ -97,7 +97,7 @@ describe("one after the other", () => {
     const { id } = await create(file, { ...LONG, maxSteps: 300 });
     await hasCheckpoint(id);
     expect((await server.openai.fineTuning.jobs.pause(id)).status).toBe("paused");
-    while (processOf(id) !== null) await delay(30);
+    while ((await processOf(id)) !== null) await delay(30);
     expect((await server.openai.fineTuning.jobs.retrieve(id)).status).toBe("paused");
     expect((await server.openai.fineTuning.jobs.resume(id)).status).toBe("queued");
     expect((await waitFor(id, ended)).status).toBe("succeeded");
@@ -112,8 +112,8 @@ describe("what goes wrong", () => {
     server = await jobServer();
     const { id: file } = await server.upload(rows(40));
     const [first, second] = [await create(file, LONG), await create(file)];
-    while (processOf(first.id) === null) await delay(10);
-    process.kill(processOf(first.id)?.pid ?? 0, "SIGKILL");
+    while ((await processOf(first.id)) === null) await delay(10);
+    process.kill((await processOf(first.id))?.pid ?? 0, "SIGKILL");
     expect(await waitFor(first.id, ended)).toMatchObject({
       status: "failed",
       error: { code: "training_crashed", message: expect.stringContaining("SIGKILL") },
@@ -162,7 +162,7 @@ describe("a server that stops", () => {
     const { id } = await create(file, { ...LONG, maxSteps: 400 });
     const queued = await create(file);
     await hasCheckpoint(id);
-    const pid = processOf(id)?.pid ?? 0;
+    const pid = (await processOf(id))?.pid ?? 0;
     await server.stop(0);
     await server.engine.close();
     expect(isAlive(pid)).toBe(false);
