@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chmod, readdir, rm } from "node:fs/promises";
+import { chmod, readdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { LowrankError, TrainingError } from "../../errors.ts";
 import { storing } from "../../io/disk.ts";
@@ -20,8 +20,16 @@ export interface DataFolder {
   readonly filesPath: string;
   filePath(file: Pick<FileRow, "id" | "extension">): string;
   runPath(jobId: string): string;
+  /** Changes that are made together, or not at all. */
+  atomically<T>(work: () => T): T;
+  /** Sets some bytes aside, so that on a full disk there is room to write down that a job has failed. */
+  keepRoom(): Promise<void>;
+  /** Gives them up. */
+  makeRoom(): Promise<void>;
   close(): Promise<void>;
 }
+
+const RESERVE_BYTES = 2 ** 20;
 
 /** Opens a folder for this server alone, and removes what a killed server had not finished writing.
  *  @throws LowrankError ("data_folder") where another server has it; ("storage") */
@@ -40,6 +48,7 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     const db = await openDatabase(join(path, "jobs.db"));
     const opened = stores(db, path, filesPath, runsPath, release);
     await removeUnknown(opened);
+    await opened.keepRoom();
     return opened;
   } catch (error) {
     await release();
@@ -54,6 +63,7 @@ function stores(
   runsPath: string,
   release: ReleaseLock,
 ): DataFolder {
+  const reserve = join(path, "reserve");
   return {
     path,
     filesPath,
@@ -62,6 +72,10 @@ function stores(
     events: eventStore(db),
     filePath: ({ id, extension }) => join(filesPath, `${id}${extension}`),
     runPath: (jobId) => join(runsPath, jobId),
+    atomically: (work) => db.transaction(work),
+    // A disk that has no room for it now has told so to whoever writes.
+    keepRoom: () => writeFile(reserve, Buffer.alloc(RESERVE_BYTES)).catch(() => undefined),
+    makeRoom: () => rm(reserve, { force: true }),
     close: async () => {
       db.close();
       await release();

@@ -35,7 +35,7 @@ export async function openDatabase(path: string): Promise<Database> {
     all,
     run: (sql, ...values) => explained(() => prepared(sql).run(...values).changes),
     one: <T>(sql: string, ...values: SqlValue[]) => all<T>(sql, ...values)[0] ?? null,
-    transaction: (work) => explained(() => db.transaction(work)()),
+    transaction: (work) => explained(() => transaction(db, work)),
     close: () => void db.close(),
   };
   explained(() => {
@@ -67,8 +67,22 @@ function migrate(db: InstanceType<typeof Libsql>, path: string): void {
       `${path} was made by a newer lowrank (version ${version} of its tables, this one knows ${MIGRATIONS.length})`,
     );
   MIGRATIONS.slice(version).forEach((sql, i) => {
-    db.transaction(() => db.exec(`${sql}; PRAGMA user_version = ${version + i + 1};`))();
+    transaction(db, () => db.exec(`${sql}; PRAGMA user_version = ${version + i + 1};`));
   });
+}
+
+/** The driver's own `transaction` hides why one could not be ended. */
+function transaction<T>(db: Libsql.Database, work: () => T): T {
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const result = work();
+    db.exec("COMMIT");
+    return result;
+  } catch (error) {
+    // A full disk has rolled it back already.
+    if (db.inTransaction) db.exec("ROLLBACK");
+    throw error;
+  }
 }
 
 const STORAGE: Readonly<Record<string, string>> = {

@@ -39,7 +39,8 @@ export interface JobQueue {
 
 /** A machine that is shut down stops jobs and server in any order. */
 const SHUTDOWN_MS = 1000;
-const WRITE_AGAIN_MS = 2000;
+const FIRST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 60_000;
 
 export function jobQueue(options: QueueOptions): JobQueue {
   const { folder, published, baseName, maxJobs, killAfterMs, log } = options;
@@ -72,6 +73,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
   };
 
   const runJob = async (job: Job, onProcess: (process: JobProcess) => void): Promise<void> => {
+    await folder.keepRoom();
     const isResumed = await hasBegun(folder.runPath(job.id));
     if (isClosing || !jobs.move(job.id, ["queued"], "running")) return;
     log.info("job_started", { job: job.id, resumed: isResumed });
@@ -126,10 +128,14 @@ export function jobQueue(options: QueueOptions): JobQueue {
     }
   };
 
+  /** Without the server's folder, and what its owner would type. */
+  const forClients = (message: string): string =>
+    message.replaceAll(folder.path, "").replace(/ Then go on with: lowrank .*$/s, "");
+
   const failing =
     (job: Job, { code, message }: Pick<JobError, "code" | "message">) =>
     (): void => {
-      const error = { code, message: message.replaceAll(folder.path, ""), param: null };
+      const error = { code, message: forClients(message), param: null };
       jobs.update(job.id, { process: null });
       if (!jobs.move(job.id, ["running", "paused"], "failed", { error, finishedAt: nowSeconds() })) return;
       events.add(job.id, { level: "error", message: error.message, data: { code } });
@@ -148,13 +154,14 @@ export function jobQueue(options: QueueOptions): JobQueue {
 
   /** A disk that is full for a while leaves no job between two states. */
   const written = async (write: () => void, job: Job): Promise<void> => {
-    for (;;)
+    for (let waitMs = 0; ; waitMs = Math.min(LONGEST_WAIT_MS, 2 * waitMs + FIRST_WAIT_MS))
       try {
-        return write();
+        if (waitMs > 0) await delay(waitMs);
+        return folder.atomically(write);
       } catch (error) {
         log.error("job_state", { job: job.id, reason: (error as Error).message });
         if (isClosing) return;
-        await delay(WRITE_AGAIN_MS);
+        await folder.makeRoom();
       }
   };
 

@@ -5,7 +5,6 @@ import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeStream } from "node:stream/web";
 import { Busboy, type BusboyFileStream, type BusboyHeaders } from "@fastify/busboy";
 import { dataExtensions } from "../../data/records.ts";
-import { LowrankError } from "../../errors.ts";
 import { storing, syncFolder, writeAll } from "../../io/disk.ts";
 import { temporaryPath } from "../../io/temporary.ts";
 import { refusal } from "../body.ts";
@@ -42,18 +41,9 @@ export async function receiveFile(request: Request, folder: DataFolder, maxBytes
       await syncFolder(folder.filesPath);
     });
     return folder.files.add({ id, filename, extension, purpose: PURPOSE, bytes });
-  } catch (error) {
-    throw storageRefusal(error);
   } finally {
     await rm(temporary, { force: true });
   }
-}
-
-/** A disk that is full, without the server's paths. */
-function storageRefusal(error: unknown): unknown {
-  if (!(error instanceof LowrankError) || error.code !== "storage") return error;
-  const reason = error.message.split(": ").at(-1) ?? "";
-  return new HttpError(507, "insufficient_storage", `the file cannot be kept: ${reason}`, { cause: error });
 }
 
 async function receiveForm(request: Request, temporary: string, maxBytes: number): Promise<Form> {
