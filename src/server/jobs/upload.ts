@@ -1,6 +1,5 @@
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeStream } from "node:stream/web";
 import { Busboy, type BusboyFileStream, type BusboyHeaders } from "@fastify/busboy";
@@ -20,6 +19,10 @@ const PURPOSE = "fine-tune";
 const MAX_FIELD_BYTES = 1000;
 const MAX_PARTS = 8;
 const MAX_NAME = 255;
+/** Longest wait for the next bytes of a client. */
+const IDLE_MS = 60_000;
+/** Of some damaged forms the parser takes no more, and never says so. */
+const STUCK_MS = 5000;
 
 /** What a form held. */
 interface Form {
@@ -54,11 +57,11 @@ async function receiveForm(request: Request, temporary: string, maxBytes: number
   let writing: Promise<void> = Promise.resolve();
   // The parser and its parts may say that a form is cut off after it was given up.
   parser.on("error", () => undefined);
-  parser.on("field", (name, value) => form.fields.set(name.slice(0, MAX_NAME), value));
+  parser.on("field", (name, value) => form.fields.set(nameOf(name), value));
   parser.on("file", (name, stream, filename) => {
     stream.on("error", () => undefined);
     if (name !== "file")
-      return stop.abort(refusal([{ where: "file", message: `the form has the file ${name}` }]));
+      return stop.abort(refusal([{ where: "file", message: `the form has the file ${nameOf(name)}` }]));
     current = stream;
     writing = writeStream(stream, temporary, maxBytes).then((bytes) => {
       form.file = { filename: shownName(filename), bytes };
@@ -71,16 +74,38 @@ async function receiveForm(request: Request, temporary: string, maxBytes: number
       stop.abort(refusal([{ where: "the body", message: "has more parts than file and purpose" }])),
     );
   try {
-    const body = Readable.fromWeb(request.body as unknown as NodeStream);
-    await pipeline(body, parser, { signal: stop.signal });
+    await pipeline(timed(request.body as unknown as NodeStream<Uint8Array>, stop), parser, {
+      signal: stop.signal,
+    });
     await writing;
   } catch (error) {
     // A client that left does not end the file's own stream.
     (current as BusboyFileStream | null)?.destroy(error as Error);
     await writing.catch(() => undefined);
     throw malformed(stop.signal.aborted ? stop.signal.reason : error);
+  } finally {
+    stop.abort();
   }
   return form;
+}
+
+/** The bytes of a body; stops where its client sends nothing, or nobody takes them. */
+async function* timed(body: NodeStream<Uint8Array>, stop: AbortController): AsyncGenerator<Uint8Array> {
+  let timer: NodeJS.Timeout | undefined;
+  const within = (ms: number, error: HttpError): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stop.abort(error), ms);
+  };
+  stop.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  const stuck = new HttpError(400, "invalid_form", "the form cannot be read: it goes on after its end");
+  const idle = new HttpError(408, "request_timeout", `nothing came for ${IDLE_MS / 1000} s`);
+  within(IDLE_MS, idle);
+  for await (const bytes of body) {
+    within(STUCK_MS, stuck);
+    yield bytes;
+    within(IDLE_MS, idle);
+  }
+  within(STUCK_MS, stuck);
 }
 
 function formParser(request: Request, maxBytes: number): InstanceType<typeof Busboy> {
@@ -101,6 +126,11 @@ function formParser(request: Request, maxBytes: number): InstanceType<typeof Bus
   } catch (error) {
     throw malformed(error);
   }
+}
+
+/** A part of a damaged form may have none, whatever the parser's types say. */
+function nameOf(name: string | undefined): string {
+  return (name ?? "a part without a name").slice(0, MAX_NAME);
 }
 
 /** Bytes written, and safe on disk. */

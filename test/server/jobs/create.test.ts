@@ -108,10 +108,21 @@ describe("/v1/files", () => {
       });
     }
     expect((await post("/v1/files", "{}", { "content-type": "application/json" })).status).toBe(415);
-    const cut = '--b\r\ncontent-disposition: form-data; name="file"; filename="x.jsonl"\r\n\r\nhalf';
-    expect((await post("/v1/files", cut, { "content-type": "multipart/form-data; boundary=b" })).status).toBe(
-      400,
-    );
+    const head = '--b\r\ncontent-disposition: form-data; name="file"; filename="x.jsonl"\r\n\r\n';
+    const nameless = `${head}{}\r\n--b\r\ncontent-disposition: form-data; namer"x"\r\n\r\nfine-tune\r\n--b--\r\n`;
+    // After the second the parser says nothing, not even that it ends.
+    for (const damaged of [
+      `${head}half`,
+      `--b--b\r\n--b\r\n--b\r\n${head}{}\r\n--b--\r\n`,
+      nameless,
+      "",
+      "--b",
+    ]) {
+      const response = await post("/v1/files", damaged, {
+        "content-type": "multipart/form-data; boundary=b",
+      });
+      expect(response.status, damaged).toBe(400);
+    }
     expect(await filesOnDisk()).toEqual([]);
   });
 
