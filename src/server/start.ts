@@ -61,6 +61,7 @@ export async function startServer(engine: Engine, options: ServeOptions): Promis
     });
     if (jobs) watchJobs(jobs, parts.metrics.registry);
     const server = await listen(createApp(parts), { host, port });
+    jobs?.queue.wake();
     log.info("listening", { url: server.url, adapters: Object.keys(engine.adapters).length });
     return {
       url: server.url,

@@ -43,7 +43,8 @@ export interface Jobs {
 
 const KILL_AFTER_MS = 60_000;
 
-/** Opens a folder of jobs: adapters of finished ones become models, interrupted ones go on. @throws LowrankError */
+/** Opens a folder of jobs: adapters of finished ones become models, interrupted ones wait for the queue to `wake`.
+ *  @throws LowrankError */
 export async function openJobs(options: JobsOptions, engine: Engine, log: Log): Promise<Jobs> {
   const { baseName, maxJobs, maxFileBytes = MAX_FILE_BYTES, killAfterMs = KILL_AFTER_MS } = options;
   const folder = await openDataFolder(options.dataDir);

@@ -27,9 +27,9 @@ export interface QueueOptions {
 export interface JobQueue {
   /** Jobs under way. */
   readonly running: number;
-  /** Ends processes that outlived a server, puts their jobs back, and begins. */
+  /** Ends processes that outlived a server, and puts their jobs back. */
   open(): Promise<void>;
-  /** Looks for a job to start. */
+  /** Starts what waits, as far as there is room. */
   wake(): void;
   /** Stops the process of a job, if there is one. */
   stop(jobId: string): void;
@@ -178,7 +178,6 @@ export function jobQueue(options: QueueOptions): JobQueue {
       for (const { id } of jobs.withStatus("running")) jobs.move(id, ["running"], "queued");
       const others = jobs.withStatus("queued").filter(({ model }) => model !== baseName).length;
       if (others > 0) log.warn("jobs_of_other_bases", { waiting: others });
-      wake();
     },
     stop: (jobId) => active.get(jobId)?.process?.stop(),
     close: async () => {
