@@ -1,6 +1,7 @@
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Cache } from "./cache.ts";
 import type { Decoding } from "./decoding.ts";
+import { createKeptRows, type HeldRow } from "./kept-rows.ts";
 import type { Continuation, GeneratedPiece } from "./stream.ts";
 
 /** What logits are fed to. */
@@ -49,10 +50,8 @@ export interface LaneParts {
   release(): Promise<void>;
 }
 
-/** Tokens in common from which on copying is worth it. */
-const SHARED_TOKENS = 16;
-/** Columns that an idle lane keeps the memory of. */
-const KEPT_ROOM = 512;
+/** Columns up to which an idle lane keeps the memory of its answers' rows. */
+const IDLE_ROOM = 512;
 
 /** A row of the cache, from the first one on: answers whose prompt is read, then those that are read. */
 interface Row {
@@ -64,42 +63,31 @@ interface Row {
   failure?: unknown;
 }
 
-interface KeptRow {
-  readonly voice: string;
-  readonly ids: readonly number[];
-  usedAt: number;
-}
-
 /** An empty lane. */
 export function createLane({ cache, prepare, rows: most, keptRows, piece, release }: LaneParts): Lane {
   let rows: Row[] = [];
   let reading = 0; // index of the first row that is read
-  const kept: (KeptRow | null)[] = Array.from({ length: keptRows }, () => null);
-  let clock = 0;
+  const kept = createKeptRows(cache, keptRows);
+  /** Of the cache: those that are kept come first. */
+  const at = (r: number): number => keptRows + r;
+  const heldBy = (r: number): HeldRow => {
+    const { answer, ids, held } = rows[r] as Row;
+    return { at: at(r), voice: answer.voice, ids: ids.slice(0, held) };
+  };
 
   const end = async (r: number, error?: unknown): Promise<void> => {
     const row = rows[r] as Row;
-    if (error === undefined && !row.answer.isCancelled) await keep(r);
+    if (error === undefined && !row.answer.isCancelled) await kept.keep(heldBy(r));
     await remove(r);
     row.answer.end(error);
-  };
-
-  /** Copies a row to where it stays after its answer. */
-  const keep = async (r: number): Promise<void> => {
-    const { answer, ids, held } = rows[r] as Row;
-    if (held < SHARED_TOKENS || keptRows === 0) return;
-    const ages = kept.map((k) => k?.usedAt ?? 0); // those that are free first
-    const at = ages.indexOf(Math.min(...ages));
-    await cache.copy(r, most + at);
-    kept[at] = { voice: answer.voice, ids: ids.slice(0, held), usedAt: ++clock };
   };
 
   /** Takes a row out; others take its place, so that those that decode stay side by side. */
   const remove = async (r: number): Promise<void> => {
     const move = async (from: number, to: number): Promise<void> => {
       if (from === to) return;
-      if ((rows[from] as Row).held > 0) await cache.copy(from, to);
-      else cache.truncate(to);
+      if ((rows[from] as Row).held > 0) await cache.copy(at(from), at(to));
+      else cache.truncate(at(to));
       rows[to] = rows[from] as Row;
     };
     let hole = r;
@@ -110,28 +98,17 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     }
     for (let i = hole; i + 1 < rows.length; i++) await move(i + 1, i);
     rows.length--;
-    cache.truncate(rows.length);
+    cache.truncate(at(rows.length));
   };
 
-  /** Takes over what another row holds of the same tokens, but for the last one, whose logits are wanted. */
+  /** Takes over what another row holds of the same tokens. */
   const takeOver = async (row: Row, r: number): Promise<void> => {
-    const { voice } = row.answer;
-    const sources = [
-      ...rows.map((one, i) => ({ voice: one.answer.voice, ids: one.ids.slice(0, one.held), at: i })),
-      ...kept.flatMap((k, i) => (k ? [{ voice: k.voice, ids: k.ids, at: most + i }] : [])),
-    ].filter((s) => s.voice === voice);
-    const best = sources
-      .map((s) => ({ ...s, common: Math.min(commonLength(s.ids, row.ids), row.ids.length - 1) }))
-      .reduce((a, b) => (b.common > a.common ? b : a), { at: -1, common: 0 } as {
-        at: number;
-        common: number;
-      });
-    if (best.common < SHARED_TOKENS) return;
-    await cache.copy(best.at, r);
-    cache.truncate(r, best.common);
-    row.held = best.common;
-    const source = kept[best.at - most];
-    if (source) source.usedAt = ++clock;
+    const others = rows.map((_, i) => heldBy(i));
+    const found = kept.find(row.answer.voice, row.ids, others);
+    if (!found) return;
+    await cache.copy(found.at, at(r));
+    cache.truncate(at(r), found.common);
+    row.held = found.common;
   };
 
   const dropCancelled = async (): Promise<void> => {
@@ -158,7 +135,7 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     if (row.held === 0) await takeOver(row, reading);
     const tokens = row.ids.slice(row.held, row.held + piece);
     const { decoding, feeds } = await prepare([row.answer], everyAnswer());
-    const [logits] = await decoding.add(cache, { first: reading, tokens: [tokens], feeds }, "last");
+    const [logits] = await decoding.add(cache, { first: at(reading), tokens: [tokens], feeds }, "last");
     row.held += tokens.length;
     if (row.held < row.ids.length) return tokens.length;
     push(row, logits as Float32Array);
@@ -171,7 +148,7 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     const decoding = rows.slice(0, count);
     const tokens = decoding.map(({ ids, held }) => ids.slice(held));
     const parts = await prepare(everyAnswer().slice(0, count), everyAnswer());
-    const logits = await parts.decoding.add(cache, { first: 0, tokens, feeds: parts.feeds }, "last");
+    const logits = await parts.decoding.add(cache, { first: at(0), tokens, feeds: parts.feeds }, "last");
     decoding.forEach((row, r) => {
       row.held = row.ids.length;
       push(row, logits[r] as Float32Array);
@@ -184,9 +161,16 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
       const { answer, failure } = rows[r] as Row;
       if (failure !== undefined || answer.continuation.finishReason !== null) await end(r, failure);
     }
-    if (rows.length > 0 || cache.room <= KEPT_ROOM) return;
-    kept.fill(null);
-    await cache.drop();
+    if (rows.length > 0 || cache.room <= IDLE_ROOM) return;
+    if (kept.isUsed) await cache.setRows(keptRows);
+    else await cache.drop();
+  };
+
+  /** Memory for one more row; it doubles, so that it is seldom copied. */
+  const makeRow = async (): Promise<void> => {
+    const needed = at(rows.length + 1);
+    if (needed <= cache.lengths.length) return;
+    await cache.setRows(at(Math.min(most, 2 ** Math.ceil(Math.log2(rows.length + 1)))));
   };
 
   /** Does some work; where it fails, so do all answers, since what the cache holds is not known any more. */
@@ -197,7 +181,7 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
       for (const { answer } of rows) answer.end(error);
       rows = [];
       reading = 0;
-      kept.fill(null);
+      kept.clear();
       await cache.drop();
       return null;
     }
@@ -207,7 +191,7 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     for (const { answer } of rows) answer.end();
     rows = [];
     reading = 0;
-    kept.fill(null);
+    kept.clear();
     await cache.drop();
   };
 
@@ -216,8 +200,8 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
       return rows.length;
     },
     admit: async (answer) => {
-      await cache.setRows(most + keptRows);
-      cache.truncate(rows.length);
+      await makeRow();
+      cache.truncate(at(rows.length));
       rows.push({ answer, ids: [...answer.continuation.prompt], held: 0 });
     },
     step: async () => {
@@ -237,10 +221,4 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
       await release();
     },
   };
-}
-
-function commonLength(a: readonly number[], b: readonly number[]): number {
-  let n = 0;
-  while (n < a.length && n < b.length && a[n] === b[n]) n++;
-  return n;
 }

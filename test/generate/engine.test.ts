@@ -19,6 +19,7 @@ const ADAPTERS = {
   qv: { rank: 2, targetModules: ["q_proj", "v_proj"] },
   qkvo: { rank: 5, targetModules: ["q_proj", "k_proj", "v_proj", "o_proj"] },
   all: { rank: 3, targetModules: "all-linear" },
+  head: { rank: 2, targetModules: ["lm_head", "v_proj"] },
   dora: { rank: 2, targetModules: ["q_proj"], dora: true },
 } as const;
 
@@ -76,12 +77,13 @@ function requestOf(i: number): EngineRequest {
     { all: 1 },
     { qv: 0.5, all: 1.5 },
     { dora: 1 },
+    { head: 1 },
   ];
   const words = Array.from(
     { length: 3 + ((i * 37) % 40) },
     (_, k) => WORDS[(k * (1 + (i % 3))) % WORDS.length],
   );
-  return { prompt: words.join(" "), raw: true, maxTokens: 4 + (i % 9), adapters: mixtures[i % 6] as never };
+  return { prompt: words.join(" "), raw: true, maxTokens: 4 + (i % 9), adapters: mixtures[i % 7] as never };
 }
 
 describe("many requests", () => {
@@ -105,7 +107,8 @@ describe("many requests", () => {
   });
 
   it("a prompt that begins as one before is answered the same, with fewer tokens computed", async () => {
-    const long = requestOf(1);
+    const like = requestOf(1);
+    const long = { ...like, prompt: `Unlike any before: ${like.prompt}` };
     const again = { ...long, prompt: `${long.prompt} and then`, maxTokens: 6 };
     const before = engine.status.promptTokens;
     const first = await textOf(engine, long);

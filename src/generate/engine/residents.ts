@@ -43,7 +43,7 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
   const read = async (path: string): Promise<Resident> => {
     const opened = await openAdapter(path, base, access);
     const voice = opened.text === null ? base : withAdapterText(base, opened.text);
-    return { id: ++ids, opened, pooled: pooledAdapter(opened), base: voice };
+    return { id: ++ids, opened, pooled: pooledAdapter(opened, base.modules), base: voice };
   };
   const makeRoom = (): void => {
     const inMemory = [...entries.values()].filter((entry) => entry.resident !== null);

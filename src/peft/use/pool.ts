@@ -1,6 +1,7 @@
 import { add, concat, linear, mul, repeatDim, splitEvenly } from "../../graph/ops/index.ts";
 import { input, known, type Value } from "../../graph/value.ts";
 import type { ForwardContext } from "../../models/context.ts";
+import { type ModuleSpec, outputModule } from "../../models/family.ts";
 import { type FloatTensor, floats, type Tensor } from "../../tensor/tensor.ts";
 import type { OpenedAdapter } from "../files/adapter.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
@@ -28,10 +29,19 @@ export function gateName(modules: number): string {
   return `pool.gate.${modules}`;
 }
 
-/** The adapter as one of a pool, or null: it does more than to update linear modules. */
-export function pooledAdapter({ methods, theta }: OpenedAdapter): PooledAdapter | null {
+/** The adapter as one of a pool, or null: it does more than to update linear modules of the layers. (The output layer is asked for
+ *  some tokens only, which are no rows.) */
+export function pooledAdapter(
+  { methods, theta }: OpenedAdapter,
+  modules: readonly ModuleSpec[],
+): PooledAdapter | null {
   const [method] = methods;
-  if (methods.length !== 1 || method === undefined || !isPlainLora(method) || !isUpdateOnly(method))
+  if (
+    methods.length !== 1 ||
+    method === undefined ||
+    !isPlainLora(method) ||
+    !isUpdateOnly(method, outputModule(modules)?.path)
+  )
     return null;
   const values = unflatten(theta, method.trainables);
   const updates = new Map<string, { a: FloatTensor; b: FloatTensor }>();
@@ -48,8 +58,8 @@ export function pooledAdapter({ methods, theta }: OpenedAdapter): PooledAdapter 
   return { rank: Math.max(...method.plan.modules.map((m) => m.rank)), updates };
 }
 
-function isUpdateOnly({ plan }: Lora): boolean {
-  const isLinear = plan.modules.every((m) => m.kind === "linear" && !m.hasBias);
+function isUpdateOnly({ plan }: Lora, output: string | undefined): boolean {
+  const isLinear = plan.modules.every((m) => m.kind === "linear" && !m.hasBias && m.path !== output);
   return isLinear && !plan.dora && plan.saved.length === 0 && plan.biases.length === 0;
 }
 
