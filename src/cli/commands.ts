@@ -11,6 +11,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./serve.ts"),
   },
   {
+    name: "jobs",
+    summary: "list, follow and cancel a server's fine-tuning jobs",
+    load: () => import("./jobs.ts"),
+  },
+  {
     name: "classify",
     summary: "tell the classes of texts with an encoder",
     load: () => import("./classify.ts"),

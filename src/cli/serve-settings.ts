@@ -6,7 +6,7 @@ import { type ApiKey, parseKeys } from "../server/access/keys.ts";
 import { UsageError } from "./errors.ts";
 import { modelSettings } from "./model-settings.ts";
 
-const [ADAPTERS, NETWORK, LIMITS] = ["Adapters", "Network", "Limits"];
+const [ADAPTERS, NETWORK, LIMITS, JOBS] = ["Adapters", "Network", "Limits", "Fine-tuning jobs"];
 
 /** Where a server listens, to whom, and how much it takes on. */
 export interface ServeChoice {
@@ -24,6 +24,12 @@ export interface ServeChoice {
   readonly requestTimeout: number;
   /** Seconds. */
   readonly stopTimeout: number;
+  /** null: serve, below the folder of lowrank's data. */
+  readonly dataDir: string | null;
+  /** 0: no jobs. */
+  readonly maxJobs: number;
+  /** null: half of the cores. */
+  readonly jobThreads: number | null;
 }
 
 export const serveSettings: SettingsOf<ServeChoice> = {
@@ -89,6 +95,23 @@ export const serveSettings: SettingsOf<ServeChoice> = {
     group: LIMITS,
     value: "seconds",
     description: "on Ctrl-C or SIGTERM, most time for what is under way",
+  }),
+  dataDir: setting(z.string().min(1).nullable(), null, {
+    group: JOBS,
+    value: "folder",
+    description: "uploaded files, jobs and what they train; one server at a time",
+    defaultText: "serve in LOWRANK_DATA, or in the user's folder for data",
+  }),
+  maxJobs: setting(z.number().int().min(0).max(64), 1, {
+    group: JOBS,
+    value: "n",
+    description: "jobs that train side by side, others wait; 0: none are taken, and nothing is kept on disk",
+  }),
+  jobThreads: setting(count.max(1024).nullable(), null, {
+    group: JOBS,
+    value: "n",
+    description: "threads of a job",
+    defaultText: "half of the cores",
   }),
 };
 

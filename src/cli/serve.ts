@@ -1,9 +1,13 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
 import type { Engine } from "../generate/engine/engine.ts";
 import { resolveAdapter } from "../hub/resolve.ts";
+import { dataFolder } from "../io/cache-folder.ts";
 import { scanAdapters } from "../server/adapter-scan.ts";
+import type { JobsOptions } from "../server/jobs/jobs.ts";
 import { jsonLog } from "../server/log.ts";
 import { baseNameOf } from "../server/model-names.ts";
 import { startServer } from "../server/start.ts";
@@ -103,11 +107,27 @@ async function serve(
   const baseName = baseNameOf(name);
   const log = jsonLog((line) => cli.err.write(line));
   const limits = { requestMs: requestTimeout * 1000 };
-  const server = await startServer(engine, { baseName, host, port, adapters, keys, origins, limits, log });
+  const jobs = jobsOf(name, choice);
+  const server = await startServer(engine, {
+    ...{ baseName, host, port, adapters, keys, origins, limits, log },
+    ...(jobs === null ? {} : { jobs }),
+  });
   const names = [baseName, ...Object.keys(engine.adapters)];
   cli.out.write(`${server.url}/v1 answers as ${names.join(", ")}; Ctrl-C stops\n`);
   await aborted(signal);
   await server.stop(stopTimeout * 1000);
+}
+
+/** What jobs train, and with what: the served base, as it is served. */
+function jobsOf(model: string, choice: Choice): Omit<JobsOptions, "baseName"> | null {
+  const { dataDir, maxJobs, jobThreads, baseBits, device, offline, templateArgs, templateDate } = choice;
+  if (maxJobs === 0) return null;
+  const threads = jobThreads ?? Math.max(1, Math.floor(availableParallelism() / 2));
+  return {
+    dataDir: dataDir ?? join(dataFolder(), "serve"),
+    maxJobs,
+    train: { model, baseBits, device, offline, templateArgs, templateDate, threads },
+  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,4 @@
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { secureHeaders } from "hono/secure-headers";
 import { checkHost, checkKey, checkOrigin, corsHeaders } from "./access/access.ts";
 import { readBody } from "./body.ts";
@@ -11,7 +10,9 @@ import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
+import { fileRoutes } from "./routes/files.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
 import { responsesRoutes } from "./routes/responses.ts";
@@ -27,6 +28,8 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
   modelRoutes,
   adapterRoutes,
   tokenRoutes,
+  fileRoutes,
+  jobRoutes,
   healthRoutes,
   dashboardRoutes,
 ];
@@ -51,14 +54,14 @@ export function createApp(parts: ServerParts): App {
     checkKey(access, (path) => open.has(path)),
     refuseWhenStopping(parts, open),
   );
-  app.use(bodyLimit({ maxSize: limits.bodyBytes, onError: () => tooLarge(limits.bodyBytes) }));
-  for (const one of routes) addRoute(app, one);
+  for (const one of routes) addRoute(app, one, limits.bodyBytes);
   return app;
 }
 
-function addRoute(app: App, { method, path, body, handle }: Route): void {
-  app.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ":$1{.+}"), async (c) =>
-    handle(c, body === null ? undefined : await readBody(c.req.raw, body)),
+function addRoute(app: App, { method, path, takesSlashes, body, handle }: Route, maxBytes: number): void {
+  const pattern = path.replace(/\{(\w+)\}/g, takesSlashes ? ":$1{.+}" : ":$1");
+  app.on(method.toUpperCase(), pattern, async (c) =>
+    handle(c, body === null ? undefined : await readBody(c.req.raw, body, maxBytes)),
   );
 }
 
@@ -71,10 +74,6 @@ function refuseWhenStopping({ stopping }: ServerParts, open: ReadonlySet<string>
       });
     await next();
   };
-}
-
-function tooLarge(maxBytes: number): never {
-  throw new HttpError(413, "request_too_large", `the body is larger than ${maxBytes} bytes, the limit`);
 }
 
 function noRoute(routes: readonly Route[], method: string, path: string): HttpError {

@@ -4,14 +4,40 @@ import { parseJsonObject } from "../io/json.ts";
 import { nearest } from "../options/setting.ts";
 import { HttpError } from "./errors.ts";
 
-/** The body of a request, checked. @throws HttpError 415, or 400 with everything that is wrong */
-export async function readBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.output<S>> {
+/** The body of a request, checked. @throws HttpError 415, 413 for more than `maxBytes`, or 400 with everything that is wrong */
+export async function readBody<S extends z.ZodType>(
+  request: Request,
+  schema: S,
+  maxBytes: number,
+): Promise<z.output<S>> {
   const type = request.headers.get("content-type") ?? "";
   if (!/^application\/json\s*(;|$)/i.test(type)) {
     const got = type === "" ? "none" : type.slice(0, 100);
     throw new HttpError(415, "unsupported_media_type", `expected content-type application/json, got ${got}`);
   }
-  const value = parseJsonObject(new Uint8Array(await request.arrayBuffer()), "the body");
+  const value = parseJsonObject(await bytesOf(request, maxBytes), "the body");
+  return checked(value, schema);
+}
+
+/** What a body holds; of one that is larger, or says that it is, no more is read. */
+async function bytesOf(request: Request, maxBytes: number): Promise<Uint8Array> {
+  const tooLarge = (): HttpError =>
+    new HttpError(413, "request_too_large", `the body is larger than ${maxBytes} bytes, the limit`, {
+      headers: { connection: "close" }, // the rest of it is not read
+    });
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of request.body ?? []) {
+    size += part.length;
+    if (size > maxBytes) throw tooLarge(); // leaving the loop cancels the body
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+/** A value of a request under its schema. @throws HttpError 400 with everything that is wrong */
+export function checked<S extends z.ZodType>(value: unknown, schema: S): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw refusal(result.error.issues.flatMap((issue) => problemsOf(issue, schema)));

@@ -66,8 +66,15 @@ export function httpErrorOf(error: unknown): HttpError {
       mayRetry: true,
       headers: { "retry-after": "1" },
     });
+  if (error instanceof LowrankError && error.code === "storage") return storageError(error);
   const message = error instanceof LowrankError ? error.message : "the server failed; its log says why";
   return new HttpError(500, "internal_error", message, { ...cause, type: "server_error" });
+}
+
+/** A disk that does not take what a request brings; where it lies is nobody's business. */
+function storageError(error: LowrankError): HttpError {
+  const reason = error.message.split(": ").at(-1) ?? "";
+  return new HttpError(507, "insufficient_storage", `the server cannot keep it: ${reason}`, { cause: error });
 }
 
 function inputError(error: InputError): HttpError {

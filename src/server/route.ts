@@ -18,12 +18,18 @@ export type RequestContext = Context<RequestEnv>;
 
 /** One operation. Validation and the OpenAPI description derive from its schemas. */
 export interface Route<S extends z.ZodType = z.ZodType> {
-  readonly method: "get" | "post";
+  readonly method: "get" | "post" | "delete";
   /** As OpenAPI writes it: `/v1/models/{id}`. */
   readonly path: string;
+  /** Its parameter may hold slashes. */
+  readonly takesSlashes?: boolean;
   readonly summary: string;
   /** Schema of the JSON body; null: none is read. */
   readonly body: S | null;
+  /** Schema of a multipart form, which `handle` reads as it comes, whatever its size. */
+  readonly form?: z.ZodType;
+  /** Schema of the query, which `handle` reads with `readQuery`. */
+  readonly query?: z.ZodObject;
   /** Schema of the JSON answer; null: plain text. */
   readonly answer: z.ZodType | null;
   /** Schema of an event where the answer can be a stream. */

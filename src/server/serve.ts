@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { createAdaptorServer } from "@hono/node-server";
 import { LowrankError } from "../errors.ts";
@@ -21,6 +21,9 @@ export interface ListenOptions {
 /** A client that sends its headers or its body in drops holds a connection no longer than this. */
 const HEADERS_MS = 10_000;
 const BODY_MS = 60_000;
+/** A file of examples may be large, and its way slow. */
+const UPLOAD_MS = 3_600_000;
+const UPLOADS = /^\/v1\/files(\?|$)/;
 const LOOK_MS = 20;
 const LAST_LOOK_MS = 100;
 /** For what was cut off to tell its clients. */
@@ -28,13 +31,14 @@ const LAST_WORDS_MS = 2000;
 
 /** Listens. @throws LowrankError ("listen") where the address is taken or not this machine's */
 export async function listen(app: App, { host, port }: ListenOptions): Promise<RunningServer> {
-  const limits = { headersTimeout: HEADERS_MS, requestTimeout: BODY_MS, keepAliveTimeout: 5000 };
+  const limits = { headersTimeout: HEADERS_MS, requestTimeout: UPLOAD_MS, keepAliveTimeout: 5000 };
   const server = createAdaptorServer({
     fetch: app.fetch,
     overrideGlobalObjects: false,
     serverOptions: { ...limits, connectionsCheckingInterval: 2000 },
   }) as Server;
   const { isQuiet } = countRequests(server);
+  server.on("request", endSlowBody);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
     server.listen(port, host, resolve);
@@ -56,6 +60,16 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
   };
   const reason = reasons[error.code ?? ""] ?? error.message;
   return new LowrankError("listen", `cannot listen on ${host}, port ${port}: ${reason}`, { cause: error });
+}
+
+/** Node has one time limit for all requests. */
+function endSlowBody(request: IncomingMessage): void {
+  if (UPLOADS.test(request.url ?? "")) return;
+  const timer = setTimeout(() => {
+    if (!request.complete) request.socket.end("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n");
+  }, BODY_MS);
+  timer.unref();
+  request.once("close", () => clearTimeout(timer));
 }
 
 /** Requests whose answers have not ended. */

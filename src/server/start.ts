@@ -3,6 +3,8 @@ import { isLoopback } from "./access/access.ts";
 import type { ApiKey } from "./access/keys.ts";
 import { openLibrary } from "./adapter-library.ts";
 import { createApp } from "./app.ts";
+import { type Jobs, type JobsOptions, openJobs } from "./jobs/jobs.ts";
+import { watchJobs } from "./jobs/metrics.ts";
 import type { Log } from "./log.ts";
 import { DEFAULT_LIMITS, type RequestLimits, serverParts } from "./parts.ts";
 import { listen } from "./serve.ts";
@@ -20,6 +22,8 @@ export interface ServeOptions {
   readonly keys: readonly ApiKey[];
   /** Web pages that may ask, by their origin; "*": all. */
   readonly origins: readonly string[];
+  /** Fine-tuning jobs; without it none are taken, and nothing is kept. */
+  readonly jobs?: Omit<JobsOptions, "baseName">;
   readonly limits?: Partial<RequestLimits>;
   readonly log: Log;
 }
@@ -38,31 +42,43 @@ export async function startServer(engine: Engine, options: ServeOptions): Promis
   const { baseName, host, port, adapters: folders, keys, origins, log } = options;
   const [stopping, ending] = [new AbortController(), new AbortController()];
   const library = folders.length === 0 ? null : await openLibrary({ folders, engine, baseName, log });
+  let jobs: Jobs | null = null;
+  const closeAll = async (): Promise<void> => {
+    await Promise.all([library?.close(), jobs?.close()]);
+  };
   try {
+    if (options.jobs) jobs = await openJobs({ ...options.jobs, baseName }, engine, log);
     const parts = serverParts({
       engine,
       baseName,
       library,
+      jobs,
       access: { keys, origins, isLocal: isLoopback(host) },
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       log,
       stopping: stopping.signal,
       ending: ending.signal,
     });
+    if (jobs) watchJobs(jobs, parts.metrics.registry);
     const server = await listen(createApp(parts), { host, port });
+    jobs?.queue.wake();
     log.info("listening", { url: server.url, adapters: Object.keys(engine.adapters).length });
     return {
       url: server.url,
       stop: async (graceMs) => {
         stopping.abort();
         log.info("stopping", { running: engine.status.running, waiting: engine.status.waiting });
+        // Jobs write their checkpoints while answers end.
+        const closing = jobs?.queue.close();
         await library?.close();
         await server.close(graceMs, () => ending.abort());
+        await closing;
+        await jobs?.close();
         log.info("stopped");
       },
     };
   } catch (error) {
-    await library?.close();
+    await closeAll();
     throw error;
   }
 }

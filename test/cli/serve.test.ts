@@ -49,7 +49,12 @@ describe("lowrank serve", () => {
         "--threads",
         "1",
       ];
-      const env = { ...process.env, LOWRANK_CACHE: join(folder, "cache"), LOWRANK_API_KEYS: KEY };
+      const env = {
+        ...process.env,
+        LOWRANK_CACHE: join(folder, "cache"),
+        LOWRANK_DATA: join(folder, "data"),
+        LOWRANK_API_KEYS: KEY,
+      };
       const child = spawn(process.execPath, [distFile("cli/main.js"), "serve", ...args], { env });
       let [stdout, stderr] = ["", ""];
       child.stderr.on("data", (data) => {

@@ -39,6 +39,36 @@ afterAll(async () => {
   await loader.remove();
 });
 
+describe("a body that comes without its length", () => {
+  const post = (body: ReadableStream | string) => {
+    const headers = { "content-type": "application/json" };
+    const init = { method: "POST", headers, body, duplex: "half" } as RequestInit;
+    return fetch(`${server.url}/v1/completions`, init);
+  };
+  const inPieces = (text: string, count: number) => {
+    const pieces = Array.from({ length: count }, () => new TextEncoder().encode(text));
+    return new ReadableStream({
+      pull: (to) => {
+        const piece = pieces.shift();
+        if (piece) to.enqueue(piece);
+        else to.close();
+      },
+    });
+  };
+
+  test("is read, and is too large where it is", async () => {
+    const body = JSON.stringify({ model: "tiny", prompt: "Hello", max_tokens: 2 });
+    expect((await post(inPieces(body, 1))).status).toBe(200);
+    expect((await post(inPieces(" ".repeat(2 ** 20), 6))).status).toBe(413);
+  });
+
+  test("other methods are told so", async () => {
+    const url = `${server.url}/v1/chat/completions`;
+    expect((await fetch(url, { method: "DELETE" })).status).toBe(405);
+    expect((await fetch(`${server.url}/nothing`, { method: "DELETE" })).status).toBe(404);
+  });
+});
+
 describe("the openai package", () => {
   test("chat, whole and streamed, is the library's own answer; an adapter answers otherwise", async () => {
     const own = await model.generateText({ messages, maxTokens: 12 });

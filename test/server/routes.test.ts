@@ -285,5 +285,6 @@ describe("POST /tokenize and /detokenize", () => {
     );
     expect((await post("/tokenize", { model: "none", prompt: "x" })).status).toBe(404);
     expect((await post("/detokenize", { tokens: [-1] })).status).toBe(400);
+    expect((await post("/detokenize", { tokens: [1e9] })).body.error.param).toBe("tokens[0]");
   });
 });

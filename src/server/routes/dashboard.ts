@@ -47,6 +47,7 @@ export function dashboardRoutes(parts: ServerParts): readonly Route[] {
     route({
       method: "get",
       path: "/dashboard/runs/{id}",
+      takesSlashes: true,
       summary: "Loss curves of a training run",
       body: null,
       answer: runCurve,

@@ -33,6 +33,7 @@ export function modelRoutes(parts: ServerParts): readonly Route[] {
     route({
       method: "get",
       path: "/v1/models/{id}",
+      takesSlashes: true,
       summary: "Describe the base or an adapter",
       body: null,
       answer: model,

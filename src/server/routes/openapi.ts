@@ -47,13 +47,9 @@ function openApiDocument(routes: readonly Route[], hasKeys: boolean): Json {
   };
 }
 
-function operation({ method, path, summary, body, answer, event, isOpen }: Route, hasKeys: boolean): Json {
-  const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
-    name,
-    in: "path",
-    required: true,
-    schema: { type: "string" },
-  }));
+function operation(one: Route, hasKeys: boolean): Json {
+  const { method, path, summary, answer, event, isOpen } = one;
+  const parameters = parametersOf(one);
   const content = {
     ...(answer === null
       ? { "text/plain": { schema: { type: "string" } } }
@@ -66,19 +62,32 @@ function operation({ method, path, summary, body, answer, event, isOpen }: Route
     summary,
     ...(isOpen && hasKeys ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...(body === null
-      ? {}
-      : {
-          requestBody: {
-            required: true,
-            content: { "application/json": { schema: jsonSchema(body, "input") } },
-          },
-        }),
+    ...requestBodyOf(one),
     responses: {
       200: { description: "Success", content },
       default: { description: "Error", content: refused },
     },
   };
+}
+
+function parametersOf({ path, query }: Route): Json[] {
+  const ids = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
+  const { properties = {} } = query === undefined ? {} : jsonSchema(query, "output");
+  const fields = Object.entries(properties as Json).map(([name, schema]) => ({ name, in: "query", schema }));
+  return [...ids, ...fields];
+}
+
+function requestBodyOf({ body, form }: Route): Json {
+  const content =
+    form !== undefined
+      ? { "multipart/form-data": { schema: jsonSchema(form, "input") } }
+      : body !== null && { "application/json": { schema: jsonSchema(body, "input") } };
+  return content ? { requestBody: { required: true, content } } : {};
 }
 
 function jsonSchema(schema: z.ZodType, io: "input" | "output"): Json {

@@ -58,6 +58,12 @@ export function tokenRoutes(parts: ServerParts): readonly Route[] {
       answer: z.object({ prompt: z.string() }),
       handle: async (c, body) => {
         const base = await speaking(c, body.model, parts);
+        const size = base.config.vocabSize;
+        const unknown = body.tokens.findIndex((id) => id >= size);
+        if (unknown >= 0) {
+          const message = `expected a number below ${size}, got ${body.tokens[unknown]}`;
+          throw refusal([{ where: `tokens[${unknown}]`, message }]);
+        }
         return Response.json({ prompt: base.tokenizer.decode(body.tokens, { special: true }) });
       },
     }),
