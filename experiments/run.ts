@@ -86,7 +86,7 @@ export interface PaperResults {
   readonly size: Size;
   readonly model: string;
   readonly tasks: readonly (PaperTask & { readonly digest: string })[];
-  readonly environment: Environment;
+  readonly environment: Omit<Environment, "cacheFolder">;
   readonly date: string;
   readonly measured: readonly Measured[];
   /** Titles of experiments that the run has not come to. */
@@ -158,7 +158,8 @@ async function* measureAll(
   const records: CellRecord[] = [];
   const described = tasks.map((task) => ({ ...task, digest: files.get(task.name)?.digest as string }));
   const date = new Date().toISOString().slice(0, 10);
-  const about = { size, model, tasks: described, environment: await environment(), date };
+  const { cacheFolder: _ofThisMachine, ...machine } = await environment();
+  const about = { size, model, tasks: described, environment: machine, date };
   const save = (): Promise<PaperEvent> => {
     const missing = experiments.slice(measured.length).map(({ title }) => title);
     const cells = [...unique(records), ...others(common.store.told, records)];

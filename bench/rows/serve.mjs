@@ -21,6 +21,12 @@ function percentile(values, share) {
   return sorted[Math.min(sorted.length - 1, Math.floor((share * sorted.length) / 100))];
 }
 
+/** A round without the times of every token. */
+function summary({ tokensPerSecond, firstMs, gapMs }) {
+  const of = (values) => ({ median: percentile(values, 50), "99%": percentile(values, 99) });
+  return { tokensPerSecond, firstMs: of(firstMs), gapMs: of(gapMs) };
+}
+
 async function adapters(context) {
   const one = await zeroAdapter(context, { rank: RANK, targetModules: ["q_proj", "v_proj"] });
   const paths = Array.from({ length: ADAPTERS }, (_, i) => join(context.work, `served-${i}`));
@@ -56,7 +62,7 @@ async function linesOf(context, bits, base, paths) {
     : {};
   const plain = (what, ours) => comparison({ what: `${what}, ${bits} bits`, unit: "ms", ours });
   return {
-    runs,
+    runs: Object.fromEntries(Object.entries(runs).map(([name, list]) => [name, list.map(summary)])),
     lines: [
       comparison({ ...eight, ours: rates("eight"), ...beside }),
       ...(folder || bits !== 4
