@@ -2,6 +2,7 @@ import { median } from "../lib/statistics.mjs";
 
 /** One greedy answer of a loaded model, timed: the prompt to the first token, and the tokens after it. */
 export async function decodeOnce(model, { prompt, maxTokens }) {
+  await model.logits([0]); // so that nothing is left of the answer before, which began alike
   const started = performance.now();
   let first = null;
   const pieces = model.generate({ prompt, raw: true, maxTokens });
