@@ -1,4 +1,5 @@
 import type { PartProps } from "./app.tsx";
+import { Facts } from "./facts.tsx";
 import type { StatusView } from "./status.ts";
 import { bytes, count, duration, rate } from "./text.ts";
 
@@ -15,16 +16,7 @@ export function Load({ view }: PartProps) {
     ["Memory", bytes(memoryBytes)],
     ["Up for", duration(uptimeMs)],
   ];
-  return (
-    <dl class="load">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 /** Between the last two looks. */

@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { RunCurve, RunInfo } from "../src/server/dashboard/shapes.ts";
 import { askJson, messageOf } from "./api.ts";
 import type { PartProps } from "./app.tsx";
+import { Facts } from "./facts.tsx";
 import { LossChart } from "./loss-chart.tsx";
 import { count, duration, loss, NOT_KNOWN, rate } from "./text.ts";
 
@@ -77,14 +78,7 @@ function RunView({ run }: { readonly run: RunInfo }) {
           {progressOf(run)}
         </progress>
       )}
-      <dl class="load small">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={facts} small />
       {error !== null && (
         <p class="error" role="alert">
           {error}

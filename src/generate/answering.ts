@@ -1,10 +1,8 @@
 import type { Decoder } from "./decoder.ts";
+import { PROMPT_PIECE } from "./decoding.ts";
 import { createInbox } from "./inbox.ts";
 import { createLane, type Fed, type Lane } from "./lane.ts";
 import type { GeneratedPiece } from "./request.ts";
-
-/** Tokens of a prompt at once, where nobody else waits. */
-const PIECE = 128;
 
 /** Answers by a decoder, `rows` side by side. What it holds of `keptRows` answers that ended serves prompts that begin alike. */
 export function laneOf(decoder: Decoder, rows: number, keptRows: number): Lane {
@@ -12,7 +10,7 @@ export function laneOf(decoder: Decoder, rows: number, keptRows: number): Lane {
     cache: decoder.cache,
     rows,
     keptRows,
-    piece: PIECE,
+    piece: PROMPT_PIECE,
     prepare: async () => ({ decoding: decoder.decoding, feeds: {} }),
     release: async () => undefined,
   });

@@ -10,6 +10,8 @@ export interface ContinueOptions {
   readonly eosIds: readonly number[];
   /** Most tokens of each. */
   readonly maxTokens: number;
+  /** Most tokens of a prompt and its continuation; default: no bound. */
+  readonly room?: number;
   /** Prompts side by side; default: all. */
   readonly rows?: number;
   readonly signal?: AbortSignal | undefined;
@@ -22,7 +24,14 @@ export interface ContinueOptions {
 export async function continueAll(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
-  { eosIds, maxTokens, rows = prompts.length, signal, onDone }: ContinueOptions,
+  {
+    eosIds,
+    maxTokens,
+    room = Number.POSITIVE_INFINITY,
+    rows = prompts.length,
+    signal,
+    onDone,
+  }: ContinueOptions,
 ): Promise<number[][]> {
   const lane = laneOf(decoder, rows, 0);
   const outputs: number[][] = prompts.map(() => []);
@@ -32,12 +41,15 @@ export async function continueAll(
   try {
     while (next < prompts.length || lane.running > 0) {
       signal?.throwIfAborted();
-      for (; next < prompts.length && lane.running < rows; next++)
+      for (; next < prompts.length && lane.running < rows; next++) {
+        const prompt = prompts[next] as readonly number[];
+        const most = Math.min(maxTokens, room - prompt.length);
+        if (most < 1) {
+          onDone?.(++done);
+          continue;
+        }
         await lane.admit({
-          continuation: greedyOn(prompts[next] as readonly number[], outputs[next] as number[], {
-            eosIds,
-            maxTokens,
-          }),
+          continuation: greedyOn(prompt, outputs[next] as number[], { eosIds, maxTokens: most }),
           voice: "",
           isCancelled: false,
           give: () => undefined,
@@ -46,6 +58,7 @@ export async function continueAll(
             onDone?.(++done);
           },
         });
+      }
       await lane.step();
       if (failures.length > 0) throw failures[0];
     }

@@ -2,7 +2,7 @@ import { UnsupportedError } from "../errors.ts";
 import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime } from "../runtime/runtime.ts";
 import { type Cache, openCache } from "./cache.ts";
-import { CHUNK, type Decoding, loadDecoding } from "./decoding.ts";
+import { type Decoding, loadDecoding, PROMPT_PIECE } from "./decoding.ts";
 import type { DecodingScope } from "./decoding-graph.ts";
 
 /** Autoregressive decoding of R sequences side by side, with a key-value cache that stays in the runtime. */
@@ -46,15 +46,15 @@ export async function createDecoder(
       );
     return longest;
   };
-  /** Prompts in pieces of `CHUNK` tokens. Of each row the logits after its last token, or after all. */
+  /** Prompts in pieces of `PROMPT_PIECE` tokens. Of each row the logits after its last token, or after all. */
   const read = async (
     prompts: readonly (readonly number[])[],
     which: "last" | "all",
   ): Promise<Float32Array[]> => {
     const longest = await begin(prompts);
     const found: Float32Array[][] = prompts.map(() => []);
-    for (let at = 0; at < longest; at += CHUNK) {
-      const tokens = prompts.map((p) => p.slice(at, at + CHUNK));
+    for (let at = 0; at < longest; at += PROMPT_PIECE) {
+      const tokens = prompts.map((p) => p.slice(at, at + PROMPT_PIECE));
       const logits = await decoding.add(cache, { first: 0, tokens }, which);
       const owners = tokens.flatMap((row, r) =>
         which === "all" ? row.map(() => r) : row.length > 0 ? [r] : [],

@@ -20,7 +20,7 @@ import {
 import { iota } from "../tensor/tensor.ts";
 
 /** Names of a layer's cached keys or values, [R, kvHeads, C, headDim] with room for C tokens. */
-export function cacheName(kind: "keys" | "values", layer: number, scope = ""): string {
+function cacheName(kind: "keys" | "values", layer: number, scope = ""): string {
   return `${scope}cache.${kind}.${layer}`;
 }
 

@@ -25,8 +25,8 @@ export interface Decoding {
   close(): Promise<void>;
 }
 
-/** Tokens of a row that are computed at once: more take more memory, and hold up who waits. */
-export const CHUNK = 128;
+/** Tokens of a prompt that are computed at once, where nobody else waits: more take more memory. */
+export const PROMPT_PIECE = 128;
 
 /** The graph of what depends on θ alone; null where nothing does. */
 async function loadLayout(

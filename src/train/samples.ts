@@ -67,13 +67,13 @@ export async function answer(
     prepack: false, // not worth it for a few answers
   });
   try {
-    const longest = Math.max(...prompts.map((p) => p.ids.length));
     const answers = await continueAll(
       decoder,
       prompts.map((p) => p.ids),
       {
         eosIds: base.eosIds,
-        maxTokens: Math.min(options.maxTokens, model.positionCount - longest),
+        maxTokens: options.maxTokens,
+        room: model.positionCount,
         rows: Math.min(options.batchSize, prompts.length),
         signal: options.signal,
         onDone: options.onDone,

@@ -10,6 +10,11 @@ import { splitRows } from "../../experiments/lab/tasks.ts";
 import { EXPERIMENTS } from "../../experiments/table.ts";
 import { temporaryFolder } from "../formats/fixtures.ts";
 
+const FILES = {
+  ...{ train: "t", validation: "v", test: "e", digest: "d" },
+  hasReferences: { validation: false, test: false },
+};
+const tasks = new Map([["sql", FILES]]);
 const ORIGIN = { lowrank: "0", weights: "w", machine: "c" };
 
 describe("statistics", () => {
@@ -60,18 +65,6 @@ describe("cells", () => {
 
   it("another version, or other weights, are other cells", async () => {
     const store = await openStore(await temporaryFolder());
-    const tasks = new Map([
-      [
-        "sql",
-        {
-          train: "t",
-          validation: "v",
-          test: "e",
-          digest: "d",
-          hasReferences: { validation: false, test: false },
-        },
-      ],
-    ]);
     const seen = new Set<string>();
     for (const origin of [ORIGIN, { ...ORIGIN, lowrank: "1" }, { ...ORIGIN, weights: "x" }]) {
       const onCell = ({ address }: CellState) => void seen.add(address);
@@ -100,18 +93,6 @@ describe("cells", () => {
 
   it("a finished one is read and not measured again; counting measures nothing", async () => {
     const store = await openStore(await temporaryFolder());
-    const tasks = new Map([
-      [
-        "sql",
-        {
-          train: "t",
-          validation: "v",
-          test: "e",
-          digest: "d",
-          hasReferences: { validation: false, test: false },
-        },
-      ],
-    ]);
     const states: CellState[] = [];
     const parts = {
       ...{ model: "m", origin: ORIGIN, size: SIZES.quick, store, tasks, offline: true },

@@ -33,6 +33,10 @@ async function expectContinuations(
   expect(got).toEqual(lengths.map((n) => ids.slice(n, n + 7)));
   const again = await continueAll(decoder, [ids.slice(0, 4)], { eosIds: [], maxTokens: 12 });
   expect(again, "a new start forgets what was held").toEqual([ids.slice(4)]);
+  const bounded = await continueAll(decoder, [ids.slice(0, 9), ids.slice(0, 4)], {
+    ...{ eosIds: [], maxTokens: 7, room: 10, rows: 1 },
+  });
+  expect(bounded, "a long prompt takes no room from others").toEqual([ids.slice(9, 10), ids.slice(4, 10)]);
   await decoder.close();
 }
 

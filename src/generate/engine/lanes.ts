@@ -1,5 +1,5 @@
 import type { BaseModel } from "../../models/base.ts";
-import { type Adaptation, structureOf } from "../../peft/use/active.ts";
+import type { Adaptation } from "../../peft/use/active.ts";
 import { type AdaptedModel, positionRoom } from "../../peft/use/adapted-model.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { floats } from "../../tensor/tensor.ts";
@@ -13,6 +13,8 @@ export interface Chosen {
   readonly mixture: Mixture;
   /** With a graph of their own; null where they act row by row. */
   readonly adaptation: Adaptation | null;
+  /** What those with one graph have in common: `structureOf` the adaptation; "" where there is none. */
+  readonly structure: string;
   /** What tells apart those under which equal tokens have other keys and values. */
   readonly voice: string;
   /** The base with their tokenizer and chat template. */
@@ -135,8 +137,7 @@ export function openLanes(
       let hasOpened = false;
       for (const next of [...queue]) {
         if (running() >= rows) break;
-        const { adaptation, voice } = next.chosen;
-        const key = adaptation ? structureOf(adaptation) : "";
+        const { adaptation, structure: key, voice } = next.chosen;
         const isNew = adaptation !== null && !own.has(key);
         if (blocked.has(key) || (isNew && hasOpened)) continue; // a graph takes its time: one between two steps
         hasOpened ||= isNew;

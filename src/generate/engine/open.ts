@@ -1,7 +1,7 @@
 import { BusyError, InputError, LowrankError, UnsupportedError } from "../../errors.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
-import { createComposer } from "../../peft/use/active.ts";
+import { createComposer, structureOf } from "../../peft/use/active.ts";
 import { virtualLayout } from "../../peft/virtual-tokens.ts";
 import { checkDevice, DEFAULT_DEVICE } from "../../runtime/device.ts";
 import { openRuntime, type Runtime } from "../../runtime/runtime.ts";
@@ -78,12 +78,13 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     const mixture = new Map<NonNullable<Resident["pooled"]>, number>();
     for (const { resident, factor } of used) if (resident.pooled) mixture.set(resident.pooled, factor);
     if (mixture.size === used.length)
-      return { mixture: checked(mixture, used), adaptation: null, voice, base: speaking };
+      return { mixture: checked(mixture, used), adaptation: null, structure: "", voice, base: speaking };
     const adaptation = composer.compose(
       new Map(used.map(({ name, resident }) => [name, resident.opened])),
       new Map(used.map(({ name, factor }) => [name, factor])),
     );
-    return { mixture: new Map(), adaptation, voice, base: speaking };
+    const structure = adaptation ? structureOf(adaptation) : "";
+    return { mixture: new Map(), adaptation, structure, voice, base: speaking };
   };
 
   const dropCancelled = (): void => {

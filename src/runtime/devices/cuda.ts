@@ -1,8 +1,7 @@
 import type { DeviceSpec } from "./spec.ts";
 import { UNTESTED } from "./untested.ts";
 
-/** NVIDIA's GPUs. The CPU's graphs are run as they are: GroupQueryAttention is there for float16 only, and every tensor that is
- *  kept passes over the host between runs, because ONNX Runtime's binding for Node has no tensors of this device. */
+/** NVIDIA's GPUs. The CPU's graphs are run as they are: every tensor that is kept passes over the host between runs, because ONNX Runtime's binding for Node has no tensors of this device. */
 export const cuda: DeviceSpec = {
   name: "cuda",
   platforms: ["linux", "win32"],
