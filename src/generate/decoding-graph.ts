@@ -88,7 +88,7 @@ export interface DecodingScope {
  *  R·T), and the new keys and values of every layer. */
 export function decodeGraph(model: AdaptedModel, { scope = "", wrap }: DecodingScope = {}): HoistedGraph {
   const ids = input("tokens", "int32", ["R", "T"]);
-  const positions = input("positions", "int64", ["R", "T"]);
+  const positions = input("positions", "int32", ["R", "T"]);
   return adaptedGraph(model, { ids }, (inputs, theta) => {
     const outputs: Record<string, Value> = {};
     const adapted = adaptedContext(model, inputs, cacheAttention(model, outputs, scope), keepSegments, true);

@@ -2,7 +2,7 @@ import { UnsupportedError } from "../errors.ts";
 import type { HoistedGraph } from "../graph/hoist.ts";
 import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime, Session } from "../runtime/runtime.ts";
-import { ints, longs, type Tensor } from "../tensor/tensor.ts";
+import { ints, type Tensor } from "../tensor/tensor.ts";
 import type { Cache, NewTokens } from "./cache.ts";
 import { type DecodingScope, decodeGraph } from "./decoding-graph.ts";
 
@@ -99,12 +99,12 @@ function blockOf(
 ): NewTokens & { readonly feeds: Record<string, Tensor>; readonly outputs: number[] } {
   const length = Math.max(...rows.map((row) => row.length));
   const tokens = new Int32Array(rows.length * length);
-  const positions = new BigInt64Array(rows.length * length);
+  const positions = new Int32Array(rows.length * length);
   const outputs: number[] = [];
   rows.forEach((row, r) => {
     row.forEach((id, i) => {
       tokens[r * length + i] = id;
-      positions[r * length + i] = BigInt((lengths[r] as number) + i);
+      positions[r * length + i] = (lengths[r] as number) + i;
       if (which === "all" || i === row.length - 1) outputs.push(r * length + i);
     });
   });
@@ -116,7 +116,7 @@ function blockOf(
     outputs,
     feeds: {
       tokens: ints(tokens, shape),
-      positions: longs(positions, shape),
+      positions: ints(positions, shape),
       outputNodes: ints(Int32Array.from(outputs), [outputs.length]),
     },
   };

@@ -11,7 +11,7 @@ import {
   forwardAdapted,
 } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { ints, longs, type Tensor } from "../tensor/tensor.ts";
+import { ints, type Tensor } from "../tensor/tensor.ts";
 import { topIndex } from "../tensor/top-index.ts";
 import type { EncodedSequence } from "../text/sequence.ts";
 
@@ -26,7 +26,7 @@ export interface Prediction {
 /** Logits [E, n] at the first tokens (`edgeNodes`) of a batch of whole sequences. θ is an input where something is adapted. */
 function predictionGraph(model: AdaptedModel): Record<string, Value> {
   const ids = input("tokens", "int32", ["R", "T"]);
-  const positions = input("positions", "int64", ["R", "T"]);
+  const positions = input("positions", "int32", ["R", "T"]);
   const ends = input("ends", "int32", ["R", "T"]);
   const types = input("types", "int32", ["R", "T"]);
   const columns = input("columns", "int32", ["T"]);
@@ -65,7 +65,7 @@ export async function createPredictor(
       const shape = [batch.rows, batch.length];
       const outputs = await session.run({
         tokens: ints(batch.tokens, shape),
-        positions: longs(BigInt64Array.from(batch.positions, BigInt), shape),
+        positions: ints(batch.positions, shape),
         ends: ints(batch.ends, shape),
         types: ints(batch.types as Int32Array, shape),
         edgeNodes: ints(batch.edgeNodes, [batch.edgeNodes.length]),

@@ -49,8 +49,13 @@ export function enterModule(path: string): void {
 
 /** Nodes that `build` makes are of the backward pass of `of`; the place is as before afterwards. */
 export function buildBackward<T>(of: Node, build: () => T): T {
+  return atPlace({ path: of.place.path, isBackward: true }, build);
+}
+
+/** Nodes that `build` makes are at that place. */
+export function atPlace<T>(at: Place, build: () => T): T {
   const before = place;
-  place = { path: of.place.path, isBackward: true };
+  place = at;
   try {
     return build();
   } finally {
@@ -60,13 +65,7 @@ export function buildBackward<T>(of: Node, build: () => T): T {
 
 /** Modules entered while `build` makes a graph end with it. */
 export function placing<T>(build: () => T): T {
-  const before = place;
-  place = NOWHERE;
-  try {
-    return build();
-  } finally {
-    place = before;
-  }
+  return atPlace(NOWHERE, build);
 }
 
 /** What made a value: an ONNX operator, a source, or a composition that stands for the value it aliases. */

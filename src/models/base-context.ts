@@ -193,7 +193,7 @@ interface Masks {
 
 /** Attention over keys and values of a sequence under the layer's mask [R, 1, T, S], and over a prefix that stands before it.
  *  `maskOf` makes the mask of a window (null: none), once for all layers that share it (and once more where there is a
- *  prefix). positions int64 [R, T]; `positionCount` as in `batchAttention`. */
+ *  prefix). positions int32 [R, T]; `positionCount` as in `batchAttention`. */
 export function prefixAttention(
   config: ModelConfig,
   { positions, positionCount }: { readonly positions: Value; readonly positionCount: number },

@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../formats/model.ts";
 import { add, layerNorm, sub, tanh } from "../graph/ops/index.ts";
-import { int64s } from "../graph/ops/reduce.ts";
+import { int32s } from "../graph/ops/reduce.ts";
 import type { Value } from "../graph/value.ts";
 import type { ForwardContext, TokenInputs } from "./context.ts";
 import { encoderOf, type Family, type ModuleSpec } from "./family.ts";
@@ -46,7 +46,7 @@ export function bertForward(c: ModelConfig, ctx: ForwardContext, tokens: TokenIn
   const { firstPosition } = encoderOf(c);
   const norm = (path: string, x: Value): Value =>
     layerNorm(x, ctx.weight(`${path}.weight`), ctx.weight(`${path}.bias`), c.normEpsilon);
-  const positions = firstPosition === 0 ? tokens.positions : add(tokens.positions, int64s([firstPosition]));
+  const positions = firstPosition === 0 ? tokens.positions : add(tokens.positions, int32s([firstPosition]));
   const types = tokens.types ?? sub(tokens.ids, tokens.ids);
   const embedded = ctx.output("embed", ctx.embedding("embed", tokens.ids));
   const typed = add(embedded, ctx.embedding("token_types", types));

@@ -51,7 +51,7 @@ export interface ForwardContext {
 export interface TokenInputs {
   /** int32 [R, T]. */
   readonly ids: Value;
-  /** int64 [R, T]. */
+  /** int32 [R, T]. */
   readonly positions: Value;
   /** int32 [R, T]: which sequence of a pair a token is of, 0 or 1; missing where all are of the first. Decoders do not ask. */
   readonly types?: Value;

@@ -3,7 +3,7 @@ import { input, type Value } from "../graph/value.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type AttentionStrategy, baseContext, batchAttention } from "../models/base-context.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type FloatTensor, floats, ints, longs } from "../tensor/tensor.ts";
+import { type FloatTensor, floats, ints } from "../tensor/tensor.ts";
 
 /** What the base model makes of one sequence given as token embeddings [n, d] (as its first layer takes them), by name: `layers.0` is what leaves that layer
  *  [n, d], `layers.0.keys` and `layers.0.values` what its attention reads [n, kvWidth]. */
@@ -21,7 +21,7 @@ export function baseActivations(runtime: Runtime, base: Parts): BaseActivations 
       const columns = Int32Array.from({ length }, (_, i) => i);
       const outputs = await session.run({
         rows: floats(data, [1, ...shape]),
-        positions: longs(BigInt64Array.from(columns, BigInt), [1, length]),
+        positions: ints(Int32Array.from(columns), [1, length]),
         columns: ints(columns, [length]),
         ends: ints(new Int32Array(length).fill(length), [1, length]),
       });
@@ -34,7 +34,7 @@ export function baseActivations(runtime: Runtime, base: Parts): BaseActivations 
 
 function activationGraph({ config, family, modules, frozen }: Parts, length: number): Record<string, Value> {
   const rows = input("rows", "float32", [1, length, config.hiddenSize]);
-  const positions = input("positions", "int64", [1, length]);
+  const positions = input("positions", "int32", [1, length]);
   const columns = input("columns", "int32", [length]);
   const ends = input("ends", "int32", [1, length]);
   const outputs: Record<string, Value> = {};

@@ -1,4 +1,6 @@
 import { UnsupportedError } from "../errors.ts";
+import { type LoweredGraph, type Lowering, lower } from "../graph/lower/lower.ts";
+import type { DimSizes } from "../graph/lower/sizes.ts";
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -34,6 +36,12 @@ export interface Runtime extends Pick<Backend, "supports" | "put" | "resize" | "
   get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
 }
 
+/** A device, as its runtime knows it. */
+interface DeviceOf extends Pick<Runtime, "device" | "threads"> {
+  /** What it has otherwise; default: nothing. */
+  readonly lowering?: Lowering | null;
+}
+
 /** Puts a serialized graph where a backend finds it, and its weights, for as long as `load` takes. */
 export type PlaceGraph = <T>(
   bytes: Uint8Array,
@@ -45,7 +53,7 @@ export type PlaceGraph = <T>(
 export function createRuntime(
   backend: Backend,
   place: PlaceGraph,
-  { device, threads }: Pick<Runtime, "device" | "threads">,
+  { device, threads, lowering = null }: DeviceOf,
 ): Runtime {
   const { supports } = backend;
   return {
@@ -53,14 +61,15 @@ export function createRuntime(
     threads,
     supports,
     load: async (outputs, options = {}) => {
-      const graph = serialize(outputs);
-      checkGraph(graph, device, supports, options);
+      const { outputs: own, hostInputs } = lowering ? lower(outputs, lowering) : { outputs, hostInputs: NONE };
+      const graph = serialize(own);
+      checkGraph(graph, { device, lowering }, supports, options);
       const { folder, profile = null, prepack = true, arena = true } = options;
       const operators = [...graph.opCounts.keys()];
       const session = await place(graph.bytes, folder, (source) =>
         backend.load({ graph: source, operators, profile, prepack, arena }),
       );
-      return { graph, ...session };
+      return { graph, ...session, run: (feeds, how) => session.run(withHostInputs(graph, hostInputs, feeds), how) };
     },
     put: (tensors: Tensors) => backend.put(tensors),
     resize: (shapes) => backend.resize(shapes),
@@ -71,15 +80,45 @@ export function createRuntime(
   };
 }
 
+const NONE: LoweredGraph["hostInputs"] = new Map();
+
+/** What the shapes of fed tensors say about named dimensions. */
+function sizesOf({ inputs }: SerializedGraph, feeds: Tensors): DimSizes {
+  const sizes = new Map<string, number>();
+  for (const { name, shape } of inputs)
+    shape.forEach((d, i) => {
+      const size = feeds[name]?.shape[i];
+      if (typeof d === "string" && size !== undefined) sizes.set(d, size);
+    });
+  return sizes;
+}
+
+/** `feeds` with what the host forms of their sizes. */
+function withHostInputs(
+  graph: SerializedGraph,
+  hostInputs: LoweredGraph["hostInputs"],
+  feeds: Tensors,
+): Tensors {
+  if (hostInputs.size === 0) return feeds;
+  const sizes = sizesOf(graph, feeds);
+  const formed = graph.inputs.flatMap(({ name }) => {
+    const form = hostInputs.get(name);
+    return form ? [[name, form(sizes)] as const] : [];
+  });
+  return { ...feeds, ...Object.fromEntries(formed) };
+}
+
 function checkGraph(
-  { inputs, isTraining }: SerializedGraph,
-  device: string,
+  { inputs, isTraining, opCounts }: SerializedGraph,
+  { device, lowering }: Pick<DeviceOf, "device" | "lowering">,
   supports: Features,
   { profile }: LoadOptions,
 ): void {
   const refuse = (reason: string): never => {
     throw new UnsupportedError(`device "${device}" ${reason}. Use --device cpu.`);
   };
+  const missing = [...opCounts.keys()].filter((operator) => lowering?.lacks.has(operator));
+  if (missing.length > 0) refuse(`has no ${missing.join(", ")}, which this graph needs`);
   const foreign = new Set(
     inputs.map(({ dtype }) => dtype).filter((dtype) => !supports.dtypes.includes(dtype)),
   );

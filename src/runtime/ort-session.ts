@@ -37,6 +37,7 @@ function optionsOf(
         // Threads wait by spinning within a run, which is faster; after it they would take the cores from the next session.
         "intra_op.allow_spinning": "1",
         force_spinning_stop: "1",
+        disable_cpu_ep_fallback: device.fallsBack || device.isAlwaysThere ? "0" : "1",
         disable_prepacking: isPacked(request, device) ? "0" : "1",
       },
     },

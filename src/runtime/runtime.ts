@@ -23,5 +23,6 @@ export function openRuntime(options: RuntimeOptions = {}): Runtime {
   if (threads !== null && !deviceSpec(device).features.threads)
     throw new UnsupportedError(`device "${device}" takes no number of threads, got ${threads}`);
   const count = threads ?? availableParallelism();
-  return createRuntime(openThread(device, count), graphFiles(), { device, threads: count });
+  const { lowering } = deviceSpec(device);
+  return createRuntime(openThread(device, count), graphFiles(), { device, threads: count, lowering });
 }

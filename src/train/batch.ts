@@ -2,7 +2,7 @@ import type { Example, PackedBatch } from "../data/batch.ts";
 import { largestSum, type StoredExamples } from "../data/example-store.ts";
 import { packingCosts } from "../data/trie.ts";
 import { random } from "../tensor/random.ts";
-import { floats, ints, iota, longs, type Tensor } from "../tensor/tensor.ts";
+import { floats, ints, iota, type Tensor } from "../tensor/tensor.ts";
 import { MAX_CHUNK_EDGES, rowBucket, type StepSubject } from "./step-graphs.ts";
 
 const BUCKET_EDGES = 8;
@@ -36,7 +36,7 @@ export function batchFeeds(batch: PackedBatch, chunks: number): Record<string, T
   const { rows, length } = batch;
   const feeds: Record<string, Tensor> = {
     tokens: ints(batch.tokens, [rows, length]),
-    positions: longs(BigInt64Array.from(batch.positions, BigInt), [rows, length]),
+    positions: ints(batch.positions, [rows, length]),
     ends: ints(batch.ends, [rows, length]),
     columns: iota(length),
     rowIndices: iota(rows),

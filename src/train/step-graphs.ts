@@ -95,7 +95,7 @@ function batchGraph<T>(
 ): T {
   const { R, T, P, E } = dims;
   const ids = input("tokens", "int32", [R, T]);
-  const positions = input("positions", "int64", [R, T]);
+  const positions = input("positions", "int32", [R, T]);
   const ends = input("ends", "int32", [R, T]);
   const types = input("types", "int32", [R, T]);
   const columns = input("columns", "int32", [T]);

@@ -20,7 +20,7 @@ import { type Lora, lora } from "../../src/peft/methods/lora.ts";
 import { flatten, parameterCount, viewsOf } from "../../src/peft/parameters.ts";
 import { type AdaptedModel, adaptedContext, trainablesOf } from "../../src/peft/use/adapted-model.ts";
 import type { Runtime, Session } from "../../src/runtime/runtime.ts";
-import { type FloatTensor, floats, ints, longs, type Tensor } from "../../src/tensor/tensor.ts";
+import { type FloatTensor, floats, ints, type Tensor } from "../../src/tensor/tensor.ts";
 import type { StepSubject } from "../../src/train/step-graphs.ts";
 
 /** What a step's graphs are built from: of a decoder, unless an objective says otherwise. */
@@ -139,7 +139,7 @@ export function everyWeight(tiny: TinyModel): Method {
 /** Graph over the padded batch, every row a chain: outputs hidden, logits, loss and, with methods, gradient [|Θ|]. */
 export async function loadPadded(runtime: Runtime, tiny: TinyModel, model: AdaptedModel): Promise<Session> {
   const ids = input("tokens", "int32", [2, 12]);
-  const positions = input("positions", "int64", [2, 12]);
+  const positions = input("positions", "int32", [2, 12]);
   const columns = input("columns", "int32", [12]);
   const ends = input("ends", "int32", [2, 12]);
   const trainables = trainablesOf(model.methods);
@@ -173,8 +173,8 @@ export function paddedFeeds(tiny: TinyModel): Record<string, Tensor> {
   const count = edges.nodes.length;
   return {
     tokens: expectedOf(tiny, "input_ids"),
-    positions: longs(
-      BigInt64Array.from({ length: 24 }, (_, i) => BigInt(i % 12)),
+    positions: ints(
+      Int32Array.from({ length: 24 }, (_, i) => i % 12),
       [2, 12],
     ),
     columns: ints(

@@ -115,6 +115,8 @@ const FAKE: DeviceSpec = {
   providers: ["fast", "cpu"],
   isAlwaysThere: false,
   features: { ...cpu.features, packedOperators: ["Conv"] },
+  fallsBack: true,
+  lowering: null,
   isTested: false,
 };
 

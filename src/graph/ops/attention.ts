@@ -3,8 +3,9 @@ import { floats } from "../../tensor/tensor.ts";
 import { apply, constant, type Dim, known, scalarConstant, showShape, type Value } from "../value.ts";
 import { softmax } from "./activation.ts";
 import { add, sub } from "./arithmetic.ts";
+import { toInt64 } from "./gather.ts";
 import { matmul } from "./matrix.ts";
-import { int64s, unsqueeze } from "./reduce.ts";
+import { int32s, int64s, unsqueeze } from "./reduce.ts";
 import { concat, repeatDim, reshape, transpose } from "./shape.ts";
 
 /** cos and sin of every position × frequency, constants [positions, headDim / 2], and −sin for the way back. */
@@ -20,13 +21,13 @@ export function rotaryConstants(cos: Float32Array, sin: Float32Array, halfDim: n
   return { cos: table(cos), sin: table(sin), negativeSin: table(sin.map((s) => -s)) };
 }
 
-/** Rotary position embedding, rotate-half form (Su et al. 2021): x [R, T, heads·headDim], positions int64 [R, T].
+/** Rotary position embedding, rotate-half form (Su et al. 2021): x [R, T, heads·headDim], positions int32 [R, T].
  *  The gradient is the rotation by the opposite angle. */
 export function rotary(x: Value, positions: Value, tables: RotaryTables): Value {
   const headDim = 2 * known(tables.cos.shape[1], "rotary");
   if (known(x.shape[2], "rotary") % headDim !== 0)
     throw new ShapeError(`rotary: ${showShape(x.shape)} is not a multiple of headDim ${headDim}`);
-  const inputs = [x, positions, tables.cos, tables.sin];
+  const inputs = [x, toInt64(positions), tables.cos, tables.sin];
   const back = { cos: tables.cos, sin: tables.negativeSin, negativeSin: tables.sin };
   return apply("com.microsoft::RotaryEmbedding", inputs, x.shape, {}, (dy) => [
     rotary(dy, positions, back),
@@ -42,7 +43,7 @@ export interface TrieTokens {
   readonly columns: Value;
   /** Ends of their subtrees, int32 [R, T]. */
   readonly ends: Value;
-  /** int64 [R, T]. */
+  /** int32 [R, T]. */
   readonly positions: Value;
 }
 
@@ -61,7 +62,7 @@ export function trieMask(queries: TrieTokens, keys: TrieTokens, window: number |
   if (window !== null) {
     const from = unsqueeze(queries.positions, [1, 3], [rows, 1, length, 1]);
     const to = unsqueeze(keys.positions, [1, 2], [rows, 1, 1, keyCount]);
-    const near = apply("Less", [sub(from, to), int64s([window])], shape, {}, null, "bool");
+    const near = apply("Less", [sub(from, to), int32s([window])], shape, {}, null, "bool");
     seen = apply("And", [seen, near], shape, {}, null, "bool");
   }
   return apply("Where", [seen, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
@@ -85,7 +86,7 @@ export function openColumns(mask: Value, count: number, size: Dim): Value {
 }
 
 /** `mask` [R, 1, T, S] with `count` columns in front, those of a prefix that stands before the sequence: a query sees those
- *  fewer than `window` positions back. positions int64 [R, T] without the prefix → [R, 1, T, size], size being count+S. */
+ *  fewer than `window` positions back. positions int32 [R, T] without the prefix → [R, 1, T, size], size being count+S. */
 export function prefixColumns(
   mask: Value,
   count: number,
@@ -94,9 +95,9 @@ export function prefixColumns(
 ): Value {
   const [rows, , length] = mask.shape as [Dim, Dim, Dim];
   const from = unsqueeze(window.positions, [1, 3], [rows, 1, length, 1]);
-  const to = int64s(Array.from({ length: count }, (_, c) => c - count));
+  const to = int32s(Array.from({ length: count }, (_, c) => c - count));
   const shape = [rows, 1, length, count];
-  const near = apply("Less", [sub(from, to), int64s([window.size])], shape, {}, null, "bool");
+  const near = apply("Less", [sub(from, to), int32s([window.size])], shape, {}, null, "bool");
   const front = apply("Where", [near, scalarConstant(0), scalarConstant(-1e30)], shape, {}, null, "float32");
   return apply("Concat", [front, mask], mask.shape.with(3, size), { axis: 3 }, null);
 }

@@ -14,7 +14,7 @@ export function gather(table: Value, indices: Value): Value {
 
 /** `base` [n, d] with `updates` [..., d] added to the rows `indices` [...]; not differentiable. */
 function scatterAdd(base: Value, indices: Value, updates: Value): Value {
-  const rows = apply("Unsqueeze", [toInt64(indices), lastAxis(indices)], [...indices.shape, 1], {}, null);
+  const rows = toInt64(apply("Unsqueeze", [indices, lastAxis(indices)], [...indices.shape, 1], {}, null));
   return apply("ScatterND", [base, rows, updates], base.shape, { reduction: "add" }, null);
 }
 
@@ -22,6 +22,12 @@ function lastAxis(x: Value): Value {
   return int64s([x.shape.length]);
 }
 
-function toInt64(x: Value): Value {
-  return x.dtype === "int64" ? x : apply("Cast", [x], x.shape, { to: 7 }, null, "int64");
+const WIDE = new WeakMap<Value, Value>();
+
+/** `x` as int64, made once for all that ask. Not differentiable. */
+export function toInt64(x: Value): Value {
+  if (x.dtype === "int64") return x;
+  const made = WIDE.get(x) ?? apply("Cast", [x], x.shape, { to: 7 }, null, "int64");
+  WIDE.set(x, made);
+  return made;
 }

@@ -52,12 +52,11 @@ function onesLike(x: Value): Value {
   return apply("Exp", [scale(x, 0)], x.shape, {}, null);
 }
 
-/** 1 where the highest logit is the label, else 0: logits [E, V], labels int32 [E] → float32 [E]; not differentiable. */
+/** 1 where no logit is above the label's, else 0: logits [E, V], labels int32 [E] → float32 [E]; not differentiable. */
 export function topIsLabel(logits: Value, labels: Value): Value {
-  const best = apply("ArgMax", [logits], labels.shape, { axis: 1, keepdims: 0 }, null, "int64");
-  const cast = apply("Cast", [labels], labels.shape, { to: 7 }, null, "int64");
-  const equal = apply("Equal", [best, cast], labels.shape, {}, null, "bool");
-  return apply("Cast", [equal], labels.shape, { to: 1 }, null, "float32");
+  const best = apply("ReduceMax", [logits, int64s([1])], labels.shape, { keepdims: 0 }, null);
+  const isTop = apply("LessOrEqual", [best, picked(logits, column(labels))], labels.shape, {}, null, "bool");
+  return apply("Cast", [isTop], labels.shape, { to: 1 }, null, "float32");
 }
 
 /** Sum of terms. */

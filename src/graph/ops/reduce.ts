@@ -1,4 +1,4 @@
-import { longs } from "../../tensor/tensor.ts";
+import { ints, longs } from "../../tensor/tensor.ts";
 import { apply, constant, type Dim, known, type Value } from "../value.ts";
 import { scale } from "./arithmetic.ts";
 import { expandLike, reshapeLike } from "./shape.ts";
@@ -6,6 +6,11 @@ import { expandLike, reshapeLike } from "./shape.ts";
 /** int64 constant vector: axes, shapes, starts. */
 export function int64s(values: readonly number[]): Value {
   return constant(longs(BigInt64Array.from(values, BigInt), [values.length]));
+}
+
+/** int32 constant vector: positions and their differences. */
+export function int32s(values: readonly number[]): Value {
+  return constant(ints(Int32Array.from(values), [values.length]));
 }
 
 function normalize(axes: readonly number[], rank: number): number[] {

@@ -1,7 +1,7 @@
 import { apply, compose, type Dim, scalarConstant, type Value } from "../value.ts";
 import { sub } from "./arithmetic.ts";
 import type { TrieTokens } from "./attention.ts";
-import { int64s, sum, unsqueeze } from "./reduce.ts";
+import { int32s, int64s, sum, unsqueeze } from "./reduce.ts";
 import { concat, shapeOf } from "./shape.ts";
 
 /** The tokens that all examples of a packed batch begin with: the first P of its first row, which the other rows see too. */
@@ -61,8 +61,7 @@ function cut(x: Value, bounds: readonly [Value, Value, Value], shape: readonly D
 export function stemMask(mask: Value, stem: Stem, queries: TrieTokens, window: number | null): Value {
   const [rows, , length] = mask.shape as [Dim, Dim, Dim];
   const count = stem.columns.shape[0] as Dim;
-  const column = apply("Cast", [stem.columns], [count], { to: 7 }, null, "int64");
-  const to = unsqueeze(column, [0, 1, 2], [1, 1, 1, count]);
+  const to = unsqueeze(stem.columns, [0, 1, 2], [1, 1, 1, count]);
   const from = unsqueeze(queries.positions, [1, 3], [rows, 1, length, 1]);
   const shape = [rows, 1, length, count];
   const both = (a: Value, b: Value): Value => apply("And", [a, b], shape, {}, null, "bool");
@@ -72,7 +71,7 @@ export function stemMask(mask: Value, stem: Stem, queries: TrieTokens, window: n
   const near =
     window === null
       ? before
-      : both(before, apply("Less", [sub(from, to), int64s([window])], shape, {}, null, "bool"));
+      : both(before, apply("Less", [sub(from, to), int32s([window])], shape, {}, null, "bool"));
   const front = apply(
     "Where",
     [both(others, near), scalarConstant(0), scalarConstant(-1e30)],

@@ -3,7 +3,7 @@ import { input, type Value } from "../../graph/value.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { batchAttention } from "../../models/base-context.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { floats, ints, longs } from "../../tensor/tensor.ts";
+import { floats, ints } from "../../tensor/tensor.ts";
 import type { Adaptation } from "../use/active.ts";
 import { type AdaptedModel, adaptedContext, adaptedGraph, forwardAdapted } from "../use/adapted-model.ts";
 
@@ -23,7 +23,7 @@ export interface LogitComparison {
 /** Logits [T, V] of one sequence. */
 function logitsGraph(model: AdaptedModel, length: number): Record<string, Value> {
   const ids = input("tokens", "int32", [1, length]);
-  const positions = input("positions", "int64", [1, length]);
+  const positions = input("positions", "int32", [1, length]);
   const columns = input("columns", "int32", [length]);
   const ends = input("ends", "int32", [1, length]);
   return adaptedGraph(model, { ids }, (inputs) => {
@@ -52,7 +52,7 @@ async function logitsOf(
     const count = Int32Array.from({ length }, (_, i) => i);
     const { logits } = await session.run({
       tokens: ints(ids, [1, length]),
-      positions: longs(BigInt64Array.from(count, BigInt), [1, length]),
+      positions: ints(Int32Array.from(count), [1, length]),
       columns: ints(count, [length]),
       ends: ints(new Int32Array(length).fill(length), [1, length]),
       ...(adapter ? { theta: floats(adapter.theta, [adapter.theta.length]) } : {}),

@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../../formats/model.ts";
 import { add } from "../../graph/ops/index.ts";
-import { int64s } from "../../graph/ops/reduce.ts";
+import { int32s } from "../../graph/ops/reduce.ts";
 import { enterModule, input, placing, type Value } from "../../graph/value.ts";
 import { type AttentionStrategy, baseContext, type WeightLookup } from "../../models/base-context.ts";
 import type { ForwardContext, SegmentStrategy, TokenInputs } from "../../models/context.ts";
@@ -105,6 +105,6 @@ export function forwardAdapted(
   tableLength: number,
 ): Value {
   const offset = model.methods.reduce((n, m) => n + m.positionOffset, 0);
-  const positions = offset === 0 ? tokens.positions : add(tokens.positions, int64s([offset]));
+  const positions = offset === 0 ? tokens.positions : add(tokens.positions, int32s([offset]));
   return model.family.forward(model.config, ctx, { ...tokens, positions }, tableLength + offset);
 }

@@ -6,6 +6,8 @@ export const coreml: DeviceSpec = {
   name: "coreml",
   platforms: ["darwin"],
   providers: ["coreml"],
+  fallsBack: true,
+  lowering: null,
   isAlwaysThere: false,
   features: UNTESTED,
   isTested: false,

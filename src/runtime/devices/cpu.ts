@@ -6,6 +6,8 @@ export const cpu: DeviceSpec = {
   name: "cpu",
   platforms: ["linux", "win32", "darwin"],
   providers: ["cpu"],
+  fallsBack: false,
+  lowering: null,
   isAlwaysThere: true,
   features: {
     dtypes: ["float32", "int32", "int64", "bool", "uint8", "uint32"],

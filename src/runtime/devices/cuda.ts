@@ -6,6 +6,8 @@ export const cuda: DeviceSpec = {
   name: "cuda",
   platforms: ["linux", "win32"],
   providers: ["cuda"],
+  fallsBack: true,
+  lowering: null,
   isAlwaysThere: false,
   features: UNTESTED,
   isTested: false,

@@ -6,6 +6,8 @@ export const dml: DeviceSpec = {
   name: "dml",
   platforms: ["win32"],
   providers: ["dml"],
+  fallsBack: true,
+  lowering: null,
   isAlwaysThere: false,
   features: UNTESTED,
   isTested: false,

@@ -1,3 +1,4 @@
+import type { Lowering } from "../../graph/lower/lower.ts";
 import type { Features } from "../backend.ts";
 
 /** A device of ONNX Runtime, as its file states it. */
@@ -5,8 +6,12 @@ export interface DeviceSpec {
   readonly name: string;
   /** Platforms (`process.platform`) that can have it; whether its driver is there shows when it is used. */
   readonly platforms: readonly string[];
-  /** ONNX Runtime's execution providers, the first choice first; what none of them has runs on the CPU. */
+  /** ONNX Runtime's execution providers, the first choice first. */
   readonly providers: readonly string[];
+  /** What none of them has runs on the CPU, and nobody is told; else it is an error. */
+  readonly fallsBack: boolean;
+  /** What it has otherwise; null: nothing is known. */
+  readonly lowering: Lowering | null;
   /** Every build of ONNX Runtime has it: what fails there is not its absence. */
   readonly isAlwaysThere: boolean;
   readonly features: Features;

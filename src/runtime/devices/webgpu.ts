@@ -1,3 +1,4 @@
+import { webgpuLowering } from "../../graph/lower/webgpu.ts";
 import type { DeviceSpec } from "./spec.ts";
 import { UNTESTED } from "./untested.ts";
 
@@ -7,7 +8,9 @@ export const webgpu: DeviceSpec = {
   name: "webgpu",
   platforms: ["linux", "win32", "darwin"],
   providers: ["webgpu"],
+  fallsBack: false,
+  lowering: webgpuLowering,
   isAlwaysThere: false,
-  features: { ...UNTESTED, gradients: false },
+  features: { ...UNTESTED, packedOperators: [], profile: false },
   isTested: false,
 };

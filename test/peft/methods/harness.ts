@@ -11,7 +11,7 @@ import {
   trainablesOf,
 } from "../../../src/peft/use/adapted-model.ts";
 import type { Runtime } from "../../../src/runtime/runtime.ts";
-import { floats, ints, longs, type Tensor } from "../../../src/tensor/tensor.ts";
+import { floats, ints, type Tensor } from "../../../src/tensor/tensor.ts";
 import { batchFeeds } from "../../../src/train/batch.ts";
 import { gradientGraph } from "../../../src/train/step-graphs.ts";
 import { subjectOf } from "../../models/harness.ts";
@@ -72,7 +72,7 @@ export async function sequenceLogits(
 ): Promise<Float32Array[]> {
   const length = sequence.length;
   const ids = input("tokens", "int32", [1, length]);
-  const positions = input("positions", "int64", [1, length]);
+  const positions = input("positions", "int32", [1, length]);
   const indices = input("columns", "int32", [length]);
   const ends = input("ends", "int32", [1, length]);
   const trainables = trainablesOf(model.methods);
@@ -89,7 +89,7 @@ export async function sequenceLogits(
   const columns = Int32Array.from({ length }, (_, i) => i);
   const { logits } = await session.run({
     tokens: ints(Int32Array.from(sequence), [1, length]),
-    positions: longs(BigInt64Array.from(columns, BigInt), [1, length]),
+    positions: ints(Int32Array.from(columns), [1, length]),
     columns: ints(columns, [length]),
     ends: ints(new Int32Array(length).fill(length), [1, length]),
   });

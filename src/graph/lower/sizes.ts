@@ -1,0 +1,75 @@
+import type { TensorData } from "../../tensor/dtype.ts";
+import { type Dim, type Node, resolve, type Value } from "../value.ts";
+
+/** Sizes of a run's named dimensions. */
+export type DimSizes = ReadonlyMap<string, number>;
+
+/** A whole number that a run's sizes decide. */
+export type Term = (sizes: DimSizes) => bigint;
+
+/** Size of a dimension: a number, a name, or what `repeatDim`, `foldRows` and concatenation make of names.
+ *  @throws Error where nothing says how large a name is */
+export function sizeOfDim(dim: Dim, sizes: DimSizes): number {
+  if (typeof dim === "number") return dim;
+  const found = sizes.get(dim);
+  if (found !== undefined) return found;
+  if (/^\d+$/.test(dim)) return Number(dim);
+  const parts = (by: string): number[] => dim.split(by).map((part) => sizeOfDim(part, sizes));
+  if (dim.includes("+")) return parts("+").reduce((a, b) => a + b);
+  if (dim.includes("·")) return parts("·").reduce((a, b) => a * b);
+  if (dim.includes("/")) return parts("/").reduce((a, b) => a / b);
+  throw new Error(`no input says how large dimension ${dim} is`);
+}
+
+/** Terms of dimensions. */
+export function dimTerms(dims: readonly Dim[]): readonly Term[] {
+  return dims.map((d) => (sizes) => BigInt(sizeOfDim(d, sizes)));
+}
+
+function zip(
+  [a, b]: readonly (readonly Term[])[],
+  combine: (x: bigint, y: bigint) => bigint,
+): readonly Term[] {
+  const [left, right] = [a, b] as [readonly Term[], readonly Term[]];
+  const at = (terms: readonly Term[], i: number): Term => terms[terms.length === 1 ? 0 : i] as Term;
+  const count = Math.max(left.length, right.length);
+  return Array.from(
+    { length: count },
+    (_, i) => (sizes: DimSizes) => combine(at(left, i)(sizes), at(right, i)(sizes)),
+  );
+}
+
+/** Arithmetic of shapes, by operator. */
+const ARITHMETIC: Readonly<Record<string, (parts: readonly (readonly Term[])[]) => readonly Term[]>> = {
+  Concat: (parts) => parts.flat(),
+  Add: (parts) => zip(parts, (a, b) => a + b),
+  Sub: (parts) => zip(parts, (a, b) => a - b),
+  Mul: (parts) => zip(parts, (a, b) => a * b),
+  Cast: ([terms]) => terms as readonly Term[], // to floats: an input of floats
+};
+
+function shapeTerms({ inputs, attributes }: Node): readonly Term[] {
+  const { start = 0, end } = attributes as { start?: number; end?: number };
+  return dimTerms(resolve(inputs[0] as Value).shape.slice(start, end));
+}
+
+/** What a vector that depends on shapes and whole constants alone is made of; null for every other value. `known`: those found so far. */
+export function termsOf(node: Node, known: ReadonlyMap<Value, readonly Term[]>): readonly Term[] | null {
+  const [out] = node.outputs as [Value];
+  if (node.source?.kind === "constant" && out.dtype === "int64")
+    return Array.from(node.source.tensor.data as Extract<TensorData, BigInt64Array>, (n) => () => n);
+  if (node.opType === "Shape") return shapeTerms(node);
+  const parts = node.inputs.map((v) => v && known.get(resolve(v)));
+  if (parts.length === 0 || parts.some((part) => !part)) return null;
+  return ARITHMETIC[node.opType]?.(parts as (readonly Term[])[]) ?? null;
+}
+
+/** The numbers of terms that are the same at every run; null for others. */
+export function fixedNumbers(terms: readonly Term[]): readonly number[] | null {
+  const at = (size: number): number[] => {
+    const all = { get: () => size } as unknown as DimSizes;
+    return terms.map((term) => Number(term(all)));
+  };
+  const [one, other] = [at(6), at(1024)];
+  return one.every((n, i) => n === other[i]) ? one : null;
+}
