@@ -36,7 +36,7 @@ function distance(a: readonly number[], b: readonly number[]): number {
 }
 
 const CASES: readonly (readonly [string, TrainOptions])[] = [
-  ...["llama", "llama3", "mistral", "qwen2", "qwen3", "phi3", "gpt2", "gemma3"].map(
+  ...["llama", "llama3", "mistral", "qwen2", "qwen3", "phi3", "gemma3"].map(
     (name) => [name, { model: tinyModel(name), targetModules: "all-linear" }] as const,
   ),
   ...METHOD_NAMES.map((method) => [`llama, ${method}`, { method, dropout: 0 }] as const),

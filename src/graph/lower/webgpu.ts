@@ -8,6 +8,8 @@ import type { Lowering, Rule } from "./lower.ts";
 const MOST_PIECES = 7;
 /** ONNX's number of float32, for Cast. */
 const FLOAT = 1;
+/** And of bool. */
+const BOOL = 9;
 
 function overLast(op: string, x: Value): Value {
   const kept = x.shape.with(-1, 1);
@@ -93,14 +95,23 @@ const sliceOfWeight: Rule = (node, inputs, { fixed }) => {
   return [weight(`${source.name} from ${from}`, shape, file, "uint8")];
 };
 
+function asFloat(x: Value): Value {
+  return apply("Cast", [x], x.shape, { to: FLOAT }, null, "float32");
+}
+
+/** It is wrong where its program was compiled for operands that broadcast otherwise: as a product. */
+const and: Rule = (node, inputs) => {
+  const [a, b] = inputs as [Value, Value];
+  const { shape } = node.outputs[0] as Value;
+  const both = apply("Mul", [asFloat(a), asFloat(b)], shape, {}, null);
+  return [apply("Cast", [both], shape, { to: BOOL }, null, "bool")];
+};
+
 /** There is none: (0 < x) − (x < 0). */
 const sign: Rule = (_node, inputs) => {
   const [x] = inputs as [Value];
   const zero = scalarConstant(0);
-  const isLess = (a: Value, b: Value): Value => {
-    const less = apply("Less", [a, b], x.shape, {}, null, "bool");
-    return apply("Cast", [less], x.shape, { to: FLOAT }, null, "float32");
-  };
+  const isLess = (a: Value, b: Value): Value => asFloat(apply("Less", [a, b], x.shape, {}, null, "bool"));
   return [sub(isLess(zero, x), isLess(x, zero))];
 };
 
@@ -113,6 +124,7 @@ export const webgpuLowering: Lowering = {
     Split: split,
     Slice: sliceOfWeight,
     Sign: sign,
+    And: and,
   },
   lacks: new Set(["BitwiseXor", "BitwiseAnd", "BitShift"]),
 };
