@@ -1,6 +1,6 @@
 import { UnsupportedError } from "../errors.ts";
+import { withHostInputs } from "../graph/lower/host-feeds.ts";
 import { type LoweredGraph, type Lowering, lower } from "../graph/lower/lower.ts";
-import type { DimSizes } from "../graph/lower/sizes.ts";
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -63,13 +63,15 @@ export function createRuntime(
     load: async (outputs, options = {}) => {
       const { outputs: own, hostInputs } = lowering ? lower(outputs, lowering) : { outputs, hostInputs: NONE };
       const graph = serialize(own);
-      checkGraph(graph, { device, lowering }, supports, options);
+      const inputs = graph.inputs.filter(({ name }) => !hostInputs.has(name));
+      checkGraph({ ...graph, inputs }, { device, lowering }, supports, options);
       const { folder, profile = null, prepack = true, arena = true } = options;
       const operators = [...graph.opCounts.keys()];
       const session = await place(graph.bytes, folder, (source) =>
         backend.load({ graph: source, operators, profile, prepack, arena }),
       );
-      return { graph, ...session, run: (feeds, how) => session.run(withHostInputs(graph, hostInputs, feeds), how) };
+      const all = (feeds: Tensors): Tensors => withHostInputs(graph.inputs, hostInputs, feeds);
+      return { graph, ...session, run: (feeds, how) => session.run(all(feeds), how) };
     },
     put: (tensors: Tensors) => backend.put(tensors),
     resize: (shapes) => backend.resize(shapes),
@@ -81,32 +83,6 @@ export function createRuntime(
 }
 
 const NONE: LoweredGraph["hostInputs"] = new Map();
-
-/** What the shapes of fed tensors say about named dimensions. */
-function sizesOf({ inputs }: SerializedGraph, feeds: Tensors): DimSizes {
-  const sizes = new Map<string, number>();
-  for (const { name, shape } of inputs)
-    shape.forEach((d, i) => {
-      const size = feeds[name]?.shape[i];
-      if (typeof d === "string" && size !== undefined) sizes.set(d, size);
-    });
-  return sizes;
-}
-
-/** `feeds` with what the host forms of their sizes. */
-function withHostInputs(
-  graph: SerializedGraph,
-  hostInputs: LoweredGraph["hostInputs"],
-  feeds: Tensors,
-): Tensors {
-  if (hostInputs.size === 0) return feeds;
-  const sizes = sizesOf(graph, feeds);
-  const formed = graph.inputs.flatMap(({ name }) => {
-    const form = hostInputs.get(name);
-    return form ? [[name, form(sizes)] as const] : [];
-  });
-  return { ...feeds, ...Object.fromEntries(formed) };
-}
 
 function checkGraph(
   { inputs, isTraining, opCounts }: SerializedGraph,

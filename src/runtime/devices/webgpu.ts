@@ -11,6 +11,6 @@ export const webgpu: DeviceSpec = {
   fallsBack: false,
   lowering: webgpuLowering,
   isAlwaysThere: false,
-  features: { ...UNTESTED, packedOperators: [], profile: false },
+  features: { ...UNTESTED, dtypes: ["float32", "int32", "uint32"], packedOperators: [], profile: false },
   isTested: false,
 };

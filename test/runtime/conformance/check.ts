@@ -1,10 +1,12 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { withHostInputs } from "../../../src/graph/lower/host-feeds.ts";
+import { type Lowering, lower } from "../../../src/graph/lower/lower.ts";
 import { serialize } from "../../../src/graph/onnx.ts";
 import * as op from "../../../src/graph/ops/index.ts";
 import { apply, constant, input, type Value } from "../../../src/graph/value.ts";
-import type { Backend, BackendSession, LoadRequest } from "../../../src/runtime/backend.ts";
+import type { Backend, BackendSession, GraphSource, LoadRequest } from "../../../src/runtime/backend.ts";
 import { random } from "../../../src/tensor/random.ts";
 import { floats, scalar, sizeOf, type Tensor } from "../../../src/tensor/tensor.ts";
 
@@ -12,6 +14,8 @@ import { floats, scalar, sizeOf, type Tensor } from "../../../src/tensor/tensor.
 export interface Subject {
   readonly backend: Backend;
   readonly folder: string;
+  /** What its device has otherwise. */
+  readonly lowering: Lowering | null;
 }
 
 /** One thing that a backend must do. */
@@ -21,11 +25,11 @@ export interface Check {
 }
 
 /** Runs a check on a backend of its own. */
-export async function holds(check: Check, open: () => Backend): Promise<void> {
+export async function holds(check: Check, open: () => Backend, lowering: Lowering | null = null): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "lowrank-backend-"));
   const backend = open();
   try {
-    await check.run({ backend, folder });
+    await check.run({ backend, folder, lowering });
   } finally {
     await backend.close();
     await rm(folder, { recursive: true });
@@ -37,19 +41,34 @@ export const WEIGHTS = "weights.bin";
 
 /** Loads a graph as the backend takes it: by its path, or as bytes with those of its weights. */
 export async function load(
-  { backend, folder }: Subject,
+  subject: Subject,
   outputs: Readonly<Record<string, Value>>,
   options: Partial<LoadRequest> = {},
   weights: Uint8Array | null = null,
 ): Promise<BackendSession> {
-  const { bytes, opCounts } = serialize(outputs);
-  const rest = { operators: [...opCounts.keys()], prepack: true, arena: true, profile: null, ...options };
-  if (!backend.supports.mappedWeights)
-    return backend.load({ graph: { bytes, files: weights ? { [WEIGHTS]: weights } : {} }, ...rest });
+  const { outputs: own, hostInputs } = subject.lowering
+    ? lower(outputs, subject.lowering)
+    : { outputs, hostInputs: new Map() };
+  const graph = serialize(own);
+  const operators = [...graph.opCounts.keys()];
+  const rest = { operators, prepack: true, arena: true, profile: null, ...options };
+  const session = await subject.backend.load({ graph: await placed(subject, graph.bytes, weights), ...rest });
+  return {
+    ...session,
+    run: (feeds, how) => session.run(withHostInputs(graph.inputs, hostInputs, feeds), how),
+  };
+}
+
+async function placed(
+  { backend, folder }: Subject,
+  bytes: Uint8Array,
+  weights: Uint8Array | null,
+): Promise<GraphSource> {
+  if (!backend.supports.mappedWeights) return { bytes, files: weights ? { [WEIGHTS]: weights } : {} };
   const path = join(folder, "graph.onnx");
   if (weights) await writeFile(join(folder, WEIGHTS), weights);
   await writeFile(path, bytes);
-  return backend.load({ graph: { path }, ...rest });
+  return { path };
 }
 
 /** A float32 vector. */
