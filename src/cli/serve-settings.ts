@@ -30,6 +30,10 @@ export interface ServeChoice {
   readonly maxJobs: number;
   /** null: half of the cores. */
   readonly jobThreads: number | null;
+  /** GiB; null: a part of the machine's. */
+  readonly jobMemory: number | null;
+  /** Seconds. */
+  readonly jobStopTimeout: number;
 }
 
 export const serveSettings: SettingsOf<ServeChoice> = {
@@ -112,6 +116,18 @@ export const serveSettings: SettingsOf<ServeChoice> = {
     value: "n",
     description: "threads of a job",
     defaultText: "half of the cores",
+  }),
+  jobMemory: setting(z.number().min(0.1).max(65_536).nullable(), null, {
+    group: JOBS,
+    value: "GiB",
+    description: "memory of a job: one that would take more is refused, one that takes more is ended",
+    defaultText: "70% of the machine's, divided by --max-jobs",
+    knownAs: ["memory", "memoryLimit"],
+  }),
+  jobStopTimeout: setting(z.number().int().min(0).max(86_400), 60, {
+    group: JOBS,
+    value: "seconds",
+    description: "most time for a job to write its checkpoint where it is stopped, or the server is",
   }),
 };
 

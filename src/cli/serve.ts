@@ -120,12 +120,15 @@ async function serve(
 
 /** What jobs train, and with what: the served base, as it is served. */
 function jobsOf(model: string, choice: Choice): Omit<JobsOptions, "baseName"> | null {
-  const { dataDir, maxJobs, jobThreads, baseBits, device, offline, templateArgs, templateDate } = choice;
+  const { dataDir, maxJobs, jobThreads, jobMemory, jobStopTimeout } = choice;
+  const { baseBits, device, offline, templateArgs, templateDate } = choice;
   if (maxJobs === 0) return null;
   const threads = jobThreads ?? Math.max(1, Math.floor(availableParallelism() / 2));
   return {
     dataDir: dataDir ?? join(dataFolder(), "serve"),
     maxJobs,
+    killAfterMs: jobStopTimeout * 1000,
+    ...(jobMemory === null ? {} : { jobBytes: Math.round(jobMemory * 2 ** 30) }),
     train: { model, baseBits, device, offline, templateArgs, templateDate, threads },
   };
 }

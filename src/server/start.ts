@@ -67,7 +67,8 @@ export async function startServer(engine: Engine, options: ServeOptions): Promis
       url: server.url,
       stop: async (graceMs) => {
         stopping.abort();
-        log.info("stopping", { running: engine.status.running, waiting: engine.status.waiting });
+        const { running, waiting } = engine.status;
+        log.info("stopping", { running, waiting, ...jobs?.queue.stopping() });
         // Jobs write their checkpoints while answers end.
         const closing = jobs?.queue.close();
         await library?.close();

@@ -1,12 +1,16 @@
 import { basename } from "node:path";
 import type { Dataset } from "../../data/dataset.ts";
+import { subset } from "../../data/indexed.ts";
+import type { Rows } from "../../data/rows.ts";
 import { openSpill } from "../../data/spill.ts";
 import { InputError, LowrankError, type Problem } from "../../errors.ts";
 import { cacheFolder } from "../../io/cache-folder.ts";
 import type { TrainConfig } from "../../train/config/config.ts";
 import { readData } from "../../train/data.ts";
+import { planRun } from "../../train/plan.ts";
 import { refusal } from "../body.ts";
 import { HttpError } from "../errors.ts";
+import type { JobContext } from "./create.ts";
 
 /** As OpenAI asks for. */
 const MIN_EXAMPLES = 10;
@@ -24,13 +28,25 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
 
 const JSONL = "Expected file to have JSONL format, where every line is a valid JSON dictionary. ";
 
-/** Reads a job's files as its run will. Returns how many examples there are. @throws HttpError 400 with OpenAI's codes and line numbers */
-export async function checkData(config: TrainConfig, signal: AbortSignal): Promise<number> {
+/** Rows that a job is planned with before it is made: the run itself plans with all. */
+const PLANNED_ROWS = 256;
+
+/** Reads a job's files as its run will, and plans with a part of them.
+ *  @throws HttpError 400 with OpenAI's codes and line numbers, for options that do not fit the model, and for a job that takes more
+ *  memory than it may */
+export async function checkJob(
+  config: TrainConfig,
+  { base, limitBytes }: Pick<JobContext, "base" | "limitBytes">,
+  signal: AbortSignal,
+): Promise<void> {
   const spill = openSpill(cacheFolder());
   try {
     const dataset = await readData(config, config, { offline: true, spill, signal });
-    return enoughExamples(dataset);
+    requireExamples(dataset);
+    await planRun(config, base, sampleOf(dataset), { spill, signal, limitBytes });
   } catch (error) {
+    if (error instanceof LowrankError && error.code === "memory_limit")
+      throw new HttpError(400, error.code, error.message, { cause: error });
     if (error instanceof InputError) throw dataError(error, config);
     if (!(error instanceof LowrankError) || error instanceof HttpError) throw error;
     throw fileError("training_file", withoutFolder(error.message, config));
@@ -39,9 +55,22 @@ export async function checkData(config: TrainConfig, signal: AbortSignal): Promi
   }
 }
 
-function enoughExamples({ train }: Dataset): number {
+/** Some rows of each split, from all over it. */
+function sampleOf(dataset: Dataset): Dataset {
+  const some = (rows: Rows): Rows => {
+    const count = Math.min(PLANNED_ROWS, rows.length);
+    return subset(
+      rows,
+      Int32Array.from({ length: count }, (_, i) => Math.floor((i * rows.length) / count)),
+    );
+  };
+  const { train, validation, test } = dataset;
+  return { ...dataset, train: some(train), validation: some(validation), test: some(test) };
+}
+
+function requireExamples({ train }: Dataset): void {
   const { length } = train;
-  if (length >= MIN_EXAMPLES) return length;
+  if (length >= MIN_EXAMPLES) return;
   const message = `Training file has ${length} example(s), but must have at least ${MIN_EXAMPLES} examples`;
   throw new HttpError(400, "invalid_n_examples", message, { param: "training_file" });
 }

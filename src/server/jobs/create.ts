@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { InputError, type Problem } from "../../errors.ts";
 import { shortName } from "../../hub/known-models.ts";
+import type { BaseModel } from "../../models/base.ts";
 import type { Layer } from "../../options/setting.ts";
 import {
   resolveTrainConfig,
@@ -10,7 +11,7 @@ import {
 } from "../../train/config/config.ts";
 import { refusal } from "../body.ts";
 import { HttpError } from "../errors.ts";
-import { checkData } from "./check-data.ts";
+import { checkJob } from "./check-data.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { FileRow } from "./file-store.ts";
 import { type Hyperparameters, type NewJob, newJobId } from "./job-store.ts";
@@ -24,6 +25,14 @@ export interface JobSettings {
   readonly train: TrainOptions;
 }
 
+/** What jobs are made with. */
+export interface JobContext extends JobSettings {
+  /** The base as it is served. */
+  readonly base: BaseModel;
+  /** Memory that a job may take. */
+  readonly limitBytes: number;
+}
+
 /** OpenAI's "auto". */
 const AUTO: Hyperparameters = { batch_size: 8, learning_rate_multiplier: 1, n_epochs: 3 };
 
@@ -34,7 +43,7 @@ const KEPT_CHECKPOINTS = 10;
 export async function newJob(
   body: JobBody,
   folder: DataFolder,
-  settings: JobSettings,
+  settings: JobContext,
   signal: AbortSignal,
 ): Promise<NewJob> {
   requireMethod(body);
@@ -53,7 +62,7 @@ export async function newJob(
     output: folder.runPath(id),
   };
   const config = jobConfig(body, asked, { ...settings.train, ...own });
-  await checkData(config, signal);
+  await checkJob(config, settings, signal);
   return {
     id,
     model: settings.baseName,

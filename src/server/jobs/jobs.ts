@@ -3,9 +3,10 @@ import { rm } from "node:fs/promises";
 import type { Engine } from "../../generate/engine/engine.ts";
 import { HttpError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { type JobSettings, newJob } from "./create.ts";
+import { type JobContext, type JobSettings, newJob } from "./create.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { isEnded, type Job } from "./job-store.ts";
+import { defaultJobBytes } from "./memory.ts";
 import { nowSeconds } from "./paging.ts";
 import { published } from "./published.ts";
 import { type JobQueue, jobQueue } from "./queue.ts";
@@ -20,6 +21,8 @@ export interface JobsOptions extends JobSettings {
   readonly maxFileBytes?: number;
   /** From the order to stop a job to its end by force; default a minute. */
   readonly killAfterMs?: number;
+  /** Memory that a job may take; default: its part of 70% of the machine's. */
+  readonly jobBytes?: number;
 }
 
 /** Fine-tuning as a service. */
@@ -47,13 +50,19 @@ const KILL_AFTER_MS = 60_000;
  *  @throws LowrankError */
 export async function openJobs(options: JobsOptions, engine: Engine, log: Log): Promise<Jobs> {
   const { baseName, maxJobs, maxFileBytes = MAX_FILE_BYTES, killAfterMs = KILL_AFTER_MS } = options;
+  const limitBytes = options.jobBytes ?? defaultJobBytes(maxJobs);
   const folder = await openDataFolder(options.dataDir);
   try {
     const adapters = published(folder, engine, baseName, log);
     await adapters.all();
-    const queue = jobQueue({ folder, published: adapters, baseName, maxJobs, killAfterMs, log });
+    const queue = jobQueue({ folder, published: adapters, baseName, maxJobs, killAfterMs, limitBytes, log });
     await queue.open();
-    return { ...actions(folder, queue, options), folder, queue, maxFileBytes };
+    return {
+      ...actions(folder, queue, { ...options, base: engine.base, limitBytes }),
+      folder,
+      queue,
+      maxFileBytes,
+    };
   } catch (error) {
     await folder.close();
     throw error;
@@ -62,7 +71,7 @@ export async function openJobs(options: JobsOptions, engine: Engine, log: Log): 
 
 type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes">;
 
-function actions(folder: DataFolder, queue: JobQueue, settings: JobSettings): Actions {
+function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Actions {
   const { jobs, events, files } = folder;
   const get = (id: string): Job => {
     const job = jobs.get(id);

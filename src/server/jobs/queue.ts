@@ -20,6 +20,8 @@ export interface QueueOptions {
   readonly maxJobs: number;
   /** From the order to stop to the end by force. */
   readonly killAfterMs: number;
+  /** Memory that a job may take. */
+  readonly limitBytes: number;
   readonly log: Log;
 }
 
@@ -29,6 +31,8 @@ export interface JobQueue {
   readonly running: number;
   /** Ends processes that outlived a server, and puts their jobs back. */
   open(): Promise<void>;
+  /** What a stop waits for, as the log says it; nothing where no job runs. */
+  stopping(): { readonly jobs?: number; readonly jobsWithinSeconds?: number };
   /** Starts what waits, as far as there is room. */
   wake(): void;
   /** Stops the process of a job, if there is one. */
@@ -43,7 +47,7 @@ const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 60_000;
 
 export function jobQueue(options: QueueOptions): JobQueue {
-  const { folder, published, baseName, maxJobs, killAfterMs, log } = options;
+  const { folder, published, baseName, maxJobs, killAfterMs, limitBytes, log } = options;
   const { jobs, events } = folder;
   const active = new Map<string, { process: JobProcess | null; readonly over: Promise<void> }>();
   let isClosing = false;
@@ -87,6 +91,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
       config: job.config,
       isResumed,
       killAfterMs,
+      limitBytes,
       onStart: (identity) => jobs.update(job.id, { process: identity }),
       onEvent: progress.take,
     });
@@ -169,6 +174,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
     get running() {
       return active.size;
     },
+    stopping: () => (active.size === 0 ? {} : { jobs: active.size, jobsWithinSeconds: killAfterMs / 1000 }),
     wake,
     open: async () => {
       for (const job of jobs.withProcess()) {

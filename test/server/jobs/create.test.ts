@@ -4,11 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openBase } from "../../../src/models/base-model.ts";
 import { type App, createApp } from "../../../src/server/app.ts";
 import { type Jobs, openJobs } from "../../../src/server/jobs/jobs.ts";
 import { noLog } from "../../../src/server/log.ts";
 import { serverParts } from "../../../src/server/parts.ts";
 import { listen } from "../../../src/server/serve.ts";
+import { modelPath } from "../../generate/loading.ts";
 import { errorIn, fakeEngine } from "../fake-engine.ts";
 import { rows } from "./job-server.ts";
 
@@ -21,7 +23,9 @@ let app: App;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "lowrank-create-"));
-  const engine = fakeEngine();
+  // Jobs are planned on the base, and answers are not asked for.
+  const base = await openBase(modelPath("llama"), { offline: true });
+  const engine = Object.assign(fakeEngine(), { base });
   // None is started: what is tested is how jobs are made.
   const options = {
     baseName: "tiny",
