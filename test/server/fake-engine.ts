@@ -103,6 +103,9 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     loadAdapter: async (name, path) => {
       loaded.set(name, path);
     },
+    announceAdapter: async (name, path) => {
+      loaded.set(name, path);
+    },
     unloadAdapter: async (name) => {
       if (!loaded.delete(name)) throw new NotFoundError(`no adapter ${name}`);
     },

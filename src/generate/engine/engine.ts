@@ -54,6 +54,9 @@ export interface Engine {
   /** Loads an adapter under a name. One of that name that is there is replaced; requests under way keep the one that they began with.
    *  @throws NotFoundError, InputError if it is not there or does not fit */
   loadAdapter(name: string, path: string): Promise<void>;
+  /** Lists an adapter by its configuration alone, and reads it when it is first asked for: what its weights say, and whether they fit,
+   *  shows then. @throws NotFoundError, FormatError, InputError, UnsupportedError */
+  announceAdapter(name: string, path: string): Promise<void>;
   /** Forgets an adapter; requests under way keep it. @throws NotFoundError */
   unloadAdapter(name: string): Promise<void>;
   /** Ends what is under way (as aborted) and the engine. */

@@ -176,6 +176,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       return first === undefined ? base : (await residents.get(first)).base;
     },
     loadAdapter: (name, path) => residents.load(name, path),
+    announceAdapter: (name, path) => residents.announce(name, path),
     unloadAdapter: async (name) => residents.unload(name),
     close: async () => {
       isClosed = true;

@@ -1,7 +1,13 @@
 import { NotFoundError } from "../../errors.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { withAdapterText } from "../../models/model-text.ts";
-import { type OpenAdapterOptions, type OpenedAdapter, openAdapter } from "../../peft/files/adapter.ts";
+import {
+  adapterOutline,
+  type OpenAdapterOptions,
+  type OpenedAdapter,
+  openAdapter,
+} from "../../peft/files/adapter.ts";
+import { parameterCount } from "../../peft/parameters.ts";
 import { type PooledAdapter, pooledAdapter } from "../../peft/use/pool.ts";
 import { type ActiveAdapter, describeAdapter } from "../model.ts";
 
@@ -21,6 +27,8 @@ export interface Residents {
   /** Paths that adapters in memory update row by row. */
   updatedPaths(): Iterable<string>;
   load(name: string, path: string): Promise<void>;
+  /** Known by its configuration, and read when it is first used. */
+  announce(name: string, path: string): Promise<void>;
   /** @throws NotFoundError */
   unload(name: string): void;
   /** Reads it again where it has left. @throws NotFoundError, and what reading throws */
@@ -29,7 +37,7 @@ export interface Residents {
 
 interface Entry {
   readonly path: string;
-  readonly description: ActiveAdapter;
+  description: ActiveAdapter;
   resident: Resident | null;
   /** It is read again. */
   reading: Promise<Resident> | null;
@@ -75,6 +83,12 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
       });
       makeRoom();
     },
+    announce: async (name, path) => {
+      const { config, methods, warnings } = await adapterOutline(path, base);
+      const parameters = parameterCount(methods.flatMap((method) => method.trainables));
+      const description = { path, methods: methods.map((m) => m.name), config, parameters, warnings };
+      entries.set(name, { path, description, resident: null, reading: null, usedAt: 0 });
+    },
     unload: (name) => {
       entryOf(name);
       entries.delete(name);
@@ -87,6 +101,7 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
           entry.reading = null;
         });
       const resident = entry.resident ?? (await (entry.reading as Promise<Resident>));
+      if (entry.resident === null) entry.description = describeAdapter(resident.opened);
       entry.resident = resident;
       makeRoom();
       return resident;

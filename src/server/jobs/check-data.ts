@@ -5,12 +5,12 @@ import type { Rows } from "../../data/rows.ts";
 import { openSpill } from "../../data/spill.ts";
 import { InputError, LowrankError, type Problem } from "../../errors.ts";
 import { cacheFolder } from "../../io/cache-folder.ts";
+import type { BaseModel } from "../../models/base.ts";
 import type { TrainConfig } from "../../train/config/config.ts";
 import { readData } from "../../train/data.ts";
 import { planRun } from "../../train/plan.ts";
 import { refusal } from "../body.ts";
 import { HttpError } from "../errors.ts";
-import type { JobContext } from "./create.ts";
 
 /** As OpenAI asks for. */
 const MIN_EXAMPLES = 10;
@@ -28,6 +28,14 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
 
 const JSONL = "Expected file to have JSONL format, where every line is a valid JSON dictionary. ";
 
+/** What jobs are planned for. */
+export interface JobGround {
+  /** The base as it is served. */
+  readonly base: BaseModel;
+  /** Memory that a job may take. */
+  readonly limitBytes: number;
+}
+
 /** Rows that a job is planned with before it is made: the run itself plans with all. */
 const PLANNED_ROWS = 256;
 
@@ -36,7 +44,7 @@ const PLANNED_ROWS = 256;
  *  memory than it may */
 export async function checkJob(
   config: TrainConfig,
-  { base, limitBytes }: Pick<JobContext, "base" | "limitBytes">,
+  { base, limitBytes }: JobGround,
   signal: AbortSignal,
 ): Promise<void> {
   const spill = openSpill(cacheFolder());

@@ -1,7 +1,6 @@
 import { randomInt } from "node:crypto";
 import { InputError, type Problem } from "../../errors.ts";
 import { shortName } from "../../hub/known-models.ts";
-import type { BaseModel } from "../../models/base.ts";
 import type { Layer } from "../../options/setting.ts";
 import {
   resolveTrainConfig,
@@ -11,10 +10,11 @@ import {
 } from "../../train/config/config.ts";
 import { refusal } from "../body.ts";
 import { HttpError } from "../errors.ts";
-import { checkJob } from "./check-data.ts";
+import { checkJob, type JobGround } from "./check-data.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { FileRow } from "./file-store.ts";
 import { type Hyperparameters, type NewJob, newJobId } from "./job-store.ts";
+import { RESULTS_PURPOSE } from "./results.ts";
 import { type HyperparameterBody, type JobBody, RESERVED } from "./schema.ts";
 
 /** What jobs of a server have in common. */
@@ -26,12 +26,7 @@ export interface JobSettings {
 }
 
 /** What jobs are made with. */
-export interface JobContext extends JobSettings {
-  /** The base as it is served. */
-  readonly base: BaseModel;
-  /** Memory that a job may take. */
-  readonly limitBytes: number;
-}
+export interface JobContext extends JobSettings, JobGround {}
 
 /** OpenAI's "auto". */
 const AUTO: Hyperparameters = { batch_size: 8, learning_rate_multiplier: 1, n_epochs: 3 };
@@ -105,7 +100,9 @@ function requireModel(model: string, { baseName }: JobSettings): void {
 
 function requireFile(folder: DataFolder, param: string, id: string): FileRow {
   const file = folder.files.get(id);
-  if (file !== null) return file;
+  if (file !== null && file.purpose !== RESULTS_PURPOSE) return file;
+  if (file !== null)
+    throw new HttpError(400, "invalid_file_purpose", `${param}: ${id} holds the results of a job`, { param });
   throw new HttpError(400, "invalid_file_id", `${param}: there is no file ${JSON.stringify(id)}`, { param });
 }
 

@@ -5,6 +5,7 @@ import { HttpError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type JobContext, type JobSettings, newJob } from "./create.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { deleteModel } from "./delete-model.ts";
 import { isEnded, type Job } from "./job-store.ts";
 import { defaultJobBytes } from "./memory.ts";
 import { nowSeconds } from "./paging.ts";
@@ -40,6 +41,9 @@ export interface Jobs {
   resume(id: string): Job;
   /** Forgets a file. @throws HttpError 404, 409 where a job needs it */
   deleteFile(id: string): Promise<void>;
+  /** Deletes what a job has made, by the name of its model or of a checkpoint. Returns whether there was such a model.
+   *  @throws HttpError 409 while the job has not ended */
+  deleteModel(name: string): Promise<boolean>;
   /** Stops what runs, with checkpoints; it goes on when the folder is opened again. */
   close(): Promise<void>;
 }
@@ -57,11 +61,11 @@ export async function openJobs(options: JobsOptions, engine: Engine, log: Log): 
     await adapters.all();
     const queue = jobQueue({ folder, published: adapters, baseName, maxJobs, killAfterMs, limitBytes, log });
     await queue.open();
+    const context = { ...options, base: engine.base, limitBytes };
     return {
-      ...actions(folder, queue, { ...options, base: engine.base, limitBytes }),
-      folder,
-      queue,
-      maxFileBytes,
+      ...actions(folder, queue, context),
+      deleteModel: (name) => deleteModel(name, { folder, engine, isActive: queue.isActive }),
+      ...{ folder, queue, maxFileBytes },
     };
   } catch (error) {
     await folder.close();
@@ -69,7 +73,7 @@ export async function openJobs(options: JobsOptions, engine: Engine, log: Log): 
   }
 }
 
-type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes">;
+type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes" | "deleteModel">;
 
 function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Actions {
   const { jobs, events, files } = folder;

@@ -22,7 +22,7 @@ export function progressOf(job: Job, { jobs, events }: DataFolder, onCheckpoint:
   const metricsAt = (at: number): Readonly<Record<string, number>> => ({
     step: at,
     ...(step?.step === at ? { train_loss: step.loss } : {}),
-    ...(validation === null ? {} : { full_valid_loss: validation.loss, valid_loss: validation.loss }),
+    ...(validation === null ? {} : validationMetrics(validation)),
   });
   return {
     trainedTokens: () =>
@@ -58,6 +58,17 @@ export function progressOf(job: Job, { jobs, events }: DataFolder, onCheckpoint:
   };
 }
 
+/** All rows are validated on, so the loss and the accuracy are both OpenAI's of a part and of all. */
+function validationMetrics({ loss, tokenAccuracy }: EvaluationEvent): Readonly<Record<string, number>> {
+  const losses = { full_valid_loss: loss, valid_loss: loss };
+  if (tokenAccuracy === undefined) return losses;
+  return {
+    ...losses,
+    full_valid_mean_token_accuracy: tokenAccuracy,
+    valid_mean_token_accuracy: tokenAccuracy,
+  };
+}
+
 function planText({ steps, examples, trainableParameters, estimatedSeconds }: PlanEvent): NewEvent {
   return {
     message: `Training on ${examples} examples in ${steps} steps`,
@@ -87,11 +98,11 @@ function stepText(event: StepEvent): NewEvent {
   };
 }
 
-function evaluationText({ step, split, loss }: EvaluationEvent): NewEvent {
-  const key = split === "validation" ? "full_valid_loss" : "test_loss";
+function evaluationText(event: EvaluationEvent): NewEvent {
+  const { step, split, loss } = event;
   return {
     type: "metrics",
     message: `Step ${step}: ${split} loss=${loss.toFixed(4)}`,
-    data: { step, [key]: loss },
+    data: { step, ...(split === "validation" ? validationMetrics(event) : { test_loss: loss }) },
   };
 }

@@ -10,6 +10,7 @@ import { nowSeconds } from "./paging.ts";
 import { type JobProcess, type ProcessEnd, startProcess } from "./process.ts";
 import { progressOf } from "./progress.ts";
 import type { Published } from "./published.ts";
+import { writeResults } from "./results.ts";
 
 export interface QueueOptions {
   readonly folder: DataFolder;
@@ -35,6 +36,8 @@ export interface JobQueue {
   stopping(): { readonly jobs?: number; readonly jobsWithinSeconds?: number };
   /** Starts what waits, as far as there is room. */
   wake(): void;
+  /** Whether a process of the job may still write. */
+  isActive(jobId: string): boolean;
   /** Stops the process of a job, if there is one. */
   stop(jobId: string): void;
   /** Stops what runs with a checkpoint; it goes on when the folder is opened again. */
@@ -117,9 +120,21 @@ export function jobQueue(options: QueueOptions): JobQueue {
     const failure = { type: "failed", code: "adapter_not_loaded" } as const;
     try {
       const fineTunedModel = await published.adapter(job);
+      const results = await writeResults(job.id, folder).catch((error: Error) => {
+        log.error("results_not_written", { job: job.id, reason: error.message });
+        return null;
+      });
       return () => {
-        const changes = { fineTunedModel, trainedTokens, finishedAt: nowSeconds(), process: null };
+        const resultFiles = results === null ? [] : [results.id];
+        const changes = {
+          fineTunedModel,
+          trainedTokens,
+          resultFiles,
+          finishedAt: nowSeconds(),
+          process: null,
+        };
         if (!jobs.move(job.id, ["running", "paused"], "succeeded", changes)) return;
+        if (results !== null) folder.files.add(results);
         events.add(job.id, {
           message: `New fine-tuned model created: ${fineTunedModel}`,
           data: { model: fineTunedModel },
@@ -185,6 +200,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
       const others = jobs.withStatus("queued").filter(({ model }) => model !== baseName).length;
       if (others > 0) log.warn("jobs_of_other_bases", { waiting: others });
     },
+    isActive: (jobId) => active.has(jobId),
     stop: (jobId) => active.get(jobId)?.process?.stop(),
     close: async () => {
       isClosing = true;
