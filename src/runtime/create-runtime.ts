@@ -2,7 +2,7 @@ import { UnsupportedError } from "../errors.ts";
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Backend, BackendSession, Features, GraphSource, Tensors } from "./backend.ts";
+import type { Backend, BackendSession, Features, GraphSource, PutOptions, Tensors } from "./backend.ts";
 
 /** How to load a graph. */
 export interface LoadOptions {
@@ -62,7 +62,7 @@ export function createRuntime(
       );
       return { graph, ...session };
     },
-    put: (tensors: Tensors) => backend.put(tensors),
+    put: (tensors: Tensors, options?: PutOptions) => backend.put(tensors, options),
     resize: (shapes) => backend.resize(shapes),
     copyRow: (names, from, to) => backend.copyRow(names, from, to),
     drop: (names) => backend.drop(names),

@@ -1,5 +1,8 @@
-import { NotFoundError } from "../../errors.ts";
+import { FormatError, NotFoundError } from "../../errors.ts";
+import { resolveAdapter } from "../../hub/resolve.ts";
+import { pathMark } from "../../io/folder-mark.ts";
 import type { BaseModel } from "../../models/base.ts";
+import { resolveOptions } from "../../models/base-model.ts";
 import { withAdapterText } from "../../models/model-text.ts";
 import {
   adapterOutline,
@@ -36,6 +39,7 @@ export interface Residents {
 }
 
 interface Entry {
+  /** Where it lies, and is read again: never another place than at first. */
   readonly path: string;
   description: ActiveAdapter;
   resident: Resident | null;
@@ -44,14 +48,25 @@ interface Entry {
   usedAt: number;
 }
 
+const MOST_TRIES = 3;
+
 /** None yet. `most`: adapters in memory at once. */
 export function openResidents(base: BaseModel, access: OpenAdapterOptions, most: number): Residents {
   const entries = new Map<string, Entry>();
   let ids = 0;
   let clock = 0;
 
+  /** Its files as they were at one moment: of some that were written meanwhile, those before and after do not fit together. */
+  const openSettled = async (path: string): Promise<OpenedAdapter> => {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const before = await pathMark(path);
+      const opened = await openAdapter(path, base, access);
+      if ((await pathMark(path)) === before) return opened;
+    }
+    throw new FormatError(path, "changes while it is read");
+  };
   const read = async (path: string): Promise<Resident> => {
-    const opened = await openAdapter(path, base, access);
+    const opened = await openSettled(path);
     const voice = opened.text === null ? base : withAdapterText(base, opened.text);
     return { id: ++ids, opened, pooled: pooledAdapter(opened, base.modules), base: voice };
   };
@@ -72,7 +87,8 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
     *updatedPaths() {
       for (const { resident } of entries.values()) yield* resident?.pooled?.updates.keys() ?? [];
     },
-    load: async (name, path) => {
+    load: async (name, asked) => {
+      const path = await resolveAdapter(asked, resolveOptions(access));
       const resident = await read(path);
       entries.set(name, {
         path,
