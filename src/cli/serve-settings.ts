@@ -11,6 +11,7 @@ const [ADAPTERS, NETWORK, LIMITS, JOBS] = ["Adapters", "Network", "Limits", "Fin
 /** Where a server listens, to whom, and how much it takes on. */
 export interface ServeChoice {
   readonly adapters: readonly string[];
+  readonly allowHubAdapters: readonly string[];
   readonly anyBase: boolean;
   readonly host: string;
   readonly port: number;
@@ -44,6 +45,14 @@ export const serveSettings: SettingsOf<ServeChoice> = {
       "load every adapter in a folder under its name (PEFT and mlx-lm folders, run folders, .gguf files) and follow changes; may " +
       "be repeated. Requests can load adapters from there alone",
     knownAs: ["adapter", "loraModules", "lora"],
+  }),
+  allowHubAdapters: setting(z.array(z.string().min(1).max(200)), [], {
+    group: ADAPTERS,
+    value: "owner|owner/name|*",
+    description:
+      "requests may name adapters of the Hub (model: owner/name) of this owner, or that fit this pattern; they are fetched on first " +
+      "use, with the rights of HF_TOKEN; may be repeated",
+    knownAs: ["hubAdapters"],
   }),
   anyBase: modelSettings.anyBase,
   host: setting(z.string().min(1), "127.0.0.1", {

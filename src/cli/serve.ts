@@ -54,6 +54,8 @@ async function action(named: string | undefined, command: Command, cli: Cli): Pr
   const choice = { ...given, model: named ?? given.model };
   const keys = keysOf(choice, process.env.LOWRANK_API_KEYS);
   checkAccess(choice, keys);
+  if (choice.offline && choice.allowHubAdapters.length > 0)
+    throw new UsageError("--allow-hub-adapters has no effect with --offline");
   const interrupts = watchInterrupts(() => undefined);
   try {
     const name = choice.model ?? (await firstBase(choice.adapters)) ?? "smollm2-135m";
@@ -104,12 +106,13 @@ async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   const { adapters, host, port, allowOrigin: origins, requestTimeout, stopTimeout } = choice;
+  const { allowHubAdapters: hubAdapters } = choice;
   const baseName = baseNameOf(name);
   const log = jsonLog((line) => cli.err.write(line));
   const limits = { requestMs: requestTimeout * 1000 };
   const jobs = jobsOf(name, choice);
   const server = await startServer(engine, {
-    ...{ baseName, host, port, adapters, keys, origins, limits, log },
+    ...{ baseName, host, port, adapters, keys, origins, limits, log, hubAdapters },
     ...(jobs === null ? {} : { jobs }),
   });
   const names = [baseName, ...Object.keys(engine.adapters)];

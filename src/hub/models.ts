@@ -78,8 +78,12 @@ export async function fetchModel(id: HubId, options: HubOptions = {}): Promise<s
 }
 
 /** Folder of an adapter (PEFT's, mlx-lm's or ours) or the named .gguf file, fetched from the Hub where the cache lacks it.
- *  @throws as `fetchModel`; NotFoundError saying which file the repository lacks */
-export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise<string> {
+ *  `limitBytes`: of a file of weights.
+ *  @throws as `fetchModel`; NotFoundError saying which file the repository lacks; FormatError for one that is too large */
+export async function fetchAdapter(
+  id: HubId,
+  { limitBytes, ...options }: HubOptions & { readonly limitBytes?: number } = {},
+): Promise<string> {
   if (id.file !== null) return fetchModel(id, options);
   const repo = repoOf(id, options);
   const cached = await cachedSnapshot(repo, options);
@@ -90,7 +94,7 @@ export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise
   await remote.fetch([ADAPTER_CONFIG], SMALL_FILE_BYTES);
   const beside = [LABELS_FILE, ...TEXT_FILES].filter((name) => remote.files.has(name));
   await remote.fetch(beside, TOKENIZER_FILE_BYTES);
-  await remote.fetch(await filesOfAdapter(remote.folder));
+  await remote.fetch(await filesOfAdapter(remote.folder), limitBytes);
   await remote.finish();
   return remote.folder;
 }
