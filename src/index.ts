@@ -85,7 +85,14 @@ export {
   type LoadedClassifier,
   loadClassifier,
 } from "./generate/classifier.ts";
-export type { Engine, EngineOptions, EngineRequest, EngineStatus } from "./generate/engine/engine.ts";
+export type {
+  EmbedRequest,
+  EmbedResult,
+  Engine,
+  EngineOptions,
+  EngineRequest,
+  EngineStatus,
+} from "./generate/engine/engine.ts";
 export { openEngine } from "./generate/engine/open.ts";
 export type { ResponseFormat } from "./generate/grammar.ts";
 export type { JsonSchema } from "./generate/json-schema.ts";

@@ -41,6 +41,7 @@ export function build(command: Command, cli: Cli): void {
       examples([
         "lowrank serve",
         "lowrank serve smollm2-135m --adapters runs --port 9000",
+        "lowrank serve minilm-l6",
         "LOWRANK_API_KEYS='sk-0123456789abcdef;rpm=60' lowrank serve --host 0.0.0.0",
       ]),
     )

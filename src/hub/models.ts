@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { NetworkError, UnsupportedError } from "../errors.ts";
+import { POOLING_FILES } from "../formats/hf/pooling.ts";
 import { INDEX_FILE, shardsOf } from "../formats/hf/shards.ts";
 import { isMlxConfig, MLX_WEIGHTS } from "../formats/mlx/adapter.ts";
 import {
@@ -131,12 +132,13 @@ function withWayOut(error: NetworkError, repo: HubRepo, options: HubOptions): Ne
 }
 
 const SMALL_FILES = new Set([
+  ...POOLING_FILES,
   ...["config.json", "generation_config.json", INDEX_FILE],
   ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
   ...["vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"],
 ]);
 
-/** Everything but the weights that lowrank, or transformers after a merge, reads. */
+/** Everything but the weights that lowrank, or transformers after a merge, or sentence-transformers reads. */
 function isSmallFile(path: string): boolean {
   return SMALL_FILES.has(path);
 }

@@ -12,6 +12,7 @@ import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
+import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -27,6 +28,7 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
   chatRoutes,
   completionRoutes,
   responsesRoutes,
+  embeddingRoutes,
   modelRoutes,
   adapterRoutes,
   tokenRoutes,

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, NotFoundError } from "../../src/errors.ts";
+import { BusyError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import type { Engine, EngineRequest } from "../../src/generate/engine/engine.ts";
 import type { ActiveAdapter } from "../../src/generate/model.ts";
 import type { GeneratedPiece, GenerateResult } from "../../src/generate/stream.ts";
@@ -100,6 +100,9 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
       return { running, waiting: queue.length, promptTokens: 3 * asked.length, generatedTokens: taken };
     },
     generate,
+    embed: async () => {
+      throw new UnsupportedError("tiny is a decoder");
+    },
     loadAdapter: async (name, path) => {
       loaded.set(name, path);
     },

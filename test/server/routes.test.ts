@@ -220,6 +220,7 @@ describe("around the answers", () => {
       "/tokenize",
       "/v1/chat/completions",
       "/v1/completions",
+      "/v1/embeddings",
       "/v1/load_lora_adapter",
       "/v1/models",
       "/v1/models/{id}",

@@ -11,6 +11,7 @@ import {
   openAdapter,
 } from "../../peft/files/adapter.ts";
 import { parameterCount } from "../../peft/parameters.ts";
+import { withAdapterLabels } from "../../peft/use/adapted-base.ts";
 import { type PooledAdapter, pooledAdapter } from "../../peft/use/pool.ts";
 import { type ActiveAdapter, describeAdapter } from "../model.ts";
 
@@ -20,7 +21,7 @@ export interface Resident {
   readonly opened: OpenedAdapter;
   /** null where it does more than to update linear modules. */
   readonly pooled: PooledAdapter | null;
-  /** The base with its tokenizer and chat template. */
+  /** The base with its tokenizer and chat template; an encoder with its labels. */
   readonly base: BaseModel;
 }
 
@@ -57,18 +58,19 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
   let clock = 0;
 
   /** Its files as they were at one moment: of some that were written meanwhile, those before and after do not fit together. */
-  const openSettled = async (path: string): Promise<OpenedAdapter> => {
+  const openSettled = async (path: string): Promise<Pick<Resident, "opened" | "base">> => {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       const before = await pathMark(path);
-      const opened = await openAdapter(path, base, access);
-      if ((await pathMark(path)) === before) return opened;
+      const fitted = await withAdapterLabels(base, path);
+      const opened = await openAdapter(path, fitted, access);
+      if ((await pathMark(path)) === before) return { opened, base: fitted };
     }
     throw new FormatError(path, "changes while it is read");
   };
   const read = async (path: string): Promise<Resident> => {
-    const opened = await openSettled(path);
-    const voice = opened.text === null ? base : withAdapterText(base, opened.text);
-    return { id: ++ids, opened, pooled: pooledAdapter(opened, base.modules), base: voice };
+    const { opened, base: fitted } = await openSettled(path);
+    const voice = opened.text === null ? fitted : withAdapterText(fitted, opened.text);
+    return { id: ++ids, opened, pooled: pooledAdapter(opened, fitted.modules), base: voice };
   };
   const makeRoom = (): void => {
     const inMemory = [...entries.values()].filter((entry) => entry.resident !== null);
@@ -100,7 +102,7 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
       makeRoom();
     },
     announce: async (name, path) => {
-      const { config, methods, warnings } = await adapterOutline(path, base);
+      const { config, methods, warnings } = await adapterOutline(path, await withAdapterLabels(base, path));
       const parameters = parameterCount(methods.flatMap((method) => method.trainables));
       const description = { path, methods: methods.map((m) => m.name), config, parameters, warnings };
       entries.set(name, { path, description, resident: null, reading: null, usedAt: 0 });
