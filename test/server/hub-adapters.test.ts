@@ -40,7 +40,7 @@ async function filesOf(folder: string): Promise<Record<string, FakeFile>> {
 }
 
 function serve(allowed: readonly string[], retryAfterMs = 60_000): App {
-  const own = { hubUrl: hub.url, hubCacheDir: cache, retryMs: 5 };
+  const own = { hubUrl: hub.url, hubCacheDir: cache, retryMs: 5, answerTimeoutMs: 500 };
   const adapters = hubAdapters({ allowed, engine, baseName: "tiny", log: noLog, hub: own, retryAfterMs });
   return createApp(serverParts({ engine, baseName: "tiny", hub: adapters }));
 }
@@ -117,6 +117,27 @@ describe("an adapter of the Hub", () => {
       expect(hub.requests).toHaveLength(asked);
     }
     expect(hub.downloads.filter((line) => line.includes("huge/") && line.includes("model"))).toEqual([]);
+  });
+
+  test("beyond four at a time is told to try again; a client that leaves does not end it for others", async () => {
+    const app = serve(["org"]);
+    hub.silent = true;
+    const waiting = ["a", "b", "c", "d"].map((name) => ask(app, `org/${name}`));
+    const gone = new AbortController();
+    const left = app.request("/v1/completions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "org/a", prompt: "Hi" }),
+      signal: gone.signal,
+    });
+    await vi.waitFor(() => expect(hub.requests).toHaveLength(4));
+    gone.abort();
+    expect((await left).status).toBe(499);
+    const fifth = await ask(app, "org/mine");
+    expect([fifth.status, fifth.headers.get("x-should-retry")]).toEqual([429, "true"]);
+    expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([503, 503, 503, 503]);
+    hub.silent = false;
+    expect((await ask(app, "org/mine")).status).toBe(200);
   });
 
   test("that could not be had is asked for again after that while; a Hub that is not reached is a 503", async () => {

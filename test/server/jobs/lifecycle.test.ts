@@ -155,7 +155,9 @@ describe("what goes wrong", () => {
 
 describe("a server that stops", () => {
   test("writes a checkpoint, and the next one goes on; what is done is there again", async () => {
-    server = await jobServer();
+    const told: unknown[] = [];
+    const take = (event: string, fields: object = {}): void => void told.push({ event, ...fields });
+    server = await jobServer({}, undefined, { info: take, warn: take, error: take });
     const { folder } = server;
     const { id: file } = await server.upload(rows(40));
     const done = await waitFor((await create(file)).id, ended);
@@ -165,6 +167,13 @@ describe("a server that stops", () => {
     const pid = (await processOf(id))?.pid ?? 0;
     await server.stop(0);
     await server.engine.close();
+    expect(told).toContainEqual({
+      event: "stopping",
+      running: 0,
+      waiting: 0,
+      jobs: 1,
+      jobsWithinSeconds: 60,
+    });
     expect(isAlive(pid)).toBe(false);
     server = await jobServer({ dataDir: folder });
     const model = done.fine_tuned_model ?? "";
