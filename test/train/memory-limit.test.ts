@@ -1,5 +1,9 @@
+import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
+import type { PlanEvent } from "../../src/train/events.ts";
 import { checkMemory, type LimitedRun } from "../../src/train/memory-limit.ts";
+import type { TrainRunOptions } from "../../src/train/trainer.ts";
+import { openLab, runAll, statefulRun } from "./tiny-run.ts";
 
 const GIB = 2 ** 30;
 
@@ -30,3 +34,24 @@ test("what would fit keeps the batch, then halves it", () => {
   );
   expect(refusal(1, run(1, "layer"))).toContain(": a lower maxLength or rank");
 });
+
+test("a run that may not take what it would is refused and leaves nothing; one that may computes again what it must", async () => {
+  const lab = openLab();
+  try {
+    const options = { ...statefulRun(lab, "run"), maxSteps: 1, samples: 0 };
+    await expect(runAll(options, { limitBytes: 2e8 })).rejects.toMatchObject({ code: "memory_limit" });
+    expect(existsSync(lab.path("run"))).toBe(false);
+    const plans: PlanEvent[] = [];
+    const planned = async (output: string, limits: TrainRunOptions): Promise<void> => {
+      const events = await runAll({ ...options, output: lab.path(output) }, limits);
+      plans.push(...events.filter((event) => event.type === "plan"));
+    };
+    await planned("free", {});
+    const bytes = plans[0]?.resources.memoryBytes ?? 0;
+    await planned("bound", { limitBytes: bytes - 1 });
+    expect(plans.map(({ recompute }) => recompute)).toEqual(["none", "cheap"]);
+    expect(plans[1]?.resources.memoryBytes).toBeLessThan(bytes);
+  } finally {
+    lab.remove();
+  }
+}, 60_000);

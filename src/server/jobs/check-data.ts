@@ -38,6 +38,9 @@ export interface JobGround {
 
 /** Rows that a job is planned with before it is made: the run itself plans with all. */
 const PLANNED_ROWS = 256;
+const MOST_LABELLED = 2000;
+/** Characters: answers wait for as long as tokens are made of them. */
+const MOST_TEXT = 2 ** 21;
 
 /** Reads a job's files as its run will, and plans with a part of them.
  *  @throws HttpError 400 with OpenAI's codes and line numbers, for options that do not fit the model, and for a job that takes more
@@ -51,10 +54,12 @@ export async function checkJob(
   try {
     const dataset = await readData(config, config, { offline: true, spill, signal });
     requireExamples(dataset);
-    await planRun(config, base, sampleOf(dataset), { spill, signal, limitBytes });
+    const part = plannedPart(dataset, base);
+    if (part !== null)
+      await planRun(config, base, part, { spill, signal, limitBytes }).catch((error) => {
+        throw planError(error, config);
+      });
   } catch (error) {
-    if (error instanceof LowrankError && error.code === "memory_limit")
-      throw new HttpError(400, error.code, error.message, { cause: error });
     if (error instanceof InputError) throw dataError(error, config);
     if (!(error instanceof LowrankError) || error instanceof HttpError) throw error;
     throw fileError("training_file", withoutFolder(error.message, config));
@@ -63,17 +68,37 @@ export async function checkJob(
   }
 }
 
-/** Some rows of each split, from all over it. */
-function sampleOf(dataset: Dataset): Dataset {
-  const some = (rows: Rows): Rows => {
-    const count = Math.min(PLANNED_ROWS, rows.length);
-    return subset(
-      rows,
-      Int32Array.from({ length: count }, (_, i) => Math.floor((i * rows.length) / count)),
-    );
-  };
+/** Of what is wrong with the options, where it is not the rows that an InputError names. */
+function planError(error: unknown, config: TrainConfig): unknown {
+  if (!(error instanceof LowrankError) || error instanceof InputError) return error;
+  return new HttpError(400, error.code, withoutFolder(error.message, config), { cause: error });
+}
+
+/** What a job is planned with before it is made; null where that would take long: the run plans with everything, and says then what is
+ *  wrong. */
+function plannedPart(dataset: Dataset, { config }: BaseModel): Dataset | null {
   const { train, validation, test } = dataset;
-  return { ...dataset, train: some(train), validation: some(validation), test: some(test) };
+  const splits = { train, validation, test };
+  // Which classes there are is said by all rows together.
+  if (config.encoder && Object.values(splits).some(({ length }) => length > MOST_LABELLED)) return null;
+  const some = config.encoder ? (rows: Rows): Rows => rows : spread;
+  const part = { train: some(train), validation: some(validation), test: some(test) };
+  let size = 0;
+  for (const rows of Object.values(part))
+    for (const { row } of rows) {
+      size += JSON.stringify(row).length;
+      if (size > MOST_TEXT) return null;
+    }
+  return { ...dataset, ...part };
+}
+
+/** Some rows, from all over. */
+function spread(rows: Rows): Rows {
+  const count = Math.min(PLANNED_ROWS, rows.length);
+  return subset(
+    rows,
+    Int32Array.from({ length: count }, (_, i) => Math.floor((i * rows.length) / count)),
+  );
 }
 
 function requireExamples({ train }: Dataset): void {

@@ -240,6 +240,23 @@ describe("POST /v1/fine_tuning/jobs", () => {
     expect(jobs.folder.jobs.withStatus("queued")).toEqual([]);
   });
 
+  test("options that do not fit the model, or a job with a method for another kind of model, make no job", async () => {
+    const training_file = await uploaded(rows(12));
+    const cases: [object, RegExp][] = [
+      [{ targetModules: ["nothing"] }, /lowrank\.target_?modules.*nothing/i],
+      [{ maxLength: 4096 }, /lowrank\.maxLength: expected at most/],
+      [{ task: "classification" }, /classification/],
+    ];
+    for (const [lowrank, message] of cases) {
+      const refused = await create({ training_file, lowrank });
+      expect([refused.status, (await errorIn(refused)).message]).toEqual([
+        400,
+        expect.stringMatching(message),
+      ]);
+    }
+    expect(jobs.folder.jobs.withStatus("queued")).toEqual([]);
+  });
+
   test("auto is said in numbers; what a job needs is not deleted", async () => {
     const training_file = await uploaded(rows(12));
     const auto = { n_epochs: "auto", batch_size: "auto", learning_rate_multiplier: "auto" };
