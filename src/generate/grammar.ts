@@ -1,19 +1,14 @@
 import { InputError, RuntimeError } from "../errors.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import {
-  type GrammarCompiler,
-  type GrammarLibrary,
-  type GrammarMatcher,
-  loadGrammarLibrary,
-} from "./grammar-library.ts";
-import type { JsonSchema } from "./json-schema.ts";
-
-/** What an answer must be: any JSON object, or what fits a schema. */
-export type ResponseFormat = "json" | JsonSchema;
+import type { AnswerForm } from "./answer-form.ts";
+import type { GrammarTokens } from "./grammar-protocol.ts";
+import { type GrammarThread, startGrammarThread } from "./grammar-thread.ts";
 
 /** Holds one answer to its form, token by token. */
 export interface Grammar {
-  /** Bit i of the whole: token i may come next. @throws RuntimeError in the same turn of the event loop as `accept` */
+  /** Settles when the next mask is there, or cannot be; null: it is. */
+  readonly waits: Promise<void> | null;
+  /** Bit i of the whole: token i may come next. @throws RuntimeError while it `waits`, and where the grammar failed */
   mask(): Int32Array;
   /** Takes the token that came next. @throws RuntimeError for one that may not */
   accept(id: number): void;
@@ -24,94 +19,88 @@ export interface GrammarModel {
   readonly tokenizer: Tokenizer;
   readonly vocabSize: number;
   readonly eosIds: readonly number[];
+  /** Special tokens that are part of a text. */
+  readonly shown: readonly string[];
 }
 
-const ON_ONE_LINE = -1;
-const KEPT_GRAMMARS = 16;
+let thread: GrammarThread | null = null;
+/** Numbers of a tokenizer's tokens in the thread, by those shown. */
+let known = new WeakMap<Tokenizer, Map<string, number>>();
+const forgotten = new FinalizationRegistry<{ readonly matcher: number; readonly end: GrammarThread["end"] }>(
+  ({ matcher, end }) => end(matcher),
+);
 
-interface Compiled {
-  readonly library: GrammarLibrary;
-  readonly compiler: GrammarCompiler;
-  /** By the text of the schema; the one used last comes last. */
-  readonly grammars: Map<string, { dispose(): void }>;
-  /** What the library said last. */
-  readonly heard: string[];
+function theThread(): GrammarThread {
+  thread ??= startGrammarThread(() => {
+    thread = null;
+    known = new WeakMap();
+  });
+  return thread;
 }
 
-const compilers = new WeakMap<Tokenizer, Promise<Compiled>>();
-const forgotten = new FinalizationRegistry<GrammarMatcher>((matcher) => matcher.dispose());
-
-/** Grammar of one answer. The library and the model's tokens are made ready with the first one.
- *  @throws InputError for a schema that the library cannot compile; `schemaProblems` tells most in advance */
-export async function createGrammar(format: ResponseFormat, model: GrammarModel): Promise<Grammar> {
-  const schema = JSON.stringify(format === "json" ? { type: "object" } : format);
-  const compiled = await (compilers.get(model.tokenizer) ?? prepareTokens(model));
-  const matcher = await compiled.library.GrammarMatcher.createGrammarMatcher(
-    await grammarOf(compiled, schema, model.tokenizer),
-  );
-  let mask: Int32Array | null = await matcher.getNextTokenBitmask();
+/** Grammar of one answer, in a thread that all share. It and the model's tokens are made ready with the first one.
+ *  @throws InputError for a form that the library cannot compile; `schemaProblems` tells most in advance */
+export async function createGrammar(form: AnswerForm, model: GrammarModel): Promise<Grammar> {
+  const { addTokens, begin, accept, end } = theThread();
+  const key = model.shown.join("\n");
+  const ofTokenizer = known.get(model.tokenizer) ?? new Map<string, number>();
+  known.set(model.tokenizer, ofTokenizer);
+  const tokens = ofTokenizer.get(key) ?? addTokens(tokensOf(model));
+  ofTokenizer.set(key, tokens);
+  const first = await begin(tokens, form).catch((error: Error) => {
+    const problem = { where: "responseFormat", message: error.message };
+    throw new InputError("the answer cannot be held to this", [problem]);
+  });
+  const { matcher } = first;
+  let mask: Int32Array | null = first.mask;
+  let waits: Promise<void> | null = null;
+  let failure: unknown = null;
   const grammar: Grammar = {
+    get waits() {
+      return waits;
+    },
     mask: () => {
+      if (failure !== null) throw failure;
       if (mask === null) throw new RuntimeError("the grammar's next tokens are not ready");
       return mask;
     },
     accept: (id) => {
-      if (!matcher.acceptToken(id)) throw new RuntimeError(`token ${id} does not fit the response format`);
+      const isAllowed = ((grammar.mask()[id >> 5] ?? 0) >>> (id & 31)) & 1;
+      if (!isAllowed) throw new RuntimeError(`token ${id} does not fit the response format`);
       mask = null;
-      if (!matcher.isTerminated())
-        void matcher.getNextTokenBitmask().then((next) => {
+      waits = accept(matcher, id)
+        .then((next) => {
           mask = next;
+        })
+        .catch((error: unknown) => {
+          failure = error;
+        })
+        .then(() => {
+          waits = null;
         });
     },
   };
-  forgotten.register(grammar, matcher);
+  forgotten.register(grammar, { matcher, end });
   return grammar;
 }
 
-function prepareTokens(model: GrammarModel): Promise<Compiled> {
-  const { tokenizer, vocabSize, eosIds } = model;
-  const prepare = async (): Promise<Compiled> => {
-    const heard: string[] = [];
-    const library = await loadGrammarLibrary((line) => void heard.splice(0, heard.length - 1, line));
-    const none = new Uint8Array(0);
-    // An answer stands on one line: the library's strings of a stated length would allow control characters, which JSON does not, and
-    // bytes that are never part of UTF-8.
-    const isText = (byte: number): boolean => byte >= 0x20 && byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5;
-    const isAllowed = (id: number): boolean =>
-      !tokenizer.isSpecial(id) && tokenizer.tokenBytes(id).every(isText);
-    const vocab = Array.from({ length: vocabSize }, (_, id) =>
-      isAllowed(id) ? tokenizer.tokenBytes(id) : none,
-    );
-    const info = await library.TokenizerInfo.createTokenizerInfo(vocab, "raw", false, vocabSize, eosIds);
-    const compiler = await library.GrammarCompiler.createGrammarCompiler(info, false);
-    return { library, compiler, grammars: new Map(), heard };
-  };
-  const made = prepare();
-  compilers.set(tokenizer, made);
-  return made;
+/** Bytes that are part of no UTF-8; the library allows some of them in texts. */
+function isText(byte: number): boolean {
+  return byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5;
 }
 
-async function grammarOf(
-  { compiler, grammars, heard }: Compiled,
-  schema: string,
-  tokenizer: Tokenizer,
-): Promise<object> {
-  const known = grammars.get(schema);
-  grammars.delete(schema);
-  const grammar =
-    known ??
-    (await compiler.compileJSONSchema(schema, false, ON_ONE_LINE, undefined, true).catch(() => {
-      // It stops as a whole: the next grammar gets a new instance. Matchers under way go on.
-      compilers.delete(tokenizer);
-      throw new InputError("the response format cannot be held to", [
-        { where: "responseFormat", message: heard.join(" ").replace(/^.*?\.cc:\d+: /, "") },
-      ]);
-    }));
-  grammars.set(schema, grammar);
-  if (grammars.size > KEPT_GRAMMARS) {
-    const [oldest] = grammars.keys();
-    grammars.get(oldest as string)?.dispose();
-    grammars.delete(oldest as string);
+function tokensOf({ tokenizer, vocabSize, eosIds, shown }: GrammarModel): GrammarTokens {
+  const isShown = new Set(shown.map((token) => tokenizer.tokenId(token)));
+  const parts: Uint8Array[] = [];
+  const ends = new Uint32Array(vocabSize);
+  let size = 0;
+  for (let id = 0; id < vocabSize; id++) {
+    const bytes = tokenizer.tokenBytes(id);
+    if ((!tokenizer.isSpecial(id) || isShown.has(id)) && bytes.every(isText)) {
+      parts.push(bytes);
+      size += bytes.length;
+    }
+    ends[id] = size;
   }
-  return grammar;
+  return { bytes: Buffer.concat(parts), ends, stopIds: eosIds };
 }
