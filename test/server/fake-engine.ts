@@ -93,6 +93,7 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     base,
     speaking: async () => base,
     contextLength: 128,
+    capacity: maxBatch + maxQueue,
     get adapters() {
       return Object.fromEntries([...loaded].map(([name, path]) => [name, described(path)]));
     },
