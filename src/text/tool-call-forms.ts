@@ -123,6 +123,14 @@ const mistral: ToolCallForm = {
   },
 };
 
+/** `[TOOL_CALLS] [{…}, …]`, as Mistral 7B v0.3 has it. */
+const mistralSpaced: ToolCallForm = {
+  ...mistral,
+  name: "mistral-spaced",
+  detect: (template) => template.includes("[TOOL_CALLS] ["),
+  written: { ...mistral.written, opening: "[TOOL_CALLS] [" },
+};
+
 /** `[TOOL_CALLS]name[ARGS]{…}` of Mistral's later tokenizers. */
 const mistralArgs: ToolCallForm = {
   ...mistral,
@@ -135,7 +143,7 @@ const mistralArgs: ToolCallForm = {
 };
 
 /** Every form; the first that a template shows is its model's. */
-export const TOOL_CALL_FORMS: readonly ToolCallForm[] = [mistralArgs, mistral, llama, hermes];
+export const TOOL_CALL_FORMS: readonly ToolCallForm[] = [mistralArgs, mistralSpaced, mistral, llama, hermes];
 
 /** The form in which a model writes calls, by its chat template; null: it calls no tools, or in none of the forms. */
 export function toolCallForm(template: string): ToolCallForm | null {
