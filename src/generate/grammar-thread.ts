@@ -7,8 +7,13 @@ import type { GrammarReply, GrammarRequest, GrammarTokens } from "./grammar-prot
 export interface GrammarThread {
   /** Makes tokens known. Returns their number. */
   addTokens(given: GrammarTokens): number;
-  /** Begins an answer. Its number, and the tokens that it may begin with. @throws RuntimeError with what the library says */
-  begin(tokens: number, form: AnswerForm): Promise<{ readonly matcher: number; readonly mask: Int32Array }>;
+  /** Begins an answer. Its number, and the tokens that it may begin with. What is aborted is not compiled.
+   *  @throws RuntimeError with what the library says */
+  begin(
+    tokens: number,
+    form: AnswerForm,
+    signal?: AbortSignal,
+  ): Promise<{ readonly matcher: number; readonly mask: Int32Array }>;
   /** Takes the token that came next. The tokens that may follow; null after the last one. */
   accept(matcher: number, id: number): Promise<Int32Array | null>;
   end(matcher: number): void;
@@ -68,10 +73,17 @@ export function startGrammarThread(onExit: () => void): GrammarThread {
       send({ kind: "tokens", tokens, given });
       return tokens;
     },
-    begin: async (tokens, form) => {
+    begin: async (tokens, form, signal) => {
       const matcher = numbers++;
-      const mask = await ask({ kind: "begin", matcher, tokens, form });
-      return { matcher, mask: mask as Int32Array };
+      const asked = ask({ kind: "begin", matcher, tokens, form });
+      const end = (): void => send({ kind: "end", matcher });
+      signal?.addEventListener("abort", end, { once: true });
+      if (signal?.aborted) end();
+      try {
+        return { matcher, mask: (await asked) as Int32Array };
+      } finally {
+        signal?.removeEventListener("abort", end);
+      }
     },
     accept: (matcher, id) => ask({ kind: "accept", matcher, id }),
     end: (matcher) => send({ kind: "end", matcher }),

@@ -1,4 +1,5 @@
 // The thread that compiles grammars and follows answers: compiling takes up to seconds, and what is compiled cannot leave its instance.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
 import { type AnswerForm, grammarText } from "./answer-form.ts";
 import {
@@ -79,18 +80,27 @@ async function accept(matcher: number, id: number): Promise<Int32Array | null> {
   return made.isTerminated() ? null : made.getNextTokenBitmask();
 }
 
+function reply(message: GrammarReply): void {
+  parentPort?.postMessage(message);
+}
+
+/** Ends an answer, which may not have begun. */
+function end(matcher: number): void {
+  matchers.get(matcher)?.dispose();
+  matchers.delete(matcher);
+  const at = begins.findIndex((request) => request.matcher === matcher);
+  if (at < 0) return;
+  begins.splice(at, 1);
+  reply({ matcher, error: "nobody waits for it any more" });
+}
+
 async function handle(request: GrammarRequest): Promise<void> {
   if (request.kind === "tokens") {
     vocabularies.set(request.tokens, request.given);
     return;
   }
   const { matcher } = request;
-  if (request.kind === "end") {
-    matchers.get(matcher)?.dispose();
-    matchers.delete(matcher);
-    return;
-  }
-  const reply = (message: GrammarReply): void => parentPort?.postMessage(message);
+  if (request.kind === "end") return end(matcher);
   try {
     const mask =
       request.kind === "begin"
@@ -102,7 +112,23 @@ async function handle(request: GrammarRequest): Promise<void> {
   }
 }
 
-let last: Promise<void> = Promise.resolve(); // one after the other, in their order
+const begins: (GrammarRequest & { readonly kind: "begin" })[] = [];
+/** All others: answers under way wait for one that begins, not for all of them. */
+const others: GrammarRequest[] = [];
+let isWorking = false;
+
+async function work(): Promise<void> {
+  if (isWorking) return;
+  isWorking = true;
+  for (let next = others.shift() ?? begins.shift(); next; next = others.shift() ?? begins.shift()) {
+    await handle(next);
+    if (next.kind === "begin") await nextTurn(); // hears what has come meanwhile
+  }
+  isWorking = false;
+}
+
 parentPort?.on("message", (request: GrammarRequest) => {
-  last = last.then(() => handle(request));
+  if (request.kind === "begin") begins.push(request);
+  else others.push(request);
+  void work();
 });

@@ -38,19 +38,32 @@ function theThread(): GrammarThread {
   return thread;
 }
 
-/** Grammar of one answer, in a thread that all share. It and the model's tokens are made ready with the first one.
+const abandoned = (): never => {
+  throw new RuntimeError("the answer was ended before it began");
+};
+/** Of an answer that nobody waits for. */
+const ABANDONED: Grammar = { waits: null, mask: abandoned, accept: abandoned };
+
+/** Grammar of one answer, in a thread that all share. It and the model's tokens are made ready with the first one. An answer that is
+ *  aborted before it begins has one that throws.
  *  @throws InputError for a form that the library cannot compile; `schemaProblems` tells most in advance */
-export async function createGrammar(form: AnswerForm, model: GrammarModel): Promise<Grammar> {
+export async function createGrammar(
+  form: AnswerForm,
+  model: GrammarModel,
+  signal?: AbortSignal,
+): Promise<Grammar> {
   const { addTokens, begin, accept, end } = theThread();
   const key = model.shown.join("\n");
   const ofTokenizer = known.get(model.tokenizer) ?? new Map<string, number>();
   known.set(model.tokenizer, ofTokenizer);
   const tokens = ofTokenizer.get(key) ?? addTokens(tokensOf(model));
   ofTokenizer.set(key, tokens);
-  const first = await begin(tokens, form).catch((error: Error) => {
+  const first = await begin(tokens, form, signal).catch((error: Error) => {
+    if (signal?.aborted) return null;
     const problem = { where: "responseFormat", message: error.message };
     throw new InputError("the answer cannot be held to this", [problem]);
   });
+  if (first === null) return ABANDONED;
   const { matcher } = first;
   let mask: Int32Array | null = first.mask;
   let waits: Promise<void> | null = null;

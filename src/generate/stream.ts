@@ -24,7 +24,8 @@ export async function openContinuation(
   const { form, problems } = heldTo(base, request);
   const { tokenizer, eosIds, config } = base;
   const model = { tokenizer, vocabSize: config.vocabSize, eosIds, shown: shownTokens(base, request) };
-  const grammar = form !== null && problems.length === 0 ? await createGrammar(form, model) : null;
+  const isHeld = form !== null && problems.length === 0;
+  const grammar = isHeld ? await createGrammar(form, model, request.signal) : null;
   return continuationOf(base, request, contextLength, virtual, grammar);
 }
 

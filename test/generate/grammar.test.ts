@@ -208,6 +208,30 @@ describe("a schema that answers cannot be held to", () => {
   });
 });
 
+it("answers under way do not wait for all that begin, and what nobody waits for is not begun", async () => {
+  const model = modelOf("qwen2");
+  const running = await createGrammar(ANY_OBJECT, model);
+  const order: string[] = [];
+  const away = new AbortController();
+  const begin = (i: number, signal?: AbortSignal) =>
+    createGrammar(json(object({ [`a${i}`]: { type: "string", maxLength: 40 + i } })), model, signal);
+  const begun = Array.from({ length: 5 }, async (_, i) => {
+    await begin(i);
+    order.push(`begun ${i}`);
+  });
+  const left = begin(5, away.signal);
+  away.abort();
+  running.accept(model.tokenizer.tokenId("{") as number);
+  await running.waits;
+  order.push("answer");
+  expect(() => running.mask()).not.toThrow();
+  await Promise.all(begun);
+  expect(order.indexOf("answer")).toBeLessThan(3);
+  const abandoned = await left;
+  expect(abandoned.waits).toBeNull();
+  expect(() => abandoned.mask()).toThrow("ended before it began");
+});
+
 it("tokens that do not fit are refused", async () => {
   const model = modelOf(TINY_TOKENIZERS[0] as string);
   const grammar = await createGrammar(ANY_OBJECT, model);
