@@ -114,6 +114,7 @@ export function continuationOf(
       finishReason ??= "aborted";
     },
     flush: () => {
+      grammar?.end();
       const rest = watch.push(lead.push(text.flush()) + lead.flush()) + watch.flush();
       const piece = pieceOf(rest, ids.at(-1) as number);
       return rest === "" && !piece.logprobs ? null : piece;
