@@ -41,6 +41,10 @@ export async function createGrammar(
   });
   if (first === null) return ABANDONED;
   const end = endOf(thread, first.matcher, leave);
+  if (signal?.aborted) {
+    end();
+    return ABANDONED;
+  }
   const grammar = follow(first.mask, (id) => thread.accept(first.matcher, id), end);
   forgotten.register(grammar, end, grammar);
   return grammar;
