@@ -100,7 +100,14 @@ async function handle(request: GrammarRequest): Promise<void> {
     return;
   }
   const { matcher } = request;
-  if (request.kind === "end") return end(matcher);
+  if (request.kind === "end") {
+    try {
+      end(matcher);
+    } catch {
+      // of an instance that has stopped
+    }
+    return;
+  }
   try {
     const mask =
       request.kind === "begin"
