@@ -40,7 +40,7 @@ export function openCache(runtime: Runtime, config: ModelConfig, scope = ""): Ca
   let room = 0;
   const makeRoom = async (rows: number, tokens: number): Promise<void> => {
     const columns = Math.max(1, Math.ceil(tokens / ROOM_STEP)) * ROOM_STEP;
-    const shape = [rows, config.kvHeadCount, columns, config.headDim];
+    const shape = [rows, config.kvHeadCount, 1, columns, config.headDim];
     await runtime.resize(Object.fromEntries(names.map((name) => [name, shape])));
     room = columns;
   };

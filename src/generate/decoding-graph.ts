@@ -19,7 +19,7 @@ import {
 } from "../peft/use/adapted-model.ts";
 import { iota } from "../tensor/tensor.ts";
 
-/** Names of a layer's cached keys or values, [R, kvHeads, C, headDim] with room for C tokens. */
+/** Names of a layer's cached keys or values, [R, kvHeads, 1, C, headDim] with room for C tokens. */
 function cacheName(kind: "keys" | "values", layer: number, scope = ""): string {
   return `${scope}cache.${kind}.${layer}`;
 }
@@ -38,13 +38,13 @@ function cacheAttention(
   scope: string,
 ): AttentionStrategy {
   const { kvHeadCount, headDim } = config;
-  const cached = (name: string): Value => input(name, "float32", ["R", kvHeadCount, "C", headDim]);
+  const cached = (name: string): Value => input(name, "float32", ["R", kvHeadCount, 1, "C", headDim]);
   const tokens = { lengths: input("lengths", "int32", ["R"]), added: input("added", "int32", ["T"]) };
   const columns = input("columns", "int32", ["C"]);
   const masksOf = memoized((window: number | null, prefix: number) => {
     const before = prefix === 0 ? [] : [constant(iota(prefix, -prefix))];
-    const past = [columns, ...before].map((at) => pastMask(tokens, at, config, window));
-    const masks = [...past, freshMask(tokens, config, window)];
+    const past = [columns, ...before].map((at) => pastMask(tokens, at, window));
+    const masks = [...past, freshMask(tokens, window)];
     return { masks, ends: blockSizes(masks) };
   });
   return (path, q, k, v, prefix) => {

@@ -115,6 +115,8 @@ export interface Method {
   factors(trained: (name: string) => FloatTensor): readonly LoraFactors[] | null;
   /** An output layer tied to the embedding follows what this method does to the embedding (full fine-tuning). */
   readonly keepsTie: boolean;
+  /** Bytes of a training step that it needs whatever the batch, beside its trainables. */
+  readonly stepBytes: number;
   /** What the user should know before training begins. */
   readonly notices: readonly string[];
   readonly files: AdapterTensors;
@@ -131,6 +133,7 @@ export function defineMethod(
     virtualTokens: null,
     positionOffset: 0,
     keepsTie: false,
+    stepBytes: 0,
     notices: [],
     penalty: () => null,
     factors: () => null,

@@ -59,7 +59,7 @@ export interface RunOptions {
   readonly inPlace?: Readonly<Record<string, string>>;
   /** Kept tensors of which the run takes a stretch, and of which `carry` and `insert` change only that. */
   readonly part?: KeptPart;
-  /** Outputs [R, T, h·d] put into kept tensors [R, h, C, d], under the input's name: row r from column at[r] on. */
+  /** Outputs [R, T, h·d] put into kept tensors [R, …h, C, d] (axes between that make h together), under the input's name: row r from column at[r] on. */
   readonly insert?: Readonly<Record<string, string>>;
   readonly at?: readonly number[];
 }

@@ -8,7 +8,7 @@ export interface KeptTensors {
   set(name: string, value: Tensor): void;
   /** Takes an output for a kept tensor, or for the stretch of it that a run is about. */
   replace(name: string, value: Tensor, part?: KeptPart): void;
-  /** Puts [R, T, h·d] into a kept tensor [R, h, C, d] (or the stretch of it that a run is about), row r from column at[r] on. @throws Error if it is not there or has no
+  /** Puts [R, T, h·d] into a kept tensor [R, …h, C, d] (or the stretch of it that a run is about), row r from column at[r] on. @throws Error if it is not there or has no
    *  such columns */
   insert(name: string, added: Tensor, at: readonly number[], part?: KeptPart): void;
   /** As `Backend.copyRow`, for one. */
@@ -71,7 +71,9 @@ function stretch({ data, shape }: FloatTensor, { from, to }: KeptPart): FloatTen
 }
 
 function insert(kept: FloatTensor, { data: from, shape }: FloatTensor, at: readonly number[]): void {
-  const [rows, heads, room, size] = kept.shape as [number, number, number, number];
+  const rows = kept.shape[0] as number;
+  const [room, size] = kept.shape.slice(-2) as [number, number];
+  const heads = sizeOf(kept.shape.slice(1, -2));
   const length = shape[1] as number;
   const last = Math.max(...at) + length;
   if (last > room) throw new Error(`nothing to insert into: ${room} columns are there, ${last} are needed`);

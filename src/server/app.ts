@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { Hono } from "hono";
 import { secureHeaders } from "hono/secure-headers";
 import { checkHost, checkKey, checkOrigin, corsHeaders } from "./access/access.ts";
@@ -41,6 +42,7 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
 /** The server as a function from requests to responses. Opens no port. */
 export function createApp(parts: ServerParts): App {
   const { access, limits, log } = parts;
+  setMaxListeners(0, parts.ending); // one of each request under way: no leak, of which Node would warn from the eleventh on
   const groups = GROUPS.flatMap((group) => group(parts));
   const routes = [...groups, ...openApiRoutes(groups, access.keys.length > 0)];
   const open = new Set(routes.filter((one) => one.isOpen).map(({ path }) => path));

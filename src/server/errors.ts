@@ -88,9 +88,9 @@ function inputError(error: InputError): HttpError {
   });
 }
 
-/** `maxTokens` → `max_tokens`: options have their OpenAI names outside. */
+/** `maxTokens` → `max_tokens`: options have their OpenAI names outside. What is named within one stays as it is. */
 function requestName(where: string): string {
-  return where.replace(/[a-z][A-Z]/g, (pair) => `${pair[0]}_${(pair[1] as string).toLowerCase()}`);
+  return where.replace(/^\w+/, (option) => option.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`));
 }
 
 /** An error as a client reads it. */

@@ -106,7 +106,8 @@ export function estimateMemoryBytes(
   const copies = weightBytes(base, frozenBytes, prepack ? 1 + share : 1, compute);
   const activations = POOL_FACTOR * activationBytes(base, work, recompute, share);
   const stateBytes = isStretched({ methods }) ? STATE_BYTES.inStretches : STATE_BYTES.atOnce;
-  return process + copies + activations + stateBytes * parameterCount(trainablesOf(methods));
+  const own = methods.reduce((sum, { stepBytes }) => sum + stepBytes, 0);
+  return process + copies + activations + own + stateBytes * parameterCount(trainablesOf(methods));
 }
 
 /** Share of the free memory that a run may take without asking. */

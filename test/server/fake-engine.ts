@@ -18,6 +18,8 @@ export interface FakeOptions {
   readonly maxBatch?: number;
   readonly maxQueue?: number;
   readonly adapters?: readonly string[];
+  /** Pieces are tokens with log-probabilities, which are their numbers below 0. */
+  readonly withLogprobs?: boolean;
   /** Text of a chat template: how the model writes calls of tools. */
   readonly template?: string;
 }
@@ -79,7 +81,9 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
         taken++;
         text += piece;
         ids.push(ids.length);
-        yield { text: piece, id: ids.length - 1 };
+        const id = ids.length - 1;
+        const logprobs = [{ id, text: piece, logprob: -id, bytes: new TextEncoder().encode(piece), top: [] }];
+        yield { text: piece, id, ...(options.withLogprobs ? { logprobs } : {}) };
         if (ids.length === request.maxTokens) return summary(text, ids, "length");
       }
       return summary(text, ids, "end");
@@ -93,6 +97,7 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     base,
     speaking: async () => base,
     contextLength: 128,
+    capacity: maxBatch + maxQueue,
     get adapters() {
       return Object.fromEntries([...loaded].map(([name, path]) => [name, described(path)]));
     },

@@ -78,6 +78,7 @@ export function createEncoderEngine(parts: EncoderParts): Engine {
   return {
     base,
     contextLength,
+    capacity: most,
     get adapters() {
       return residents.described;
     },

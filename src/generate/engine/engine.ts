@@ -61,6 +61,8 @@ export interface Engine {
   readonly base: BaseModel;
   /** Longest text in tokens, prompt included. */
   readonly contextLength: number;
+  /** Requests that are computed or wait at once, at most. */
+  readonly capacity: number;
   /** Every adapter that is loaded, by name. */
   readonly adapters: Readonly<Record<string, ActiveAdapter>>;
   readonly status: EngineStatus;

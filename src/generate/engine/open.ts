@@ -82,6 +82,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   const residents = openResidents(base, access, RESIDENTS);
   const composer = createComposer(base);
   const lanes = openLanes(base, runtime, limits, residents.updatedPaths);
+  const capacity = limits.maxBatch + limits.maxQueue;
   const queue: Waiting[] = [];
   const open = new Set<Waiting>(); // those that wait and those that are computed
   const totals = { promptTokens: 0, generatedTokens: 0 };
@@ -137,7 +138,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   const checkOpen = (): void => {
     if (failure !== null) throw failure;
     if (isClosed) throw new LowrankError("closed", "the engine is closed");
-    if (open.size >= limits.maxBatch + limits.maxQueue)
+    if (open.size >= capacity)
       throw new BusyError(`${open.size} requests are computed or wait: try again later`);
   };
 
@@ -184,6 +185,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   return {
     base,
     contextLength: limits.contextLength,
+    capacity,
     get adapters() {
       return residents.described;
     },

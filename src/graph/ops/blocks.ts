@@ -1,9 +1,10 @@
-import { floats, uint4s } from "../../tensor/tensor.ts";
+import { uint4s } from "../../tensor/tensor.ts";
 import {
   apply,
   compose,
   constant,
   type Dim,
+  known,
   type Node,
   scalarConstant,
   storedMatrix,
@@ -12,7 +13,7 @@ import {
 import { add, mul, scale, sub } from "./arithmetic.ts";
 import { total } from "./loss.ts";
 import { matmul } from "./matrix.ts";
-import { int64s } from "./reduce.ts";
+import { int64s, sum, unsqueeze } from "./reduce.ts";
 import { concat, reshape, split, transpose } from "./shape.ts";
 
 /** A frozen matrix [n, k] in blocks of 32 along its rows, w = scale · (quantum − zero point) + offset. */
@@ -177,7 +178,9 @@ function product(m: BlockMatrix, x: Value, alpha: number, products: BlockProduct
     const dx = total(partsFor(m, dy).map((w, i) => matmul(dys[i] as Value, w, { alpha })));
     if (!offsets) return [dx];
     const blocks = matmul(dy, offsets, { transB: true, alpha });
-    return [add(dx, matmul(blocks, blockSums(m.shape[1]), { transB: true }))];
+    const wide = [...blocks.shape, 1];
+    const perBlock = unsqueeze(blocks, [wide.length - 1], wide);
+    return [reshape(add(inBlocks(dx), perBlock), dx.shape)];
   });
 }
 
@@ -197,23 +200,25 @@ function blockProduct(m: BlockMatrix, x: Value, alpha: number, level: number): V
   const inputs = [x, quanta, scales, ...(zeroPoints ? [zeroPoints.bytes] : [])];
   const attributes = { K: k, N: n, bits, block_size: BLOCK, accuracy_level: level };
   const y = apply(BLOCK_PRODUCT, inputs, [...x.shape.slice(0, -1), n], attributes, null);
-  const whole = offsets ? add(y, matmul(matmul(x, blockSums(k)), offsets)) : y;
+  const whole = offsets ? add(y, matmul(blockSums(x), offsets)) : y;
   return alpha === 1 ? whole : scale(whole, alpha);
 }
 
-const SUMS = new Map<number, Value>();
+/** [..., k] as [..., k/32, 32]. */
+function inBlocks(x: Value): Value {
+  const k = known(x.shape.at(-1), "blocks");
+  return reshape(x, [...x.shape.slice(0, -1), k / BLOCK, BLOCK]);
+}
 
-/** The matrix [k, k/32] by which a row's blocks are summed: one for all products, so that the runtime finds those of one
- *  input equal. */
-function blockSums(k: number): Value {
-  const made = SUMS.get(k);
+const SUMS = new WeakMap<Value, Value>();
+
+/** Sums over the blocks of each row, [..., k] → [..., k/32]: made once for all products with one input. */
+function blockSums(x: Value): Value {
+  const made = SUMS.get(x);
   if (made) return made;
-  const blocks = k / BLOCK;
-  const data = new Float32Array(k * blocks);
-  for (let i = 0; i < k; i++) data[i * blocks + Math.floor(i / BLOCK)] = 1;
-  const value = constant(floats(data, [k, blocks]));
-  SUMS.set(k, value);
-  return value;
+  const sums = sum(inBlocks(x), [-1]);
+  SUMS.set(x, sums);
+  return sums;
 }
 
 /** Rows [..., k] of an 8-bit matrix. */

@@ -32,6 +32,8 @@ interface IntrinsicConfig {
 }
 
 const NAME = "intrinsic";
+/** During a step: the update of a weight, and the random diagonal behind it. */
+const BYTES_PER_WEIGHT = 8;
 const THETA = "intrinsic.theta";
 const SEED = "intrinsic.seed";
 
@@ -148,10 +150,7 @@ function intrinsic(config: IntrinsicConfig, { config: { family }, modules: specs
     name: NAME,
     trainables,
     startsAtZero: new Map([[THETA, `${NAME} (${dimension} numbers)`]]),
-    notices: [
-      `intrinsic keeps the update of ${weights} weights, and the random diagonal behind it, during a step: ` +
-        `${Math.ceil((8 * weights) / 1e6)} MB that the plan does not count`,
-    ],
+    stepBytes: BYTES_PER_WEIGHT * weights,
     wrap: (ctx, inputs) => intrinsicContext(modules, dimension, ctx, inputs),
     merging: intrinsicMerging(modules, dimension),
     files: intrinsicFiles(config, modules, trainables),

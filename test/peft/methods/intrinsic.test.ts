@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { InputError } from "../../../src/errors.ts";
 import { reshape } from "../../../src/graph/ops/index.ts";
 import { constant, input } from "../../../src/graph/value.ts";
+import type { BaseModel } from "../../../src/models/base.ts";
 import { createCompute } from "../../../src/peft/compute.ts";
 import type { Merging, Method } from "../../../src/peft/method.ts";
 import {
@@ -17,6 +18,7 @@ import { openRuntime, type Runtime } from "../../../src/runtime/runtime.ts";
 import { random } from "../../../src/tensor/random.ts";
 import { type FloatTensor, floats, type Tensor } from "../../../src/tensor/tensor.ts";
 import { type TrainOptions, trainConfig } from "../../../src/train/config/config.ts";
+import { estimateMemoryBytes } from "../../../src/train/estimate.ts";
 import { randomExamples } from "../../data/random-examples.ts";
 import { expectedOf, openTiny, type TinyModel } from "../../models/harness.ts";
 import { difference, gradientByKey, openCase, runPadded, startOf, trainedGradient } from "./relatives.ts";
@@ -166,15 +168,22 @@ describe("on a tiny model", () => {
   });
   afterAll(() => tiny.close());
 
+  /** Bytes of a run on the tiny model, by the plan. */
+  const memoryOf = (method: Method): number => {
+    const base = { ...tiny.model, bits: 32 } as unknown as BaseModel;
+    const work = { batches: 1, trieTokensPerBatch: 8, rowTokens: 8, labelsPerBatch: 4 };
+    const use = { recompute: "none", prepack: false, compute: "float32" } as const;
+    return estimateMemoryBytes(base, [method], 0, work, use);
+  };
+
   test("starts as the base, bit for bit, with a gradient; d numbers are trained, and the seed kept", async () => {
     const methods = methodsOn(tiny, "intrinsic", { intrinsicDimension: 37 });
     const { trainables } = methods[0] as Method;
     expect([trainedCount(trainables), parameterCount(trainables)]).toEqual([37, 38]);
     // Three layers of q and o 32², k and v 16·32, MLP 3·32·64.
-    expect(methods[0]?.notices).toEqual([
-      "intrinsic keeps the update of 27648 weights, and the random diagonal behind it, during a step: " +
-        "1 MB that the plan does not count",
-    ]);
+    const [method] = methods as [Method];
+    expect(method.stepBytes).toBe(8 * 27_648);
+    expect(memoryOf(method) - memoryOf({ ...method, stepBytes: 0 })).toBe(8 * 27_648);
     const start = await startOf(tiny, methods);
     const got = await runPadded(runtime, tiny, methods, start);
     const base = await runPadded(runtime, tiny, [], new Float32Array(0));

@@ -62,12 +62,12 @@ export const GRAPH_CHECKS: readonly Check[] = [
         Value,
         Value,
       ];
-      const room = (name: string): Value => input(name, "float32", ["R", 1, "C", 8]);
+      const room = (name: string): Value => input(name, "float32", ["R", 1, 1, "C", 8]);
       const sizes = { headCount: 1, kvHeadCount: 1, headDim: 8, attentionScale: 1 };
       const tokens = { lengths: input("lengths", "int32", ["R"]), added: input("added", "int32", ["T"]) };
       const masks = [
-        op.pastMask(tokens, input("columns", "int32", ["C"]), sizes, null),
-        op.freshMask(tokens, sizes, null),
+        op.pastMask(tokens, input("columns", "int32", ["C"]), null),
+        op.freshMask(tokens, null),
       ] as const;
       const blocks = [
         { keys: room("keys"), values: room("values"), mask: masks[0] },
@@ -75,7 +75,7 @@ export const GRAPH_CHECKS: readonly Check[] = [
       ];
       const attended = op.blockAttention(q, blocks, op.blockSizes(masks), sizes);
       const session = await load(subject, { attended, "keys.new": k, "values.new": v });
-      await backend.resize({ keys: [3, 1, 4, 8], values: [3, 1, 4, 8] });
+      await backend.resize({ keys: [3, 1, 1, 4, 8], values: [3, 1, 1, 4, 8] });
       const [keys, values] = [normals("k", [3, 8]), normals("v", [3, 8])];
       const at = (t: Tensor, i: number): Tensor =>
         floats((t.data as Float32Array).slice(8 * i, 8 * i + 8), [1, 1, 8]);
