@@ -6,6 +6,7 @@ import { BusyError, ContextError, FormatError, InputError, UnsupportedError } fr
 import { type PoolingMode, readPooling } from "../../src/formats/hf/pooling.ts";
 import type { Engine, EngineOptions } from "../../src/generate/engine/engine.ts";
 import { openEngine } from "../../src/generate/engine/open.ts";
+import { poolingOf } from "../../src/hub/resolve.ts";
 import { errorOf } from "../error-of.ts";
 import { encoderFolder } from "../models/encoders.ts";
 import { fixturePath } from "../peft/adapters.ts";
@@ -160,6 +161,14 @@ it("normalized vectors and the longest text, as the model's files say", async ()
   expect(long.message).toContain("input[2]: has 23 tokens; this model takes at most 13");
   await opened.close();
   expect((await open(model, { contextLength: 40 })).contextLength).toBe(40);
+});
+
+it("a known model is pooled as its repository says, whatever its package leaves out", () => {
+  const pooling = { mode: "mean", isNormalized: true, maxLength: 256 };
+  for (const name of ["minilm-l6", "sentence-transformers/all-MiniLM-L6-v2"])
+    expect(poolingOf(name)).toEqual(pooling);
+  expect(poolingOf("smollm2-135m")).toBeNull();
+  expect(poolingOf("org/other")).toBeNull();
 });
 
 it("files that say something else are refused", async () => {

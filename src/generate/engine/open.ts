@@ -1,5 +1,6 @@
 import { BusyError, InputError, LowrankError, UnsupportedError } from "../../errors.ts";
 import { type Pooling, readPooling } from "../../formats/hf/pooling.ts";
+import { poolingOf } from "../../hub/resolve.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
 import { createComposer, structureOf } from "../../peft/use/active.ts";
@@ -36,7 +37,7 @@ const MEAN: Pooling = { mode: "mean", isNormalized: false, maxLength: null };
 async function openEncoder(base: BaseModel, options: EngineOptions, limits: Limits): Promise<Engine> {
   const { device = DEFAULT_DEVICE, threads = null, signal: _ofOpening, ...access } = options;
   const { path, name } = base.source;
-  const stated = path.endsWith(".gguf") ? null : await readPooling(path);
+  const stated = (path.endsWith(".gguf") ? null : await readPooling(path)) ?? poolingOf(name);
   const pooling = stated ?? MEAN;
   const guess = `${name} does not say how its embeddings are made (modules.json, 1_Pooling): they are the mean over tokens, of any length`;
   return createEncoderEngine({
