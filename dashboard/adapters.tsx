@@ -45,7 +45,7 @@ function Row({ adapter }: { readonly adapter: AdapterInfo }) {
     <tr>
       <th scope="row">{name}</th>
       <td data-label="Method">{methods.join(" + ")}</td>
-      <td data-label="Rank">{rank ?? NOT_KNOWN}</td>
+      <td data-label="Rank">{rank}</td>
       <td data-label="Parameters" title={count(parameters)}>
         {short(parameters)}
       </td>

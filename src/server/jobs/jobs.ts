@@ -7,6 +7,7 @@ import { type JobSettings, newJob } from "./create.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { isEnded, type Job } from "./job-store.ts";
 import { nowSeconds } from "./paging.ts";
+import { jobPreviews, type PreviewJobs } from "./preview.ts";
 import { published } from "./published.ts";
 import { type JobQueue, jobQueue } from "./queue.ts";
 import type { JobBody } from "./schema.ts";
@@ -29,6 +30,7 @@ export interface Jobs {
   readonly maxFileBytes: number;
   /** The job of a request; the same request again, by its key, gives the same job. @throws HttpError */
   create(body: JobBody, idempotencyKey: string | null, signal: AbortSignal): Promise<Job>;
+  readonly preview: PreviewJobs;
   /** @throws HttpError 404 */
   get(id: string): Job;
   /** @throws HttpError 404, 400 where the job has ended otherwise */
@@ -80,6 +82,7 @@ function actions(folder: DataFolder, queue: JobQueue, settings: JobSettings): Ac
   };
   return {
     get,
+    preview: jobPreviews(folder, settings),
     create: keyed(add, (key) => jobs.ofRequest(key), get),
     cancel: (id) => {
       const { status } = get(id);
