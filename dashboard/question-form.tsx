@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Question } from "./answer.ts";
 import type { Compared } from "./app.tsx";
+import { checkpointsText, isCheckpoint } from "./checkpoints.ts";
 
 interface FormProps {
   /** The base, then its adapters. */
@@ -31,7 +32,9 @@ export function QuestionForm(props: FormProps) {
     form.current?.querySelector("textarea")?.focus();
     form.current?.scrollIntoView();
   }, [compared]);
-  const isChosen = (model: string, i: number): boolean => changed[model] ?? i < CHOSEN_AT_FIRST;
+  const others = models.filter((model) => !isCheckpoint(model));
+  const isChosen = (model: string): boolean =>
+    changed[model] ?? others.slice(0, CHOSEN_AT_FIRST).includes(model);
   const chosen = models.filter(isChosen);
   const isCountRight = chosen.length > 0 && chosen.length <= MOST_CHOSEN;
   const send = (): void => {
@@ -90,26 +93,39 @@ export function QuestionForm(props: FormProps) {
 }
 
 interface ChoicesProps {
+  /** The base is the first. */
   readonly models: readonly string[];
-  isChosen(model: string, i: number): boolean;
+  isChosen(model: string): boolean;
   onChange(model: string, isNow: boolean): void;
 }
 
 function Choices({ models, isChosen, onChange }: ChoicesProps) {
-  return (
+  const list = (some: readonly string[]) => (
     <div class="choices">
-      {models.map((model, i) => (
+      {some.map((model) => (
         <label key={model} class="choice">
           <input
             type="checkbox"
-            checked={isChosen(model, i)}
+            checked={isChosen(model)}
             onChange={(event) => onChange(model, event.currentTarget.checked)}
           />
           {model}
-          {i === 0 && <span class="facts"> base</span>}
+          {model === models[0] && <span class="facts"> base</span>}
         </label>
       ))}
     </div>
+  );
+  const checkpoints = models.filter(isCheckpoint);
+  return (
+    <>
+      {list(models.filter((model) => !isCheckpoint(model)))}
+      {checkpoints.length > 0 && (
+        <details>
+          <summary>{checkpointsText(checkpoints.length)}</summary>
+          {list(checkpoints)}
+        </details>
+      )}
+    </>
   );
 }
 

@@ -1,3 +1,5 @@
+import { rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { hasChromium, launch, watchedPage } from "./chromium.ts";
@@ -91,7 +93,7 @@ describe.skipIf(!isThere)("fine-tuning in the dashboard, in Chromium", () => {
     expect(await page.locator("section#runs").getByRole("img").count()).toBe(0);
 
     await part.getByRole("button", { name: "Compare with the base" }).click();
-    expect(await page.evaluate("document.activeElement.name")).toBe("prompt");
+    await expect.poll(() => page.evaluate("document.activeElement.name")).toBe("prompt");
     await page.keyboard.type("What is 3 and 3?");
     await page.keyboard.press("Control+Enter");
     const answers = page.getByRole("article");
@@ -160,6 +162,18 @@ describe.skipIf(!isThere)("fine-tuning in the dashboard, in Chromium", () => {
     await expect
       .poll(async () => (await server.openai.files.list()).data.map(({ filename }) => filename))
       .not.toContain("notes.jsonl");
+  });
+
+  test("a job that fails says why", async () => {
+    const runs = join(server.folder, "runs");
+    await rename(runs, `${runs}-moved`);
+    await writeFile(runs, "in the way");
+    const { id: training_file } = await server.upload(rows(12));
+    await server.openai.fineTuning.jobs.create({ model: "tiny", training_file, suffix: "stuck" });
+    await part.getByRole("button", { name: /^stuck failed/ }).click();
+    await part.getByText(/cannot|could not|not a directory/i).waitFor();
+    await rm(runs);
+    await rename(`${runs}-moved`, runs);
   });
 
   test("nothing is wider than a phone", async () => {

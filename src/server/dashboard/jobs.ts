@@ -2,7 +2,7 @@ import type { Job } from "../jobs/job-store.ts";
 import { STATUSES } from "../jobs/job-store.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { RunReader } from "./runs.ts";
-import type { JobInfo, JobList } from "./shapes.ts";
+import type { AdapterInfo, JobInfo, JobList } from "./shapes.ts";
 
 /** Jobs that are listed. */
 const MOST_JOBS = 50;
@@ -38,4 +38,16 @@ function infoOf({
     model: fineTunedModel,
     error: error?.message ?? null,
   };
+}
+
+/** An uploaded file, as a run names it. */
+const UPLOADED = /^(file-[0-9a-f]+)\.\w+$/;
+
+/** Adapters with the names of uploaded files as their clients know them. */
+export function withFileNames(adapters: readonly AdapterInfo[], { folder }: Jobs): AdapterInfo[] {
+  return adapters.map((adapter) => {
+    const id = UPLOADED.exec(adapter.trainedOn ?? "")?.[1];
+    const file = id === undefined ? null : folder.files.get(id);
+    return file === null ? adapter : { ...adapter, trainedOn: file.filename };
+  });
 }

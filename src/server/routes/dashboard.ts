@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import { createAdapterReader } from "../dashboard/adapters.ts";
 import { shownJobOptions } from "../dashboard/job-options.ts";
-import { readJobs } from "../dashboard/jobs.ts";
+import { readJobs, withFileNames } from "../dashboard/jobs.ts";
 import { PAGE_FILES, pageFile } from "../dashboard/page.ts";
 import { createRunReader } from "../dashboard/runs.ts";
 import { dashboardStatus, jobOptions, runCurve } from "../dashboard/schema.ts";
@@ -36,7 +36,7 @@ export function dashboardRoutes(parts: ServerParts): readonly Route[] {
       contextLength: engine.contextLength,
       hasFolders: library !== null,
       load,
-      adapters,
+      adapters: parts.jobs === null ? adapters : withFileNames(adapters, parts.jobs),
       runs: listed,
       runsLeftOut: leftOut,
       jobs,
