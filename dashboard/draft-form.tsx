@@ -58,7 +58,7 @@ export function DraftForm(props: DraftFormProps) {
         <button type="submit" disabled={state !== "ready" || !preview?.plan || draft.error !== null}>
           Start
         </button>
-        <button type="button" class="quiet" onClick={onDiscard}>
+        <button type="button" class="quiet" disabled={state === "starting"} onClick={onDiscard}>
           Discard
         </button>
       </div>

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 interface FileDropProps {
   readonly base: string;
@@ -6,29 +6,24 @@ interface FileDropProps {
   onFile(file: File): void;
 }
 
-/** Takes a file that is dropped, or chosen with a button. */
+/** Takes a file that is dropped anywhere on the page, or chosen with a button. */
 export function FileDrop({ base, isSmall, onFile }: FileDropProps) {
-  const [isOver, setOver] = useState(false);
   const [hint, setHint] = useState("");
+  const place = useRef<HTMLFieldSetElement>(null);
   const take = (files: FileList | null | undefined): void => {
     const [file] = files ?? [];
     setHint(files && files.length > 1 ? "One file at a time." : "");
     if (file !== undefined && files?.length === 1) onFile(file);
   };
+  const isOver = useDrop((files) => {
+    place.current?.scrollIntoView({ block: "nearest" });
+    take(files);
+  });
   return (
     <fieldset
+      ref={place}
       aria-label="File of examples"
       class={`drop${isOver ? " over" : ""}${isSmall ? " compact" : ""}`}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        take(event.dataTransfer?.files);
-      }}
     >
       <label class="button">
         {isSmall ? "Choose another file" : "Choose a file"}
@@ -52,4 +47,35 @@ export function FileDrop({ base, isSmall, onFile }: FileDropProps) {
       </p>
     </fieldset>
   );
+}
+
+/** Whether files are held over the page. Beside the place for them, a browser would leave the page and show them. */
+function useDrop(onFiles: (files: FileList) => void): boolean {
+  const [isOver, setOver] = useState(false);
+  const call = useRef(onFiles);
+  call.current = onFiles;
+  useEffect(() => {
+    const over = (event: DragEvent): void => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      setOver(true);
+    };
+    const leave = (event: DragEvent): void => {
+      if (event.relatedTarget === null) setOver(false);
+    };
+    const drop = (event: DragEvent): void => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      setOver(false);
+      call.current(event.dataTransfer.files);
+    };
+    const listeners = { dragover: over, dragleave: leave, drop };
+    for (const [name, listener] of Object.entries(listeners))
+      window.addEventListener(name, listener as EventListener);
+    return () => {
+      for (const [name, listener] of Object.entries(listeners))
+        window.removeEventListener(name, listener as EventListener);
+    };
+  }, []);
+  return isOver;
 }

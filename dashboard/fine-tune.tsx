@@ -20,7 +20,14 @@ export function FineTune({ view: { status }, lookNow, compare }: PartProps) {
   return (
     <>
       <NewJob base={status.base} onStarted={show} />
-      <Jobs jobs={status.jobs} chosen={chosen} onChosen={setChosen} onChanged={lookNow} onCompare={compare} />
+      <Jobs
+        base={status.base}
+        jobs={status.jobs}
+        chosen={chosen}
+        onChosen={setChosen}
+        onChanged={lookNow}
+        onCompare={compare}
+      />
     </>
   );
 }

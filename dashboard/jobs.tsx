@@ -6,6 +6,8 @@ import { progressOf, RunView } from "./run-view.tsx";
 import { count, loss, NOT_KNOWN } from "./text.ts";
 
 interface JobsProps {
+  /** The one that is served: jobs of others wait for their own. */
+  readonly base: string;
   readonly jobs: JobList;
   readonly chosen: string | null;
   onChosen(id: string): void;
@@ -15,7 +17,9 @@ interface JobsProps {
 }
 
 /** Jobs, and one of them with what can be done to it. */
-export function Jobs({ jobs: { list, leftOut }, chosen, onChosen, onChanged, onCompare }: JobsProps) {
+export function Jobs(props: JobsProps) {
+  const { base, jobs, chosen, onChosen, onChanged, onCompare } = props;
+  const { list, leftOut } = jobs;
   if (list.length === 0) return <p class="facts apart">No jobs yet.</p>;
   const shown = list.find(({ id }) => id === chosen) ?? (list[0] as JobInfo);
   return (
@@ -39,7 +43,7 @@ export function Jobs({ jobs: { list, leftOut }, chosen, onChosen, onChanged, onC
           ))}
           {leftOut > 0 && <li class="facts">{count(leftOut)} older jobs are not listed.</li>}
         </ul>
-        <JobView key={shown.id} job={shown} onChanged={onChanged} onCompare={onCompare} />
+        <JobView key={shown.id} base={base} job={shown} onChanged={onChanged} onCompare={onCompare} />
       </div>
     </>
   );
@@ -59,36 +63,40 @@ function lineOf({ status, run }: JobInfo): string {
   return status === "running" ? "reading and planning" : "no step yet";
 }
 
-interface JobViewProps extends Pick<JobsProps, "onChanged" | "onCompare"> {
+interface JobViewProps extends Pick<JobsProps, "base" | "onChanged" | "onCompare"> {
   readonly job: JobInfo;
 }
 
-function JobView({ job, onChanged, onCompare }: JobViewProps) {
+function JobView(props: JobViewProps) {
+  const { base, job } = props;
   const { name, run, error } = job;
+  const facts = factsOf(job, base);
   const rest = (
     <>
       {error !== null && <p class="error">{error}</p>}
-      <Buttons job={job} onChanged={onChanged} onCompare={onCompare} />
+      <Buttons {...props} />
     </>
   );
   if (run !== null)
     return (
-      <RunView run={run} name={name} facts={factsOf(job)}>
+      <RunView run={run} name={name} facts={facts}>
         {rest}
       </RunView>
     );
   return (
     <div class="curve">
       <h3>{name}</h3>
-      <Facts facts={factsOf(job)} small />
+      <Facts facts={facts} small />
       {rest}
     </div>
   );
 }
 
-function factsOf({ status, file, model, run, createdMs }: JobInfo): readonly Fact[] {
+function factsOf(job: JobInfo, base: string): readonly Fact[] {
+  const { status, file, model, run, createdMs } = job;
   return [
     ["State", STATES[status]],
+    ...(job.base === base ? [] : [["Base", `${job.base}, which is not served now`] as const]),
     ["File", file ?? "deleted"],
     ["Made", new Date(createdMs).toLocaleString()],
     ...(model === null ? [] : [["Model", model] as const]),
@@ -111,7 +119,9 @@ const ACTIONS: Readonly<Record<JobInfo["status"], readonly Action[]>> = {
 
 const LABELS: Readonly<Record<Action, string>> = { pause: "Pause", resume: "Resume", cancel: "Cancel" };
 
-function Buttons({ job: { id, name, status, model }, onChanged, onCompare }: JobViewProps) {
+function Buttons({ base, job, onChanged, onCompare }: JobViewProps) {
+  const { id, name, status } = job;
+  const model = job.base === base ? job.model : null;
   const [error, setError] = useState<string | null>(null);
   const act = async (action: Action): Promise<void> => {
     if (action === "cancel" && !confirm(`End ${name} for good? Its checkpoints stay.`)) return;

@@ -35,8 +35,8 @@ export function NewJob({ base, onStarted }: NewJobProps) {
           {draft.error}
         </p>
       )}
-      {draft !== null && draft.state !== "uploading" && (
-        <>
+      {draft !== null && draft.fileId !== null && (
+        <div class={draft.state === "planning" ? "new-job stale" : "new-job"}>
           {draft.preview?.plan && (
             <PlanFacts preview={draft.preview} plan={draft.preview.plan} options={options} />
           )}
@@ -51,7 +51,7 @@ export function NewJob({ base, onStarted }: NewJobProps) {
               onDiscard={discard}
             />
           </div>
-        </>
+        </div>
       )}
     </div>
   );
@@ -62,7 +62,8 @@ function stateOf({ file, state, preview }: Draft): string {
   if (state === "uploading") return `Uploading ${name} …`;
   if (state === "planning") return `Reading ${name} and planning the training; nothing is started yet …`;
   if (state === "starting") return "Starting …";
-  if (preview?.plan == null) return `${name} cannot be trained on as it is.`;
+  if (preview === null) return name;
+  if (preview.plan === null) return `${name} cannot be trained on as it is.`;
   return `${name}: ${count(preview.plan.examples)} examples. Nothing is started yet.`;
 }
 

@@ -143,10 +143,12 @@ describe.skipIf(!isThere)("fine-tuning in the dashboard, in Chromium", () => {
     await problems.filter({ hasText: /^line 13: not valid JSON/ }).waitFor();
     await problems.filter({ hasText: /^line 14: .*has no assistant turn/ }).waitFor();
     expect(await part.getByRole("button", { name: "Start" }).isDisabled()).toBe(true);
-    // By the button, as without a mouse.
-    await part
-      .getByLabel("Choose another file")
-      .setInputFiles({ name: "notes.jsonl", mimeType: "text/plain", buffer: Buffer.from(rows(12)) });
+    // By the button, and without a mouse.
+    const chooser = page.waitForEvent("filechooser");
+    await part.getByLabel("Choose another file").focus();
+    await page.keyboard.press("Enter");
+    const corrected = { name: "notes.jsonl", mimeType: "text/plain", buffer: Buffer.from(rows(12)) };
+    await (await chooser).setFiles(corrected);
     await part.getByText("12 examples").waitFor();
     expect(await part.getByRole("button", { name: "Start" }).isEnabled()).toBe(true);
     await part.getByLabel("Rank").fill("0");
