@@ -58,9 +58,10 @@ const STATES: Readonly<Record<JobInfo["status"], string>> = {
   cancelled: "cancelled",
 };
 
-function lineOf({ status, run }: JobInfo): string {
+function lineOf({ status, file, run }: JobInfo): string {
   if (run !== null) return progressOf(run);
-  return status === "running" ? "reading and planning" : "no step yet";
+  if (status === "running") return "reading and planning";
+  return status === "queued" ? "waits for its turn" : (file ?? "");
 }
 
 interface JobViewProps extends Pick<JobsProps, "base" | "onChanged" | "onCompare"> {

@@ -102,9 +102,13 @@ function examplesText({ examples, validation_examples: heldOut, truncated, dropp
   return parts.join(", ");
 }
 
-/** "q_proj, v_proj: 60 modules" */
+/** "q_proj, v_proj (60 modules)" */
 function placesText({ trained }: PreviewPlan): string {
-  const names = [...new Set(trained.map(({ name }) => name.split(".").at(-1) as string))];
+  const last = (name: string): string => name.split(".").at(-1) as string;
+  const lasts = trained.map(({ name }) => last(name));
+  // "down" of two kinds says nothing: then what stands behind the layer.
+  const isUnique = new Set(lasts).size === lasts.length;
+  const names = isUnique ? lasts : trained.map(({ name }) => name.replace(/^.*\*\./, ""));
   const modules = trained.reduce((sum, { count: n }) => sum + n, 0);
   return `${names.join(", ")} (${count(modules)} ${modules === 1 ? "module" : "modules"})`;
 }
