@@ -22,6 +22,7 @@ export function FineTune({ view: { status }, lookNow, compare }: PartProps) {
       <NewJob base={status.base} onStarted={show} />
       <Jobs
         base={status.base}
+        models={status.adapters.map(({ name }) => name)}
         jobs={status.jobs}
         chosen={chosen}
         onChosen={setChosen}

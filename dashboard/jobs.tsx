@@ -8,6 +8,8 @@ import { count, loss, NOT_KNOWN } from "./text.ts";
 interface JobsProps {
   /** The one that is served: jobs of others wait for their own. */
   readonly base: string;
+  /** Those that answer now: what a job has made may be deleted. */
+  readonly models: readonly string[];
   readonly jobs: JobList;
   readonly chosen: string | null;
   onChosen(id: string): void;
@@ -18,7 +20,7 @@ interface JobsProps {
 
 /** Jobs, and one of them with what can be done to it. */
 export function Jobs(props: JobsProps) {
-  const { base, jobs, chosen, onChosen, onChanged, onCompare } = props;
+  const { base, models, jobs, chosen, onChosen, onChanged, onCompare } = props;
   const { list, leftOut } = jobs;
   if (list.length === 0) return <p class="facts apart">No jobs yet.</p>;
   const shown = list.find(({ id }) => id === chosen) ?? (list[0] as JobInfo);
@@ -43,7 +45,7 @@ export function Jobs(props: JobsProps) {
           ))}
           {leftOut > 0 && <li class="facts">{count(leftOut)} older jobs are not listed.</li>}
         </ul>
-        <JobView key={shown.id} base={base} job={shown} onChanged={onChanged} onCompare={onCompare} />
+        <JobView key={shown.id} {...{ base, models, onChanged, onCompare }} job={shown} />
       </div>
     </>
   );
@@ -64,14 +66,14 @@ function lineOf({ status, file, run }: JobInfo): string {
   return status === "queued" ? "waits for its turn" : (file ?? "");
 }
 
-interface JobViewProps extends Pick<JobsProps, "base" | "onChanged" | "onCompare"> {
+interface JobViewProps extends Pick<JobsProps, "base" | "models" | "onChanged" | "onCompare"> {
   readonly job: JobInfo;
 }
 
 function JobView(props: JobViewProps) {
-  const { base, job } = props;
+  const { job } = props;
   const { name, run, error } = job;
-  const facts = factsOf(job, base);
+  const facts = factsOf(props);
   const rest = (
     <>
       {error !== null && <p class="error">{error}</p>}
@@ -93,14 +95,14 @@ function JobView(props: JobViewProps) {
   );
 }
 
-function factsOf(job: JobInfo, base: string): readonly Fact[] {
+function factsOf({ job, base, models }: JobViewProps): readonly Fact[] {
   const { status, file, model, run, createdMs } = job;
   return [
     ["State", STATES[status]],
     ...(job.base === base ? [] : [["Base", `${job.base}, which is not served now`] as const]),
     ["File", file ?? "deleted"],
     ["Made", new Date(createdMs).toLocaleString()],
-    ...(model === null ? [] : [["Model", model] as const]),
+    ...(model === null ? [] : [["Model", models.includes(model) ? model : `${model}, not loaded`] as const]),
     ...(run?.method ? [["Method", run.method] as const] : []),
     ...(run === null ? [] : [["Loss", run.loss === null ? NOT_KNOWN : loss(run.loss)] as const]),
     ...(run === null ? [] : [["Tokens learned", count(run.trainedTokens)] as const]),
@@ -120,9 +122,9 @@ const ACTIONS: Readonly<Record<JobInfo["status"], readonly Action[]>> = {
 
 const LABELS: Readonly<Record<Action, string>> = { pause: "Pause", resume: "Resume", cancel: "Cancel" };
 
-function Buttons({ base, job, onChanged, onCompare }: JobViewProps) {
+function Buttons({ models, job, onChanged, onCompare }: JobViewProps) {
   const { id, name, status } = job;
-  const model = job.base === base ? job.model : null;
+  const model = models.find((one) => one === job.model) ?? null;
   const [error, setError] = useState<string | null>(null);
   const act = async (action: Action): Promise<void> => {
     if (action === "cancel" && !confirm(`End ${name} for good? Its checkpoints stay.`)) return;

@@ -108,6 +108,10 @@ describe.skipIf(!isThere)("fine-tuning in the dashboard, in Chromium", () => {
       ...{ temperature: 0, max_tokens: 64 },
     });
     expect(await own.locator(".text").textContent()).toBe(answer.choices[0]?.message.content);
+    // What is gone is not offered.
+    await server.engine.unloadAdapter(data[0]?.fine_tuned_model ?? "");
+    await part.getByText(/^ft:tiny:sums:[0-9a-f]+, not loaded$/).waitFor();
+    expect(await part.getByRole("button", { name: "Compare with the base" }).count()).toBe(0);
     expect(said).toEqual([]);
   });
 
