@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { AdapterLibrary } from "../../src/server/adapter-library.ts";
 import type { DashboardStatus, JobOption, RunCurve } from "../../src/server/dashboard/shapes.ts";
+import { newJobId } from "../../src/server/jobs/job-store.ts";
 import { type Jobs, openJobs } from "../../src/server/jobs/jobs.ts";
 import { noLog } from "../../src/server/log.ts";
+import { trainConfig } from "../../src/train/config/config.ts";
 import { ownIdentity } from "../../src/train/process.ts";
 import { errorIn, type FakeServer, fakeEngine, fakeServer, HELLO } from "./fake-engine.ts";
 import { rows } from "./jobs/job-server.ts";
@@ -153,14 +155,17 @@ describe("fine-tuning jobs", () => {
 
   afterEach(() => jobs.close());
 
-  const newJob = async (suffix?: string): Promise<string> => {
+  const newJob = async (suffix: string | null = null): Promise<string> => {
     const form = new FormData();
     form.append("purpose", "fine-tune");
     form.append("file", new Blob([rows(12)]), "mine.jsonl");
     const file = await server.app.request("/v1/files", { method: "POST", body: form });
-    const { id: training_file } = (await file.json()) as { id: string };
-    const answer = await server.post("/v1/fine_tuning/jobs", { model: "tiny", training_file, suffix });
-    return ((await answer.json()) as { id: string }).id;
+    const { id: trainingFile } = (await file.json()) as { id: string };
+    // Making one reads the model, which the fake engine does not have.
+    const hyperparameters = { batch_size: 8, learning_rate_multiplier: 1, n_epochs: 3 };
+    const made = { id: newJobId(), model: "tiny", suffix, trainingFile, validationFile: null };
+    const config = trainConfig({ data: ["mine"] });
+    return jobs.folder.jobs.add({ ...made, config, hyperparameters, seed: 1, metadata: null }, null).id;
   };
 
   test("a job is listed with its file and its run, which is no run of its own; the newest is the first", async () => {
