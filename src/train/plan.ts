@@ -36,6 +36,7 @@ import { stateResources } from "./resources.ts";
 import type { Recompute, StepSubject } from "./step-graphs.ts";
 import { taskFor } from "./tasks/table.ts";
 import type { Task } from "./tasks/task.ts";
+import { trainedPlaces } from "./trained-places.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
 /** Everything that a run is before its first step. */
@@ -250,6 +251,7 @@ export async function planEvent(
     command: task.command,
     method: config.method,
     data: config.data.join(", "),
+    trained: trainedPlaces(trainables, base),
     trainableParameters,
     totalParameters,
     share: trainableParameters / totalParameters,

@@ -24,6 +24,8 @@ import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
 
 const PREVIEW_EXAMPLES = 2;
+/** A dry run is for looking. */
+const DRY_RUN_EXAMPLES = 4;
 
 /** How to run. */
 export interface TrainRunOptions {
@@ -91,7 +93,7 @@ async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainE
   const runtime = openRuntime(config);
   try {
     yield await planEvent(config, plan, runtime, config.output ?? "");
-    yield preview(plan);
+    yield preview(plan, DRY_RUN_EXAMPLES);
   } finally {
     await runtime.close();
   }
@@ -171,8 +173,8 @@ function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
   ];
 }
 
-function preview({ task, train, base }: RunPlan): PreviewEvent {
-  const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
+function preview({ task, train, base }: RunPlan, count: number): PreviewEvent {
+  const first: readonly Example[] = train.examples.slice(0, count);
   return {
     type: "preview",
     examples: first.flatMap((e) => sequencesOf(e).map((s) => task.preview({ ...s, index: e.index }, base))),
@@ -226,7 +228,7 @@ async function* running(
   try {
     const planned = await planEvent(config, plan, runtime, folder);
     yield planned;
-    yield preview(plan);
+    yield preview(plan, PREVIEW_EXAMPLES);
     const run = await startRun({ config, plan, folder, runtime, signal }, from);
     if (from) yield { type: "resumed", step: from.progression.step, path: from.path };
     yield* logged(log, folder, wholeRun(run, planned));

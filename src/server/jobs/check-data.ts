@@ -10,7 +10,7 @@ import type { TrainConfig } from "../../train/config/config.ts";
 import { readData } from "../../train/data.ts";
 import { planRun } from "../../train/plan.ts";
 import { refusal } from "../body.ts";
-import { HttpError } from "../errors.ts";
+import { type FileFault, type FileFaults, HttpError } from "../errors.ts";
 
 /** As OpenAI asks for. */
 const MIN_EXAMPLES = 10;
@@ -62,7 +62,8 @@ export async function checkJob(
   } catch (error) {
     if (error instanceof InputError) throw dataError(error, config);
     if (!(error instanceof LowrankError) || error instanceof HttpError) throw error;
-    throw fileError("training_file", withoutFolder(error.message, config));
+    const message = withoutFolder(error.message, config);
+    throw fileError("training_file", message, wholeFile(message));
   } finally {
     spill.close();
   }
@@ -105,13 +106,20 @@ function requireExamples({ train }: Dataset): void {
   const { length } = train;
   if (length >= MIN_EXAMPLES) return;
   const message = `Training file has ${length} example(s), but must have at least ${MIN_EXAMPLES} examples`;
-  throw new HttpError(400, "invalid_n_examples", message, { param: "training_file" });
+  throw new HttpError(400, "invalid_n_examples", message, {
+    param: "training_file",
+    faults: wholeFile(message),
+  });
+}
+
+function wholeFile(message: string): FileFaults {
+  return { first: [{ where: "file", code: null, message }], leftOut: 0 };
 }
 
 type FileParam = "training_file" | "validation_file";
 
-function fileError(param: FileParam, message: string): HttpError {
-  return new HttpError(400, `invalid_${param}`, message, { param });
+function fileError(param: FileParam, message: string, faults: FileFaults): HttpError {
+  return new HttpError(400, `invalid_${param}`, message, { param, faults });
 }
 
 function dataError(error: InputError, config: TrainConfig): HttpError {
@@ -126,19 +134,25 @@ function dataError(error: InputError, config: TrainConfig): HttpError {
   if (first === undefined)
     return refusal(error.problems.map(({ where, message }) => ({ where: `lowrank.${where}`, message })));
   const path = paths.find(([param]) => param === first)?.[1] ?? "";
-  const lines = error.problems
+  const faults = error.problems
     .filter((problem) => paramOf(problem) === first)
-    .map((problem) => lineText(problem, path));
-  const more = error.count > error.problems.length ? [`and ${error.count - error.problems.length} more`] : [];
+    .map((problem) => faultOf(problem, path));
+  const leftOut = error.count - error.problems.length;
+  const lines = [...faults.map(faultText), ...(leftOut > 0 ? [`and ${leftOut} more`] : [])];
   const isJson = error.problems.every(({ message }) => /not valid JSON|expected a JSON object/.test(message));
-  return fileError(first, `Invalid file format. ${isJson ? JSONL : ""}${[...lines, ...more].join("; ")}`);
+  const text = `Invalid file format. ${isJson ? JSONL : ""}${lines.join("; ")}`;
+  return fileError(first, text, { first: faults, leftOut });
+}
+
+function faultOf({ where, message }: Problem, path: string): FileFault {
+  const place = where.slice(path.length).replace(/^:/, "line ").trim() || "file";
+  const code = KINDS.find(([pattern]) => pattern.test(message))?.[1] ?? null;
+  return { where: place, code, message };
 }
 
 /** "line 3 (unrecognized_role): …" */
-function lineText({ where, message }: Problem, path: string): string {
-  const place = where.slice(path.length).replace(/^:/, "line ").trim() || "file";
-  const kind = KINDS.find(([pattern]) => pattern.test(message))?.[1];
-  return `${place}${kind === undefined ? "" : ` (${kind})`}: ${message}`;
+function faultText({ where, code, message }: FileFault): string {
+  return `${where}${code === null ? "" : ` (${code})`}: ${message}`;
 }
 
 /** Where files lie on the server is nobody's business. */

@@ -41,6 +41,13 @@ export async function newJob(
   settings: JobContext,
   signal: AbortSignal,
 ): Promise<NewJob> {
+  const job = uncheckedJob(body, folder, settings);
+  await checkJob(job.config, settings, signal);
+  return job;
+}
+
+/** A job as a request asks for it, its files not yet read. @throws HttpError 400 with everything that is wrong, 404 */
+export function uncheckedJob(body: JobBody, folder: DataFolder, settings: JobSettings): NewJob {
   requireMethod(body);
   requireModel(body.model, settings);
   const training = requireFile(folder, "training_file", body.training_file);
@@ -57,7 +64,6 @@ export async function newJob(
     output: folder.runPath(id),
   };
   const config = jobConfig(body, asked, { ...settings.train, ...own });
-  await checkJob(config, settings, signal);
   return {
     id,
     model: settings.baseName,

@@ -9,6 +9,7 @@ import { deleteModel } from "./delete-model.ts";
 import { isEnded, type Job } from "./job-store.ts";
 import { defaultJobBytes } from "./memory.ts";
 import { nowSeconds } from "./paging.ts";
+import { jobPreviews, type PreviewJobs } from "./preview.ts";
 import { published } from "./published.ts";
 import { type JobQueue, jobQueue } from "./queue.ts";
 import type { JobBody } from "./schema.ts";
@@ -33,6 +34,7 @@ export interface Jobs {
   readonly maxFileBytes: number;
   /** The job of a request; the same request again, by its key, gives the same job. @throws HttpError */
   create(body: JobBody, idempotencyKey: string | null, signal: AbortSignal): Promise<Job>;
+  readonly preview: PreviewJobs;
   /** @throws HttpError 404 */
   get(id: string): Job;
   /** @throws HttpError 404, 400 where the job has ended otherwise */
@@ -93,6 +95,7 @@ function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Act
   };
   return {
     get,
+    preview: jobPreviews(folder, settings),
     create: keyed(add, (key) => jobs.ofRequest(key), get),
     cancel: (id) => {
       const { status } = get(id);

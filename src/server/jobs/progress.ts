@@ -25,8 +25,7 @@ export function progressOf(job: Job, { jobs, events }: DataFolder, onCheckpoint:
     ...(validation === null ? {} : validationMetrics(validation)),
   });
   return {
-    trainedTokens: () =>
-      plan && Math.round((plan.tokensPerEpoch.labels * plan.steps) / Math.max(1, plan.stepsPerEpoch)),
+    trainedTokens: () => plan && trainedTokensOf(plan),
     take: (event) => {
       if (event.type === "plan") {
         plan = event;
@@ -67,6 +66,11 @@ function validationMetrics({ loss, tokenAccuracy }: EvaluationEvent): Readonly<R
     full_valid_mean_token_accuracy: tokenAccuracy,
     valid_mean_token_accuracy: tokenAccuracy,
   };
+}
+
+/** Label tokens that a whole run learns from. */
+export function trainedTokensOf({ tokensPerEpoch, steps, stepsPerEpoch }: PlanEvent): number {
+  return Math.round((tokensPerEpoch.labels * steps) / Math.max(1, stepsPerEpoch));
 }
 
 function planText({ steps, examples, trainableParameters, estimatedSeconds }: PlanEvent): NewEvent {
