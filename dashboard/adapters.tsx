@@ -1,5 +1,6 @@
 import type { AdapterInfo } from "../src/server/dashboard/shapes.ts";
 import type { PartProps } from "./app.tsx";
+import { checkpointsText, isCheckpoint } from "./checkpoints.ts";
 import { bytes, count, loss, NOT_KNOWN, short } from "./text.ts";
 
 /** What is loaded beside the base. */
@@ -17,6 +18,22 @@ export function Adapters({ view: { status } }: PartProps) {
         )}
       </p>
     );
+  const checkpoints = status.adapters.filter(({ name }) => isCheckpoint(name));
+  const others = status.adapters.filter(({ name }) => !isCheckpoint(name));
+  return (
+    <>
+      {others.length > 0 && <Table adapters={others} />}
+      {checkpoints.length > 0 && (
+        <details>
+          <summary>{checkpointsText(checkpoints.length)}</summary>
+          <Table adapters={checkpoints} />
+        </details>
+      )}
+    </>
+  );
+}
+
+function Table({ adapters }: { readonly adapters: readonly AdapterInfo[] }) {
   return (
     <table class="stack">
       <thead>
@@ -31,7 +48,7 @@ export function Adapters({ view: { status } }: PartProps) {
         </tr>
       </thead>
       <tbody>
-        {status.adapters.map((adapter) => (
+        {adapters.map((adapter) => (
           <Row key={adapter.name} adapter={adapter} />
         ))}
       </tbody>
@@ -45,7 +62,7 @@ function Row({ adapter }: { readonly adapter: AdapterInfo }) {
     <tr>
       <th scope="row">{name}</th>
       <td data-label="Method">{methods.join(" + ")}</td>
-      <td data-label="Rank">{rank ?? NOT_KNOWN}</td>
+      <td data-label="Rank">{rank}</td>
       <td data-label="Parameters" title={count(parameters)}>
         {short(parameters)}
       </td>

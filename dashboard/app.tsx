@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { Adapters } from "./adapters.tsx";
 import { savedKey, saveKey } from "./api.ts";
 import { Compare } from "./compare.tsx";
+import { FineTune } from "./fine-tune.tsx";
 import { KeyForm } from "./key-form.tsx";
 import { Load } from "./load.tsx";
 import { Runs } from "./runs.tsx";
@@ -11,11 +12,23 @@ import { type StatusView, useStatus } from "./status.ts";
 /** What a part of the page is given. */
 export interface PartProps {
   readonly view: StatusView;
+  /** Asks the server now. */
+  lookNow(): void;
+  /** The model that was last to be compared with the base. */
+  readonly compared: Compared | null;
+  /** Goes to the comparison of a model with the base. */
+  compare(model: string): void;
 }
 
-/** The parts of the page, from above: a new one (fine-tuning jobs) is its file and a line here. */
+/** Another object for each time that it is asked for. */
+export interface Compared {
+  readonly model: string;
+}
+
+/** The parts of the page, from above: a new one is its file and a line here. */
 const PARTS: readonly (readonly [id: string, title: string, ComponentType<PartProps>])[] = [
   ["compare", "Compare", Compare],
+  ["fine-tune", "Fine-tune", FineTune],
   ["runs", "Training runs", Runs],
   ["adapters", "Adapters", Adapters],
   ["load", "Server load", Load],
@@ -23,11 +36,13 @@ const PARTS: readonly (readonly [id: string, title: string, ComponentType<PartPr
 
 export function App() {
   const [key, setKey] = useState(savedKey());
-  const view = useStatus(key);
+  const [compared, setCompared] = useState<Compared | null>(null);
+  const { view, lookNow } = useStatus(key);
   const useKey = (next: string | null): void => {
     saveKey(next);
     setKey(next);
   };
+  const part = { view, lookNow, compared, compare: (model: string) => setCompared({ model }) };
   return (
     <>
       <a class="skip" href="#main">
@@ -62,7 +77,7 @@ export function App() {
           PARTS.map(([id, title, Part]) => (
             <section key={id} id={id} aria-labelledby={`${id}-title`}>
               <h2 id={`${id}-title`}>{title}</h2>
-              <Part view={view} />
+              <Part {...part} />
             </section>
           ))}
       </main>

@@ -9,7 +9,7 @@ import { duration, rate } from "./text.ts";
 type Answers = Readonly<Record<string, Answer>>;
 
 /** One prompt to several models, side by side. */
-export function Compare({ view }: PartProps) {
+export function Compare({ view, compared }: PartProps) {
   const [answers, setAnswers] = useState<Answers>({});
   const controllers = useRef(new Map<string, AbortController>());
   useEffect(() => () => stopAll(controllers.current), []);
@@ -28,6 +28,7 @@ export function Compare({ view }: PartProps) {
         models={[view.status.base, ...view.status.adapters.map(({ name }) => name)]}
         contextLength={view.status.contextLength}
         isRunning={isRunning}
+        compared={compared}
         onSend={send}
         onStop={() => stopAll(controllers.current)}
       />

@@ -1,9 +1,11 @@
+export type Fact = readonly [name: string, value: string];
+
 /** Values by name. */
 export function Facts({
   facts,
   small = false,
 }: {
-  readonly facts: readonly (readonly [name: string, value: string])[];
+  readonly facts: readonly Fact[];
   readonly small?: boolean;
 }) {
   return (

@@ -5,6 +5,9 @@ import { loss } from "./text.ts";
 
 const HEIGHT = 280;
 
+/** Distances of ticks: 1, 2, 5, 10, … There is nothing between two steps. */
+const WHOLE_STEPS = Array.from({ length: 8 }, (_, k) => [1, 2, 5].map((n) => n * 10 ** k)).flat();
+
 /** Loss over steps: of training as it is and smoothed, of held-out examples as points. */
 export function LossChart({ name, curve }: { readonly name: string; readonly curve: RunCurve }) {
   const place = useRef<HTMLDivElement>(null);
@@ -91,7 +94,10 @@ function optionsOf(lines: readonly Line[], element: HTMLElement): uPlot.Options 
     width: element.clientWidth,
     height: HEIGHT,
     scales: { x: { time: false } },
-    axes: [axis, { ...axis, size: 48 }],
+    axes: [
+      { ...axis, incrs: WHOLE_STEPS },
+      { ...axis, size: 48 },
+    ],
     series: [
       { label: "step" },
       ...lines.map((line) => ({

@@ -1,11 +1,15 @@
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Question } from "./answer.ts";
+import type { Compared } from "./app.tsx";
+import { checkpointsText, isCheckpoint } from "./checkpoints.ts";
 
 interface FormProps {
   /** The base, then its adapters. */
   readonly models: readonly string[];
   readonly contextLength: number;
   readonly isRunning: boolean;
+  /** Chosen elsewhere on the page. */
+  readonly compared: Compared | null;
   onSend(models: readonly string[], question: Question): void;
   onStop(): void;
 }
@@ -17,10 +21,20 @@ const MOST_CHOSEN = 5;
 /** More columns than this are not asked for unless they are chosen. */
 const CHOSEN_AT_FIRST = 2;
 
-export function QuestionForm({ models, contextLength, isRunning, onSend, onStop }: FormProps) {
+export function QuestionForm(props: FormProps) {
+  const { models, contextLength, isRunning, compared, onSend, onStop } = props;
   const form = useRef<HTMLFormElement>(null);
   const [changed, setChanged] = useState<Readonly<Record<string, boolean>>>({});
-  const isChosen = (model: string, i: number): boolean => changed[model] ?? i < CHOSEN_AT_FIRST;
+  useEffect(() => {
+    if (compared === null) return;
+    const chosen = [models[0], compared.model];
+    setChanged(Object.fromEntries(models.map((model) => [model, chosen.includes(model)])));
+    form.current?.querySelector("textarea")?.focus();
+    form.current?.scrollIntoView();
+  }, [compared]);
+  const others = models.filter((model) => !isCheckpoint(model));
+  const isChosen = (model: string): boolean =>
+    changed[model] ?? others.slice(0, CHOSEN_AT_FIRST).includes(model);
   const chosen = models.filter(isChosen);
   const isCountRight = chosen.length > 0 && chosen.length <= MOST_CHOSEN;
   const send = (): void => {
@@ -53,19 +67,11 @@ export function QuestionForm({ models, contextLength, isRunning, onSend, onStop 
       </p>
       <fieldset>
         <legend>Models</legend>
-        <div class="choices">
-          {models.map((model, i) => (
-            <label key={model} class="choice">
-              <input
-                type="checkbox"
-                checked={isChosen(model, i)}
-                onChange={(event) => setChanged({ ...changed, [model]: event.currentTarget.checked })}
-              />
-              {model}
-              {i === 0 && <span class="facts"> base</span>}
-            </label>
-          ))}
-        </div>
+        <Choices
+          models={models}
+          isChosen={isChosen}
+          onChange={(model, isNow) => setChanged({ ...changed, [model]: isNow })}
+        />
         <p class="error" role="status">
           {chosen.length > MOST_CHOSEN && `At most ${MOST_CHOSEN} answers at a time.`}
         </p>
@@ -83,6 +89,43 @@ export function QuestionForm({ models, contextLength, isRunning, onSend, onStop 
         </button>
       </div>
     </form>
+  );
+}
+
+interface ChoicesProps {
+  /** The base is the first. */
+  readonly models: readonly string[];
+  isChosen(model: string): boolean;
+  onChange(model: string, isNow: boolean): void;
+}
+
+function Choices({ models, isChosen, onChange }: ChoicesProps) {
+  const list = (some: readonly string[]) => (
+    <div class="choices">
+      {some.map((model) => (
+        <label key={model} class="choice">
+          <input
+            type="checkbox"
+            checked={isChosen(model)}
+            onChange={(event) => onChange(model, event.currentTarget.checked)}
+          />
+          {model}
+          {model === models[0] && <span class="facts"> base</span>}
+        </label>
+      ))}
+    </div>
+  );
+  const checkpoints = models.filter(isCheckpoint);
+  return (
+    <>
+      {list(models.filter((model) => !isCheckpoint(model)))}
+      {checkpoints.length > 0 && (
+        <details>
+          <summary>{checkpointsText(checkpoints.length)}</summary>
+          {list(checkpoints)}
+        </details>
+      )}
+    </>
   );
 }
 

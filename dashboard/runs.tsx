@@ -1,10 +1,9 @@
-import { useEffect, useState } from "preact/hooks";
-import type { RunCurve, RunInfo } from "../src/server/dashboard/shapes.ts";
-import { askJson, messageOf } from "./api.ts";
+import { useState } from "preact/hooks";
+import type { RunInfo } from "../src/server/dashboard/shapes.ts";
 import type { PartProps } from "./app.tsx";
-import { Facts } from "./facts.tsx";
-import { LossChart } from "./loss-chart.tsx";
-import { count, duration, loss, NOT_KNOWN, rate } from "./text.ts";
+import type { Fact } from "./facts.tsx";
+import { progressOf, RunView } from "./run-view.tsx";
+import { count, loss, NOT_KNOWN } from "./text.ts";
 
 /** Runs of `lowrank train` below the folders of adapters, the curve of one of them. */
 export function Runs({ view: { status } }: PartProps) {
@@ -32,7 +31,7 @@ export function Runs({ view: { status } }: PartProps) {
         ))}
         {runsLeftOut > 0 && <li class="facts">{count(runsLeftOut)} older runs are not listed.</li>}
       </ul>
-      <RunView key={shown.id} run={shown} />
+      <RunView key={shown.id} run={shown} name={shown.name} facts={factsOf(shown)} />
     </div>
   );
 }
@@ -53,62 +52,11 @@ function NoRuns({ hasFolders }: { readonly hasFolders: boolean }) {
   );
 }
 
-function progressOf({ step, steps, etaMs }: RunInfo): string {
-  const done = steps === null ? "no step yet" : `step ${count(step)} of ${count(steps)}`;
-  return etaMs === null ? done : `${done}, ${duration(etaMs)} left`;
-}
-
-function RunView({ run }: { readonly run: RunInfo }) {
-  const { curve, error } = useCurve(run);
-  const facts: readonly (readonly [string, string])[] = [
-    ["Data", run.data ?? NOT_KNOWN],
-    ["Model", run.model ?? NOT_KNOWN],
-    ["Method", run.method ?? NOT_KNOWN],
-    ["Loss", run.loss === null ? NOT_KNOWN : loss(run.loss)],
-    ...(run.tokensPerSecond === null || run.state !== "running"
-      ? []
-      : [["Speed", rate(run.tokensPerSecond)] as const]),
-    ...(run.etaMs === null ? [] : [["Time left", duration(run.etaMs)] as const]),
+function factsOf({ data, model, method, loss: last }: RunInfo): readonly Fact[] {
+  return [
+    ["Data", data ?? NOT_KNOWN],
+    ["Model", model ?? NOT_KNOWN],
+    ["Method", method ?? NOT_KNOWN],
+    ["Loss", last === null ? NOT_KNOWN : loss(last)],
   ];
-  return (
-    <div class="curve">
-      <h3>{run.name}</h3>
-      {run.steps !== null && (
-        <progress value={run.step} max={run.steps} aria-label={`Steps of ${run.name}`}>
-          {progressOf(run)}
-        </progress>
-      )}
-      <Facts facts={facts} small />
-      {error !== null && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
-      {curve !== null && <LossChart name={run.name} curve={curve} />}
-    </div>
-  );
-}
-
-/** A run's curve, asked for again whenever the run has changed. */
-function useCurve({ id, version }: RunInfo): {
-  readonly curve: RunCurve | null;
-  readonly error: string | null;
-} {
-  const [curve, setCurve] = useState<RunCurve | null>(null);
-  const [error, setError] = useState<string | null>(null);
-  useEffect(() => {
-    const controller = new AbortController();
-    const path = `dashboard/runs/${id.split("/").map(encodeURIComponent).join("/")}`;
-    askJson<RunCurve>(path, controller.signal).then(
-      (next) => {
-        setCurve(next);
-        setError(null);
-      },
-      (reason) => {
-        if (!controller.signal.aborted) setError(messageOf(reason));
-      },
-    );
-    return () => controller.abort();
-  }, [id, version]);
-  return { curve, error };
 }

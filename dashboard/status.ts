@@ -15,11 +15,18 @@ export interface StatusView {
   readonly needsKey: boolean;
 }
 
+/** The view, and how to look before it is time. */
+export interface Status {
+  readonly view: StatusView;
+  lookNow(): void;
+}
+
 const NOTHING: StatusView = { status: null, atMs: 0, previous: null, error: null, needsKey: false };
 
 /** Asks for the server's status again and again while the page is seen. Another `key` starts anew. */
-export function useStatus(key: string | null): StatusView {
+export function useStatus(key: string | null): Status {
   const [view, setView] = useState(NOTHING);
+  const [round, setRound] = useState(0);
   useEffect(() => {
     const controller = new AbortController();
     let timer = 0;
@@ -33,8 +40,8 @@ export function useStatus(key: string | null): StatusView {
       clearTimeout(timer);
       controller.abort();
     };
-  }, [key]);
-  return view;
+  }, [key, round]);
+  return { view, lookNow: () => setRound((before) => before + 1) };
 }
 
 /** Milliseconds to wait for the next look; null: there is none. */

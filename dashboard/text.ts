@@ -35,3 +35,8 @@ export function loss(value: number): string {
 export function rate(value: number): string {
   return `${value.toLocaleString("en-US", { maximumFractionDigits: value < 10 ? 1 : 0 })} tokens/s`;
 }
+
+/** 0.0123 → "1.23%" */
+export function share(value: number): string {
+  return value.toLocaleString("en-US", { style: "percent", maximumSignificantDigits: 3 });
+}

@@ -85,9 +85,16 @@ export {
   type LoadedClassifier,
   loadClassifier,
 } from "./generate/classifier.ts";
-export type { Engine, EngineOptions, EngineRequest, EngineStatus } from "./generate/engine/engine.ts";
+export type {
+  EmbedRequest,
+  EmbedResult,
+  Engine,
+  EngineOptions,
+  EngineRequest,
+  EngineStatus,
+} from "./generate/engine/engine.ts";
 export { openEngine } from "./generate/engine/open.ts";
-export type { ResponseFormat } from "./generate/grammar.ts";
+export type { ResponseFormat, ToolChoice } from "./generate/held-answer.ts";
 export type { JsonSchema } from "./generate/json-schema.ts";
 export type { ChosenLogprob, TokenLogprob } from "./generate/logprobs.ts";
 export { type ActiveAdapter, type LoadedModel, type LoadModelOptions, loadModel } from "./generate/model.ts";

@@ -11,6 +11,7 @@ const [ADAPTERS, NETWORK, LIMITS, JOBS] = ["Adapters", "Network", "Limits", "Fin
 /** Where a server listens, to whom, and how much it takes on. */
 export interface ServeChoice {
   readonly adapters: readonly string[];
+  readonly allowHubAdapters: readonly string[];
   readonly anyBase: boolean;
   readonly host: string;
   readonly port: number;
@@ -30,6 +31,10 @@ export interface ServeChoice {
   readonly maxJobs: number;
   /** null: half of the cores. */
   readonly jobThreads: number | null;
+  /** GiB; null: a part of the machine's. */
+  readonly jobMemory: number | null;
+  /** Seconds. */
+  readonly jobStopTimeout: number;
 }
 
 export const serveSettings: SettingsOf<ServeChoice> = {
@@ -40,6 +45,14 @@ export const serveSettings: SettingsOf<ServeChoice> = {
       "load every adapter in a folder under its name (PEFT and mlx-lm folders, run folders, .gguf files) and follow changes; may " +
       "be repeated. Requests can load adapters from there alone",
     knownAs: ["adapter", "loraModules", "lora"],
+  }),
+  allowHubAdapters: setting(z.array(z.string().min(1).max(200)), [], {
+    group: ADAPTERS,
+    value: "owner|owner/name|*",
+    description:
+      "requests may name adapters of the Hub (model: owner/name) of this owner, or that fit this pattern; they are fetched on first " +
+      "use, with the rights of HF_TOKEN; may be repeated",
+    knownAs: ["hubAdapters"],
   }),
   anyBase: modelSettings.anyBase,
   host: setting(z.string().min(1), "127.0.0.1", {
@@ -112,6 +125,18 @@ export const serveSettings: SettingsOf<ServeChoice> = {
     value: "n",
     description: "threads of a job",
     defaultText: "half of the cores",
+  }),
+  jobMemory: setting(z.number().min(0.1).max(65_536).nullable(), null, {
+    group: JOBS,
+    value: "GiB",
+    description: "memory of a job: one that would take more is refused, one that takes more is ended",
+    defaultText: "70% of the machine's, divided by --max-jobs",
+    knownAs: ["memory", "memoryLimit"],
+  }),
+  jobStopTimeout: setting(z.number().int().min(0).max(86_400), 60, {
+    group: JOBS,
+    value: "seconds",
+    description: "most time for a job to write its checkpoint where it is stopped, or the server is",
   }),
 };
 

@@ -41,6 +41,7 @@ export function build(command: Command, cli: Cli): void {
       examples([
         "lowrank serve",
         "lowrank serve smollm2-135m --adapters runs --port 9000",
+        "lowrank serve minilm-l6",
         "LOWRANK_API_KEYS='sk-0123456789abcdef;rpm=60' lowrank serve --host 0.0.0.0",
       ]),
     )
@@ -54,6 +55,8 @@ async function action(named: string | undefined, command: Command, cli: Cli): Pr
   const choice = { ...given, model: named ?? given.model };
   const keys = keysOf(choice, process.env.LOWRANK_API_KEYS);
   checkAccess(choice, keys);
+  if (choice.offline && choice.allowHubAdapters.length > 0)
+    throw new UsageError("--allow-hub-adapters has no effect with --offline");
   const interrupts = watchInterrupts(() => undefined);
   try {
     const name = choice.model ?? (await firstBase(choice.adapters)) ?? "smollm2-135m";
@@ -104,12 +107,13 @@ async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   const { adapters, host, port, allowOrigin: origins, requestTimeout, stopTimeout } = choice;
+  const { allowHubAdapters: hubAdapters } = choice;
   const baseName = baseNameOf(name);
   const log = jsonLog((line) => cli.err.write(line));
   const limits = { requestMs: requestTimeout * 1000 };
   const jobs = jobsOf(name, choice);
   const server = await startServer(engine, {
-    ...{ baseName, host, port, adapters, keys, origins, limits, log },
+    ...{ baseName, host, port, adapters, keys, origins, limits, log, hubAdapters },
     ...(jobs === null ? {} : { jobs }),
   });
   const names = [baseName, ...Object.keys(engine.adapters)];
@@ -120,12 +124,15 @@ async function serve(
 
 /** What jobs train, and with what: the served base, as it is served. */
 function jobsOf(model: string, choice: Choice): Omit<JobsOptions, "baseName"> | null {
-  const { dataDir, maxJobs, jobThreads, baseBits, device, offline, templateArgs, templateDate } = choice;
+  const { dataDir, maxJobs, jobThreads, jobMemory, jobStopTimeout } = choice;
+  const { baseBits, device, offline, templateArgs, templateDate } = choice;
   if (maxJobs === 0) return null;
   const threads = jobThreads ?? Math.max(1, Math.floor(availableParallelism() / 2));
   return {
     dataDir: dataDir ?? join(dataFolder(), "serve"),
     maxJobs,
+    killAfterMs: jobStopTimeout * 1000,
+    ...(jobMemory === null ? {} : { jobBytes: Math.round(jobMemory * 2 ** 30) }),
     train: { model, baseBits, device, offline, templateArgs, templateDate, threads },
   };
 }

@@ -77,6 +77,7 @@ function greedyOn(
   let finishReason: Fed["finishReason"] = null;
   return {
     prompt,
+    waits: null,
     get finishReason() {
       return finishReason;
     },

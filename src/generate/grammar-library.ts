@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import nodeModule, { createRequire } from "node:module";
+import type { JsonSchema } from "./json-schema.ts";
 
 /** What is used of @mlc-ai/web-xgrammar: XGrammar, compiled to WebAssembly. */
 export interface GrammarLibrary {
@@ -17,17 +18,25 @@ export interface GrammarLibrary {
     createGrammarCompiler(info: object, isCached: boolean): Promise<GrammarCompiler>;
   };
   readonly GrammarMatcher: { createGrammarMatcher(grammar: object): Promise<GrammarMatcher> };
+  readonly Testings: {
+    /** The grammar that the library itself makes of a schema. */
+    _jsonSchemaToEBNF(
+      schema: string,
+      anyWhitespace: boolean,
+      /** −1: the whole on one line. */
+      indent: number,
+      separators: undefined,
+      isStrict: boolean,
+    ): Promise<string>;
+  };
 }
 
 export interface GrammarCompiler {
-  compileJSONSchema(
-    schema: string,
-    anyWhitespace: boolean,
-    /** −1: the whole on one line. */
-    indent: number,
-    separators: undefined,
-    isStrict: boolean,
-  ): Promise<{ dispose(): void }>;
+  compileGrammar(rules: string, root: string): Promise<CompiledGrammar>;
+}
+
+export interface CompiledGrammar {
+  dispose(): void;
 }
 
 export interface GrammarMatcher {
@@ -53,4 +62,14 @@ export async function loadGrammarLibrary(heard: (line: string) => void): Promise
   const output = { log: say, warn: say, error: say };
   evaluate(module.exports, module, require, path, nodeModule, output);
   return module.exports as GrammarLibrary;
+}
+
+const ON_ONE_LINE = -1;
+
+/** Rules of what fits a schema, on one line; the whole is "root". */
+export async function schemaRules({ Testings }: GrammarLibrary, schema: JsonSchema): Promise<string> {
+  const rules = await Testings._jsonSchemaToEBNF(JSON.stringify(schema), false, ON_ONE_LINE, undefined, true);
+  // In texts of a stated length the library allows control characters, which JSON does not (0.1.27). Quotes are escaped in what comes
+  // from the schema, so this stands nowhere else.
+  return rules.replaceAll('[^"\\\\\\r\\n]', '[^\\0-\\x1f"\\\\]');
 }

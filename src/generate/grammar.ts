@@ -1,117 +1,102 @@
 import { InputError, RuntimeError } from "../errors.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
-import {
-  type GrammarCompiler,
-  type GrammarLibrary,
-  type GrammarMatcher,
-  loadGrammarLibrary,
-} from "./grammar-library.ts";
-import type { JsonSchema } from "./json-schema.ts";
+import type { AnswerForm } from "./answer-form.ts";
+import { type GrammarModel, grammarPlace } from "./grammar-threads.ts";
 
-/** What an answer must be: any JSON object, or what fits a schema. */
-export type ResponseFormat = "json" | JsonSchema;
+export type { GrammarModel };
 
 /** Holds one answer to its form, token by token. */
 export interface Grammar {
-  /** Bit i of the whole: token i may come next. @throws RuntimeError in the same turn of the event loop as `accept` */
+  /** Settles when the next mask is there, or cannot be; null: it is. */
+  readonly waits: Promise<void> | null;
+  /** Bit i of the whole: token i may come next. @throws RuntimeError while it `waits`, and where the grammar failed */
   mask(): Int32Array;
   /** Takes the token that came next. @throws RuntimeError for one that may not */
   accept(id: number): void;
+  /** The answer is over: frees what it took. Without a call that happens when the grammar is collected. */
+  end(): void;
 }
 
-/** The model whose tokens a grammar allows. */
-export interface GrammarModel {
-  readonly tokenizer: Tokenizer;
-  readonly vocabSize: number;
-  readonly eosIds: readonly number[];
+const forgotten = new FinalizationRegistry<() => void>((end) => end());
+
+const abandoned = (): never => {
+  throw new RuntimeError("the answer was ended before it began");
+};
+/** Of an answer that nobody waits for. */
+const ABANDONED: Grammar = { waits: null, mask: abandoned, accept: abandoned, end: () => undefined };
+
+/** Grammar of one answer, in a thread that all share. It and the model's tokens are made ready with the first one. An answer that is
+ *  aborted before it begins has one that throws.
+ *  @throws InputError for a form that the library cannot compile; `schemaProblems` tells most in advance */
+export async function createGrammar(
+  form: AnswerForm,
+  model: GrammarModel,
+  signal?: AbortSignal,
+): Promise<Grammar> {
+  const { thread, tokens, leave } = grammarPlace(form, model);
+  const first = await thread.begin(tokens, form, signal).catch((error: Error) => {
+    leave();
+    if (signal?.aborted) return null;
+    const problem = { where: "responseFormat", message: error.message };
+    throw new InputError("the answer cannot be held to this", [problem]);
+  });
+  if (first === null) return ABANDONED;
+  const end = endOf(thread, first.matcher, leave);
+  if (signal?.aborted) {
+    end();
+    return ABANDONED;
+  }
+  const grammar = follow(first.mask, (id) => thread.accept(first.matcher, id), end);
+  forgotten.register(grammar, end, grammar);
+  return grammar;
 }
 
-const ON_ONE_LINE = -1;
-const KEPT_GRAMMARS = 16;
-
-interface Compiled {
-  readonly library: GrammarLibrary;
-  readonly compiler: GrammarCompiler;
-  /** By the text of the schema; the one used last comes last. */
-  readonly grammars: Map<string, { dispose(): void }>;
-  /** What the library said last. */
-  readonly heard: string[];
+/** Apart from the grammar, which it must not keep in memory. */
+function endOf(thread: { end(matcher: number): void }, matcher: number, leave: () => void): () => void {
+  let isOver = false;
+  return () => {
+    if (isOver) return;
+    isOver = true;
+    leave();
+    thread.end(matcher);
+  };
 }
 
-const compilers = new WeakMap<Tokenizer, Promise<Compiled>>();
-const forgotten = new FinalizationRegistry<GrammarMatcher>((matcher) => matcher.dispose());
-
-/** Grammar of one answer. The library and the model's tokens are made ready with the first one.
- *  @throws InputError for a schema that the library cannot compile; `schemaProblems` tells most in advance */
-export async function createGrammar(format: ResponseFormat, model: GrammarModel): Promise<Grammar> {
-  const schema = JSON.stringify(format === "json" ? { type: "object" } : format);
-  const compiled = await (compilers.get(model.tokenizer) ?? prepareTokens(model));
-  const matcher = await compiled.library.GrammarMatcher.createGrammarMatcher(
-    await grammarOf(compiled, schema, model.tokenizer),
-  );
-  let mask: Int32Array | null = await matcher.getNextTokenBitmask();
+function follow(
+  first: Int32Array,
+  next: (id: number) => Promise<Int32Array | null>,
+  end: () => void,
+): Grammar {
+  let mask: Int32Array | null = first;
+  let waits: Promise<void> | null = null;
+  let failure: unknown = null;
   const grammar: Grammar = {
+    get waits() {
+      return waits;
+    },
     mask: () => {
+      if (failure !== null) throw failure;
       if (mask === null) throw new RuntimeError("the grammar's next tokens are not ready");
       return mask;
     },
     accept: (id) => {
-      if (!matcher.acceptToken(id)) throw new RuntimeError(`token ${id} does not fit the response format`);
+      const isAllowed = ((grammar.mask()[id >> 5] ?? 0) >>> (id & 31)) & 1;
+      if (!isAllowed) throw new RuntimeError(`token ${id} does not fit the response format`);
       mask = null;
-      if (!matcher.isTerminated())
-        void matcher.getNextTokenBitmask().then((next) => {
-          mask = next;
+      waits = next(id)
+        .then((given) => {
+          mask = given;
+        })
+        .catch((error: unknown) => {
+          failure = error;
+        })
+        .then(() => {
+          waits = null;
         });
     },
+    end: () => {
+      forgotten.unregister(grammar);
+      end();
+    },
   };
-  forgotten.register(grammar, matcher);
-  return grammar;
-}
-
-function prepareTokens(model: GrammarModel): Promise<Compiled> {
-  const { tokenizer, vocabSize, eosIds } = model;
-  const prepare = async (): Promise<Compiled> => {
-    const heard: string[] = [];
-    const library = await loadGrammarLibrary((line) => void heard.splice(0, heard.length - 1, line));
-    const none = new Uint8Array(0);
-    // An answer stands on one line: the library's strings of a stated length would allow control characters, which JSON does not, and
-    // bytes that are never part of UTF-8.
-    const isText = (byte: number): boolean => byte >= 0x20 && byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5;
-    const isAllowed = (id: number): boolean =>
-      !tokenizer.isSpecial(id) && tokenizer.tokenBytes(id).every(isText);
-    const vocab = Array.from({ length: vocabSize }, (_, id) =>
-      isAllowed(id) ? tokenizer.tokenBytes(id) : none,
-    );
-    const info = await library.TokenizerInfo.createTokenizerInfo(vocab, "raw", false, vocabSize, eosIds);
-    const compiler = await library.GrammarCompiler.createGrammarCompiler(info, false);
-    return { library, compiler, grammars: new Map(), heard };
-  };
-  const made = prepare();
-  compilers.set(tokenizer, made);
-  return made;
-}
-
-async function grammarOf(
-  { compiler, grammars, heard }: Compiled,
-  schema: string,
-  tokenizer: Tokenizer,
-): Promise<object> {
-  const known = grammars.get(schema);
-  grammars.delete(schema);
-  const grammar =
-    known ??
-    (await compiler.compileJSONSchema(schema, false, ON_ONE_LINE, undefined, true).catch(() => {
-      // It stops as a whole: the next grammar gets a new instance. Matchers under way go on.
-      compilers.delete(tokenizer);
-      throw new InputError("the response format cannot be held to", [
-        { where: "responseFormat", message: heard.join(" ").replace(/^.*?\.cc:\d+: /, "") },
-      ]);
-    }));
-  grammars.set(schema, grammar);
-  if (grammars.size > KEPT_GRAMMARS) {
-    const [oldest] = grammars.keys();
-    grammars.get(oldest as string)?.dispose();
-    grammars.delete(oldest as string);
-  }
   return grammar;
 }

@@ -25,20 +25,29 @@ const MAX_NODES = 500;
 /** Of the lengths of all texts: compiling takes some 30 ms for each character, and blocks. */
 const MAX_LENGTHS = 64;
 
+/** What the schemas of one answer have used of what may be asked for. */
+export interface SchemaSize {
+  nodes: number;
+  lengths: number;
+}
+
 /** Everything in a schema that answers cannot be held to: keywords that the grammar library (`grammar.ts`) ignores, gets wrong, or stops at.
- *  A schema without problems gives answers that are JSON and fit it. */
-export function schemaProblems(schema: unknown, where: string): Problem[] {
+ *  A schema without problems gives answers that are JSON and fit it. `size`: that of the answer's other schemas, which this one is
+ *  added to. */
+export function schemaProblems(
+  schema: unknown,
+  where: string,
+  size: SchemaSize = { nodes: 0, lengths: 0 },
+): Problem[] {
   const problems: Problem[] = [];
   const say = (at: string, message: string): void => {
     problems.push({ where: at, message });
   };
-  let nodes = 0;
-  let lengths = 0;
 
   const visit = (node: unknown, at: string, depth: number): void => {
-    if (++nodes === MAX_NODES + 1) say(where, `has more than ${MAX_NODES.toLocaleString("en")} schemas`);
+    if (++size.nodes === MAX_NODES + 1) say(where, `has more than ${MAX_NODES.toLocaleString("en")} schemas`);
     if (depth === MAX_DEPTH + 1) say(at, `is nested deeper than ${MAX_DEPTH}`);
-    if (node === true || nodes > MAX_NODES || depth > MAX_DEPTH) return;
+    if (node === true || size.nodes > MAX_NODES || depth > MAX_DEPTH) return;
     if (!isRecord(node)) {
       say(at, `expected a schema, got ${shown(node)}`);
       return;
@@ -47,15 +56,15 @@ export function schemaProblems(schema: unknown, where: string): Problem[] {
     for (const key of Object.keys(node))
       if (!allowed.includes(key)) say(`${at}.${key}`, "answers cannot be held to this here");
     checkValues(node, at, say);
-    lengths += Number(node.maxLength ?? node.minLength ?? 0);
+    size.lengths += Number(node.maxLength ?? node.minLength ?? 0);
     if (node.$ref !== undefined && target(schema, node.$ref) === undefined)
       say(`${at}.$ref`, `expected "#/$defs/…" or "#/definitions/…" of this schema, got ${shown(node.$ref)}`);
     else if (isLoop(schema, node, [])) say(at, "stands for itself, with nothing in between");
     for (const [child, path] of childrenOf(node)) visit(child, `${at}.${path}`, depth + 1);
   };
   visit(schema, where, 0);
-  if (lengths > MAX_LENGTHS)
-    say(where, `lengths of texts add up to ${lengths}, of which ${MAX_LENGTHS} can be asked for`);
+  if (size.lengths > MAX_LENGTHS)
+    say(where, `lengths of texts add up to ${size.lengths}, of which ${MAX_LENGTHS} can be asked for`);
   return problems;
 }
 

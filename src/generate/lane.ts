@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Cache } from "./cache.ts";
 import type { Decoding } from "./decoding.ts";
@@ -5,7 +6,7 @@ import { createKeptRows, type HeldRow } from "./kept-rows.ts";
 import type { Continuation, GeneratedPiece } from "./request.ts";
 
 /** What logits are fed to. */
-export type Fed = Pick<Continuation, "prompt" | "finishReason" | "push">;
+export type Fed = Pick<Continuation, "prompt" | "finishReason" | "waits" | "push">;
 
 /** A request under way. */
 export interface Answer {
@@ -53,6 +54,9 @@ export interface LaneParts {
 /** Columns up to which an idle lane keeps the memory of its answers' rows. */
 const IDLE_ROOM = 512;
 
+/** How long a step waits for the masks of grammars, which mostly take less. */
+const MOMENT_MS = 5;
+
 /** A row of the cache, from the first one on: answers whose prompt is read, then those that are read. */
 interface Row {
   readonly answer: Answer;
@@ -60,6 +64,8 @@ interface Row {
   readonly ids: number[];
   /** Of `ids`, tokens that the cache holds. */
   held: number;
+  /** Logits that its continuation cannot take yet. */
+  logits: Float32Array | null;
   failure?: unknown;
 }
 
@@ -117,6 +123,8 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
 
   /** Gives an answer its logits; what goes wrong with them is its own affair. */
   const push = (row: Row, logits: Float32Array): void => {
+    row.logits = row.answer.continuation.waits ? logits : null;
+    if (row.logits) return;
     try {
       const piece = row.answer.continuation.push(logits);
       if (!piece) return;
@@ -125,6 +133,14 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     } catch (error) {
       row.failure = error;
     }
+  };
+
+  /** Answers that wait get their logits when they can take them; until then the others go on without them. */
+  const pushHeldBack = async (): Promise<void> => {
+    const held = rows.slice(0, reading).filter(({ logits }) => logits !== null);
+    const waits = held.flatMap(({ answer }) => answer.continuation.waits ?? []);
+    if (waits.length > 0) await Promise.race([Promise.all(waits), delay(MOMENT_MS)]);
+    for (const row of held) push(row, row.logits as Float32Array);
   };
 
   const everyAnswer = (): readonly Answer[] => rows.map(({ answer }) => answer);
@@ -146,14 +162,16 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
   const decode = async (count: number): Promise<number> => {
     if (count === 0) return 0;
     const decoding = rows.slice(0, count);
-    const tokens = decoding.map(({ ids, held }) => ids.slice(held));
+    const tokens = decoding.map(({ ids, held }) => ids.slice(held)); // none of one that waits
+    const going = decoding.filter(({ logits }) => logits === null);
+    if (going.length === 0) return 0;
     const parts = await prepare(everyAnswer().slice(0, count), everyAnswer());
     const logits = await parts.decoding.add(cache, { first: at(0), tokens, feeds: parts.feeds }, "last");
-    decoding.forEach((row, r) => {
+    going.forEach((row, r) => {
       row.held = row.ids.length;
       push(row, logits[r] as Float32Array);
     });
-    return count;
+    return going.length;
   };
 
   const endFinished = async (): Promise<void> => {
@@ -199,12 +217,13 @@ export function createLane({ cache, prepare, rows: most, keptRows, piece, releas
     admit: async (answer) => {
       await makeRow();
       cache.truncate(at(rows.length));
-      rows.push({ answer, ids: [...answer.continuation.prompt], held: 0 });
+      rows.push({ answer, ids: [...answer.continuation.prompt], held: 0, logits: null });
     },
     step: async () => {
       const done = await work(async () => {
         await dropCancelled();
         const prompt = await readPiece();
+        await pushHeldBack();
         await endFinished(); // a prompt may be answered by its first token
         const generated = await decode(reading);
         await endFinished();

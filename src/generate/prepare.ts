@@ -3,8 +3,7 @@ import type { BaseModel } from "../models/base.ts";
 import { answerLeadIn, type EncodedPrompt, encodePrompt } from "../text/chat-encode.ts";
 import { contentLength, type RenderOptions } from "../text/messages.ts";
 import { encodeRaw } from "../text/raw.ts";
-import type { ResponseFormat } from "./grammar.ts";
-import { schemaProblems } from "./json-schema.ts";
+import { type HeldAnswer, heldAnswer } from "./held-answer.ts";
 import { MAX_LOGPROBS } from "./logprobs.ts";
 import type { GenerateRequest } from "./request.ts";
 import { createSampler, type Sampler, type SamplingOptions } from "./sampling.ts";
@@ -30,18 +29,22 @@ export interface Asked extends EncodedPrompt {
 }
 
 function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]): Asked | null {
-  const { messages, prompt, raw = false, tools, templateArgs } = request;
+  const { messages, prompt, promptIds, raw = false, tools, templateArgs } = request;
   const wrong = (where: string, message: string): null => {
     problems.push({ where, message });
     return null;
   };
-  if ((messages === undefined) === (prompt === undefined))
-    return wrong("messages, prompt", "expected one of the two");
+  const given = [messages, prompt, promptIds].filter((one) => one !== undefined);
+  if (given.length !== 1) return wrong("messages, prompt", "expected one of the two, or promptIds");
   if (raw && messages) return wrong("raw", "continues a prompt; messages need the chat template");
   if (messages?.length === 0) return wrong("messages", "is empty: there is nothing to answer");
   const ofTemplate = Object.entries({ tools, templateArgs }).filter(([, value]) => value !== undefined);
-  if (ofTemplate.length > 0 && (raw || base.template === null))
+  if (ofTemplate.length > 0 && (raw || promptIds !== undefined || base.template === null))
     return wrong(ofTemplate.map(([name]) => name).join(", "), "needs the chat template");
+  if (promptIds !== undefined) {
+    problems.push(...idProblems(promptIds, base.config.vocabSize));
+    return { ids: promptIds, answerStart: promptIds.length, leadIn: "" };
+  }
   if (prompt !== undefined && raw) {
     const ids = encodeRaw(base.tokenizer, prompt);
     return { ids, answerStart: ids.length, leadIn: "" };
@@ -52,6 +55,14 @@ function promptOf(base: BaseModel, request: GenerateRequest, problems: Problem[]
     ...(templateArgs ? { extra: templateArgs } : {}),
   };
   return { ...encodePrompt(base, asked, options), leadIn: answerLeadIn(base, asked, options) };
+}
+
+/** The first id that the model does not have. */
+function idProblems(ids: readonly number[], vocabSize: number): Problem[] {
+  const at = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (at < 0) return [];
+  const message = `the model has tokens 0 to ${vocabSize - 1}, got ${ids[at]}`;
+  return [{ where: `prompt[${at}]`, message }];
 }
 
 /** Texts that cannot fit are refused before their tokens are counted. */
@@ -95,7 +106,7 @@ export function prepare(base: BaseModel, request: GenerateRequest, contextLength
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
     problems.push({ where: "maxTokens", message: `expected a whole number from 1, got ${maxTokens}` });
   problems.push(
-    ...formatProblems(request.responseFormat),
+    ...heldTo(base, request).problems,
     ...logprobProblems(request),
     ...biasProblems(request, base.config.vocabSize),
   );
@@ -118,9 +129,9 @@ function samplingOf(request: GenerateRequest): SamplingOptions {
   return { temperature, ...Object.fromEntries(given) };
 }
 
-/** What is wrong with a response format. */
-export function formatProblems(format: ResponseFormat | undefined): readonly Problem[] {
-  return format === undefined || format === "json" ? [] : schemaProblems(format, "responseFormat");
+/** What an answer by this model is held to. */
+export function heldTo({ template }: BaseModel, request: GenerateRequest): HeldAnswer {
+  return heldAnswer(request, template?.toolCalls ?? null);
 }
 
 function logprobProblems({ logprobs }: GenerateRequest): Problem[] {

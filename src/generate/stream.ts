@@ -2,33 +2,48 @@ import { RuntimeError } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
+import { readToolCalls } from "../text/tool-calls.ts";
 import { answered } from "./answering.ts";
 import { textOf } from "./continuation.ts";
 import { createGrammar, type Grammar } from "./grammar.ts";
 import type { Lane } from "./lane.ts";
 import { createLeadIn } from "./lead-in.ts";
 import { type ChosenLogprob, chosenLogprob } from "./logprobs.ts";
-import { formatProblems, prepare } from "./prepare.ts";
+import { heldTo, prepare } from "./prepare.ts";
 import type { Continuation, GeneratedPiece, GenerateRequest, GenerateResult } from "./request.ts";
 
 export type { Continuation, GeneratedPiece, GenerateRequest, GenerateResult };
 
-/** A request as a continuation to feed, with the grammar that its `responseFormat` needs. @throws as `continuationOf` */
+/** A request as a continuation to feed, with the grammar that its answer is held to. @throws as `continuationOf` */
 export async function openContinuation(
   base: BaseModel,
   request: GenerateRequest,
   contextLength: number,
   virtual: VirtualLayout,
 ): Promise<Continuation> {
-  const { responseFormat: format } = request;
-  const isHeld = format !== undefined && formatProblems(format).length === 0;
-  const model = { tokenizer: base.tokenizer, vocabSize: base.config.vocabSize, eosIds: base.eosIds };
-  const grammar = isHeld ? await createGrammar(format, model) : null;
+  const { form, problems } = heldTo(base, request);
+  const { tokenizer, eosIds, config } = base;
+  const model = { tokenizer, vocabSize: config.vocabSize, eosIds, shown: shownTokens(base, request) };
+  const isHeld = form !== null && problems.length === 0;
+  const grammar = isHeld ? await createGrammar(form, model, request.signal) : null;
   return continuationOf(base, request, contextLength, virtual, grammar);
 }
 
-/** A request as a continuation to feed. Ends at an end token, a stop text, `maxTokens`, or a full context. `grammar`: that of its
- *  `responseFormat` (`openContinuation` makes it).
+/** Special tokens that stay in the text: those of calls, where there are tools. */
+function shownTokens({ template }: BaseModel, { tools }: GenerateRequest): readonly string[] {
+  return tools ? (template?.toolCalls?.tokens ?? []) : [];
+}
+
+/** Says when an answer of one call is complete. */
+function firstCallWatch({ template }: BaseModel, request: GenerateRequest): (text: string) => boolean {
+  const form = request.tools && request.parallelToolCalls === false ? template?.toolCalls : null;
+  if (!form) return () => false;
+  const reader = readToolCalls(form);
+  return (text) => reader.push(text).some((part) => "call" in part);
+}
+
+/** A request as a continuation to feed. Ends at an end token, a stop text, `maxTokens`, or a full context. `grammar`: what its
+ *  answer is held to (`openContinuation` makes it).
  *  @throws InputError with everything that is wrong in the request */
 export function continuationOf(
   base: BaseModel,
@@ -40,12 +55,10 @@ export function continuationOf(
   const started = performance.now();
   const room = contextLength - virtualCount(virtual);
   const { prompt, sampler, watch, limit } = prepare(base, request, room);
-  if (request.responseFormat !== undefined && grammar === null)
-    throw new RuntimeError(
-      "a response format needs its grammar: open the continuation with openContinuation",
-    );
-  const shown = request.tools ? (base.template?.toolCalls?.tokens ?? []) : [];
-  const text = createStreamDecoder(base.tokenizer, { shown });
+  if (heldTo(base, request).form !== null && grammar === null)
+    throw new RuntimeError("a held answer needs its grammar: open the continuation with openContinuation");
+  const text = createStreamDecoder(base.tokenizer, { shown: shownTokens(base, request) });
+  const isCalled = firstCallWatch(base, request);
   const lead = createLeadIn(prompt.leadIn);
   const history = [...prompt.ids];
   const ids: number[] = [];
@@ -73,6 +86,7 @@ export function continuationOf(
     const isFull = ids.length - lead.skipped >= limit || history.length >= room;
     const result = pieceOf(piece, id);
     if (watch.stopped !== null) finishReason = "stop";
+    else if (isCalled(piece)) finishReason = "end";
     else if (isFull) finishReason = "length";
     return result;
   };
@@ -81,6 +95,9 @@ export function continuationOf(
     prompt: virtualPrompt(prompt.ids, virtual, prompt.answerStart),
     get finishReason() {
       return finishReason;
+    },
+    get waits() {
+      return grammar?.waits ?? null;
     },
     push: (logits) => {
       const id = sampler.next(logits, history, prompt.ids.length, grammar?.mask());
@@ -97,6 +114,7 @@ export function continuationOf(
       finishReason ??= "aborted";
     },
     flush: () => {
+      grammar?.end();
       const rest = watch.push(lead.push(text.flush()) + lead.flush()) + watch.flush();
       const piece = pieceOf(rest, ids.at(-1) as number);
       return rest === "" && !piece.logprobs ? null : piece;

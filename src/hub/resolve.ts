@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
+import type { Pooling } from "../formats/hf/pooling.ts";
 import { ADAPTER_CONFIG } from "../formats/peft/folder.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { exists } from "../io/download.ts";
@@ -67,6 +68,11 @@ export async function hubModelId(name: string): Promise<string | null> {
 /** Licence of a model, where it is known. */
 export function licenceOf(name: string): string | null {
   return knownModel(name)?.licence ?? null;
+}
+
+/** How embeddings of a model are made, where that is known without its files. */
+export function poolingOf(name: string): Pooling | null {
+  return knownModel(name)?.pooling ?? null;
 }
 
 /** A run folder's adapter; any other path as it is. */

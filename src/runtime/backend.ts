@@ -67,6 +67,12 @@ export interface RunOptions {
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
 
+/** How tensors are handed over. */
+export interface PutOptions {
+  /** Nobody uses their arrays again, nor anything else in the same memory: it need not be copied. */
+  readonly isGivenAway?: boolean;
+}
+
 /** A loaded graph. */
 export interface BackendSession {
   /** Runs the graph. Inputs not fed are taken from what is kept. The results are the caller's: no later run changes them.
@@ -84,7 +90,7 @@ export interface Backend {
   /** @throws UnsupportedError if the device is not there on this machine, RuntimeError */
   load(request: LoadRequest): Promise<BackendSession>;
   /** Keeps tensors under input names for later runs. Their arrays are the backend's from then on. */
-  put(tensors: Tensors): Promise<void>;
+  put(tensors: Tensors, options?: PutOptions): Promise<void>;
   /** Gives kept float tensors another shape of the same rank: what both have room for stays in its place, the rest is 0.
    *  One that is not there, or has another rank, is made. */
   resize(shapes: Readonly<Record<string, readonly number[]>>): Promise<void>;

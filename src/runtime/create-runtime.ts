@@ -4,7 +4,7 @@ import { type LoweredGraph, type Lowering, lower } from "../graph/lower/lower.ts
 import { type SerializedGraph, serialize } from "../graph/onnx.ts";
 import type { Value } from "../graph/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Backend, BackendSession, Features, GraphSource, Tensors } from "./backend.ts";
+import type { Backend, BackendSession, Features, GraphSource, PutOptions, Tensors } from "./backend.ts";
 
 /** How to load a graph. */
 export interface LoadOptions {
@@ -73,7 +73,7 @@ export function createRuntime(
       const all = (feeds: Tensors): Tensors => withHostInputs(graph.inputs, hostInputs, feeds);
       return { graph, ...session, run: (feeds, how) => session.run(all(feeds), how) };
     },
-    put: (tensors: Tensors) => backend.put(tensors),
+    put: (tensors: Tensors, options?: PutOptions) => backend.put(tensors, options),
     resize: (shapes) => backend.resize(shapes),
     copyRow: (names, from, to) => backend.copyRow(names, from, to),
     drop: (names) => backend.drop(names),

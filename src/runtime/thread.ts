@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { RuntimeError, UnsupportedError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Backend, BackendSession } from "./backend.ts";
+import type { Backend, BackendSession, Tensors } from "./backend.ts";
 import { DEVICE_TABLE, type Device } from "./devices/table.ts";
 import type { Reply, Request } from "./protocol.ts";
 
@@ -14,7 +14,8 @@ function newWorker(): Worker {
   return new Worker(new URL("./worker.js", import.meta.url)); // as bundlers find a worker: in these words alone
 }
 
-type Call = (request: Request) => Promise<Record<string, Tensor>>;
+/** `given`: memory that moves to the worker. */
+type Call = (request: Request, given?: ArrayBuffer[]) => Promise<Record<string, Tensor>>;
 
 function startWorker(): { call: Call; stop: () => Promise<void> } {
   const worker = newWorker();
@@ -41,13 +42,13 @@ function startWorker(): { call: Call; stop: () => Promise<void> } {
   worker.on("exit", () => fail("the runtime is closed"));
   worker.unref();
   return {
-    call: (request) =>
+    call: (request, given = []) =>
       new Promise((resolve, reject) => {
         if (dead !== null) return reject(new RuntimeError(dead));
         const id = nextId++;
         waiting.set(id, { resolve, reject });
         worker.ref(); // a pending call keeps the process alive, an idle runtime does not
-        worker.postMessage({ id, request });
+        worker.postMessage({ id, request }, given);
       }),
     stop: async () => {
       await worker.terminate();
@@ -58,8 +59,8 @@ function startWorker(): { call: Call; stop: () => Promise<void> } {
 /** A device on a thread of its own; `close` ends it amid what it does. */
 export function openThread(device: Device, threads: number): Backend {
   const { call, stop } = startWorker();
-  const done = async (request: Request): Promise<void> => {
-    await call(request);
+  const done = async (request: Request, given?: ArrayBuffer[]): Promise<void> => {
+    await call(request, given);
   };
   done({ kind: "open", device, threads }).catch(() => undefined); // calls to a thread that is dead say so
   let nextSession = 0;
@@ -70,13 +71,18 @@ export function openThread(device: Device, threads: number): Backend {
       await call({ kind: "load", session, load });
       return sessionOf(call, session);
     },
-    put: (tensors) => done({ kind: "put", tensors }),
+    put: (tensors, { isGivenAway = false } = {}) =>
+      done({ kind: "put", tensors }, isGivenAway ? buffersOf(tensors) : []),
     resize: (shapes) => done({ kind: "resize", shapes }),
     copyRow: (names, from, to) => done({ kind: "copyRow", names, from, to }),
     drop: (names) => done({ kind: "drop", names }),
     get: (names) => call({ kind: "get", names }),
     close: stop,
   };
+}
+
+function buffersOf(tensors: Tensors): ArrayBuffer[] {
+  return [...new Set(Object.values(tensors).map(({ data }) => data.buffer as ArrayBuffer))];
 }
 
 function sessionOf(call: Call, session: number): BackendSession {

@@ -2,6 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { ADAPTER_CONFIG } from "../formats/peft/folder.ts";
 import { adapterInRun } from "../hub/resolve.ts";
+import { fileMark, filesOf } from "../io/folder-mark.ts";
 import { requireInside } from "../io/inside.ts";
 
 /** An adapter found in a folder. */
@@ -14,8 +15,6 @@ export interface FoundAdapter {
 
 /** Names of adapters: what may stand in a URL, a log and a terminal. */
 export const ADAPTER_NAME: RegExp = /^[A-Za-z0-9][\w.@/:-]{0,127}$/;
-
-const MAX_FILES = 1000;
 
 /** Every adapter of a folder, by name: subfolders that hold one (PEFT, mlx-lm, a run) and .gguf files; the folder itself where it is one.
  *  What cannot be looked at, or lies behind a link that leads out, goes to `skip`. */
@@ -49,7 +48,7 @@ export async function fingerprintOf(folder: string, name: string): Promise<strin
   if (!info.isDirectory()) return null;
   // A run writes its log and checkpoints beside its adapter: they are no part of it.
   const inner = relative(folder, await adapterInRun(join(folder, name))).replaceAll(sep, "/");
-  const files = await filesOf(folder, inner);
+  const files = (await filesOf(join(folder, inner))).map((file) => `${inner}/${file}`);
   if (!files.includes(`${inner}/${ADAPTER_CONFIG}`)) return null;
   const marks = await Promise.all(
     files.map(async (file) => {
@@ -58,25 +57,4 @@ export async function fingerprintOf(folder: string, name: string): Promise<strin
     }),
   );
   return marks.join("\n");
-}
-
-/** Files of an adapter's folder and of its subfolders (the parts of a combination), not deeper. */
-async function filesOf(folder: string, name: string): Promise<string[]> {
-  const files: string[] = [];
-  for (const entry of await readdir(join(folder, name), { withFileTypes: true })) {
-    const path = `${name}/${entry.name}`;
-    if (!entry.isDirectory()) files.push(path);
-    else
-      for (const inner of await readdir(join(folder, path), { withFileTypes: true }))
-        if (!inner.isDirectory()) files.push(`${path}/${inner.name}`);
-    if (files.length > MAX_FILES) throw new Error(`holds more than ${MAX_FILES} files`);
-  }
-  return files.sort();
-}
-
-function fileMark(
-  name: string,
-  { size, mtimeMs, ino }: { size: number; mtimeMs: number; ino: number },
-): string {
-  return `${name} ${size} ${mtimeMs} ${ino}`;
 }

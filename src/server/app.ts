@@ -1,15 +1,19 @@
+import { setMaxListeners } from "node:events";
 import { Hono } from "hono";
 import { secureHeaders } from "hono/secure-headers";
 import { checkHost, checkKey, checkOrigin, corsHeaders } from "./access/access.ts";
 import { readBody } from "./body.ts";
 import { errorResponse, HttpError, httpErrorOf } from "./errors.ts";
-import { lifecycle } from "./lifecycle.ts";
+import type { HubAdapters } from "./hub-adapters.ts";
+import { lifecycle, requestEnd } from "./lifecycle.ts";
+import { namesIn } from "./model-names.ts";
 import type { ServerParts } from "./parts.ts";
-import type { RequestEnv, Route } from "./route.ts";
+import type { RequestContext, RequestEnv, Route } from "./route.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
+import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -25,6 +29,7 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
   chatRoutes,
   completionRoutes,
   responsesRoutes,
+  embeddingRoutes,
   modelRoutes,
   adapterRoutes,
   tokenRoutes,
@@ -37,6 +42,7 @@ const GROUPS: readonly ((parts: ServerParts) => readonly Route[])[] = [
 /** The server as a function from requests to responses. Opens no port. */
 export function createApp(parts: ServerParts): App {
   const { access, limits, log } = parts;
+  setMaxListeners(0, parts.ending); // one of each request under way: no leak, of which Node would warn from the eleventh on
   const groups = GROUPS.flatMap((group) => group(parts));
   const routes = [...groups, ...openApiRoutes(groups, access.keys.length > 0)];
   const open = new Set(routes.filter((one) => one.isOpen).map(({ path }) => path));
@@ -54,15 +60,39 @@ export function createApp(parts: ServerParts): App {
     checkKey(access, (path) => open.has(path)),
     refuseWhenStopping(parts, open),
   );
-  for (const one of routes) addRoute(app, one, limits.bodyBytes);
+  for (const one of routes) addRoute(app, one, limits.bodyBytes, parts);
   return app;
 }
 
-function addRoute(app: App, { method, path, takesSlashes, body, handle }: Route, maxBytes: number): void {
+/** Where a model is what to train. */
+const NAMES_BASES = /^\/v1\/fine_tuning\//;
+
+/** Adapters of the Hub that a body names, loaded where they may be. */
+async function hubReady(
+  c: RequestContext,
+  body: unknown,
+  hub: HubAdapters,
+  parts: ServerParts,
+): Promise<void> {
+  const names = namesIn(body);
+  if (names.length === 0) return;
+  const { signal, end } = requestEnd(c, parts);
+  await hub.ready(names, signal).finally(end);
+}
+
+function addRoute(
+  app: App,
+  { method, path, takesSlashes, body, handle }: Route,
+  maxBytes: number,
+  parts: ServerParts,
+): void {
   const pattern = path.replace(/\{(\w+)\}/g, takesSlashes ? ":$1{.+}" : ":$1");
-  app.on(method.toUpperCase(), pattern, async (c) =>
-    handle(c, body === null ? undefined : await readBody(c.req.raw, body, maxBytes)),
-  );
+  app.on(method.toUpperCase(), pattern, async (c) => {
+    if (body === null) return handle(c, undefined);
+    const read = await readBody(c.req.raw, body, maxBytes);
+    if (parts.hub !== null && !NAMES_BASES.test(path)) await hubReady(c, read, parts.hub, parts);
+    return handle(c, read);
+  });
 }
 
 function refuseWhenStopping({ stopping }: ServerParts, open: ReadonlySet<string>): Parameters<App["use"]>[1] {

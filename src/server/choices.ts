@@ -1,5 +1,7 @@
+import { BusyError } from "../errors.ts";
 import type { EngineRequest } from "../generate/engine/engine.ts";
 import type { GeneratedPiece, GenerateResult } from "../generate/stream.ts";
+import { refusal } from "./body.ts";
 import { requestEnd } from "./lifecycle.ts";
 import type { ServerParts } from "./parts.ts";
 import type { RequestContext } from "./route.ts";
@@ -12,7 +14,7 @@ export type ChoiceEvent =
 
 type Pieces = AsyncGenerator<GeneratedPiece, GenerateResult>;
 
-/** Begins all continuations of one HTTP request and gives their pieces as they come. It waits for the first piece: what is wrong with the
+/** Begins all continuations of one HTTP request, none where there is no room for all, and gives their pieces as they come. It waits for the first piece: what is wrong with the
  *  request shows before it, while the status of the answer is still open. The continuations end with the request, whoever ends it.
  *  @throws as `Engine.generate`: of several, the first; then none goes on */
 export async function startChoices(
@@ -20,6 +22,7 @@ export async function startChoices(
   parts: ServerParts,
   requests: readonly EngineRequest[],
 ): Promise<AsyncGenerator<ChoiceEvent, void>> {
+  checkRoom(requests.length, parts.engine);
   const startedMs = performance.now();
   const { signal, end } = requestEnd(c, parts);
   const all = requests.map((request) => parts.engine.generate({ ...request, signal }));
@@ -28,6 +31,18 @@ export async function startChoices(
   const first = await events.next();
   parts.metrics.firstToken((performance.now() - startedMs) / 1000);
   return resumed(first, events);
+}
+
+/** Several choices begin together or not at all: those of a request that is refused in the end would take places from others.
+ *  @throws HttpError 400 for more than there can ever be room for; BusyError */
+function checkRoom(count: number, { capacity, status }: ServerParts["engine"]): void {
+  if (count > capacity) {
+    const message = `asks for ${count} answers in all; this server computes and queues ${capacity} at most`;
+    throw refusal([{ where: "n", message }]);
+  }
+  const free = capacity - status.running - status.waiting;
+  if (count > 1 && count > free)
+    throw new BusyError(`${count} answers are asked for, and there is room for ${free}: try again later`);
 }
 
 async function* resumed(

@@ -27,6 +27,23 @@ export interface HttpErrorDetails {
   /** Whether the same request may succeed a little later. Default false. */
   readonly mayRetry?: boolean;
   readonly cause?: unknown;
+  /** What is wrong with an uploaded file. */
+  readonly faults?: FileFaults;
+}
+
+/** One thing wrong with an uploaded file. */
+export interface FileFault {
+  /** "line 3", or "file". */
+  readonly where: string;
+  /** OpenAI's name for it; null: it has none. */
+  readonly code: string | null;
+  readonly message: string;
+}
+
+export interface FileFaults {
+  readonly first: readonly FileFault[];
+  /** Further ones, which are counted only. */
+  readonly leftOut: number;
 }
 
 /** An error that a client is told with a status. */
@@ -88,9 +105,9 @@ function inputError(error: InputError): HttpError {
   });
 }
 
-/** `maxTokens` → `max_tokens`: options have their OpenAI names outside. */
+/** `maxTokens` → `max_tokens`: options have their OpenAI names outside. What is named within one stays as it is. */
 function requestName(where: string): string {
-  return where.replace(/[a-z][A-Z]/g, (pair) => `${pair[0]}_${(pair[1] as string).toLowerCase()}`);
+  return where.replace(/^\w+/, (option) => option.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`));
 }
 
 /** An error as a client reads it. */

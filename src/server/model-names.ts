@@ -34,6 +34,12 @@ export function baseNameOf(model: string): string {
   return isPath ? basename(model).replace(/\.gguf$/i, "") : shortName(model);
 }
 
+/** Every model that a body names. */
+export function namesIn(body: unknown): readonly string[] {
+  const { model, lora } = body as { readonly model?: unknown; readonly lora?: ModelChoice["lora"] };
+  return [...(typeof model === "string" ? [model] : []), ...(lora ?? []).map(({ name }) => name)];
+}
+
 /** Adapters and factors that a request asks for; the base alone is `{}`.
  *  @throws HttpError 404 for names that are none: never the base in the place of an adapter */
 export function adaptersOf(

@@ -1,6 +1,7 @@
 import type { Engine } from "../generate/engine/engine.ts";
 import type { AccessOptions } from "./access/access.ts";
 import type { AdapterLibrary } from "./adapter-library.ts";
+import type { HubAdapters } from "./hub-adapters.ts";
 import type { Jobs } from "./jobs/jobs.ts";
 import { type Log, noLog } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -19,6 +20,8 @@ export interface ServerParts {
   readonly baseName: string;
   /** Folders that adapters come from; null: none was named. */
   readonly library: AdapterLibrary | null;
+  /** Adapters of the Hub that requests may name; null: none. */
+  readonly hub: HubAdapters | null;
   /** Files and fine-tuning jobs; null: none are taken. */
   readonly jobs: Jobs | null;
   readonly access: AccessOptions;
@@ -39,6 +42,7 @@ export function serverParts(
 ): ServerParts {
   return {
     library: null,
+    hub: null,
     jobs: null,
     access: { keys: [], origins: [], isLocal: true },
     limits: DEFAULT_LIMITS,

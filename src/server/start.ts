@@ -3,6 +3,7 @@ import { isLoopback } from "./access/access.ts";
 import type { ApiKey } from "./access/keys.ts";
 import { openLibrary } from "./adapter-library.ts";
 import { createApp } from "./app.ts";
+import { hubAdapters } from "./hub-adapters.ts";
 import { type Jobs, type JobsOptions, openJobs } from "./jobs/jobs.ts";
 import { watchJobs } from "./jobs/metrics.ts";
 import type { Log } from "./log.ts";
@@ -18,6 +19,8 @@ export interface ServeOptions {
   readonly port: number;
   /** Folders whose adapters are loaded, and followed. */
   readonly adapters: readonly string[];
+  /** Adapters of the Hub that requests may name: owners, or patterns of "owner/name". None by default. */
+  readonly hubAdapters?: readonly string[];
   /** None: whoever reaches the address may ask. */
   readonly keys: readonly ApiKey[];
   /** Web pages that may ask, by their origin; "*": all. */
@@ -40,6 +43,7 @@ export interface StartedServer {
  *  there */
 export async function startServer(engine: Engine, options: ServeOptions): Promise<StartedServer> {
   const { baseName, host, port, adapters: folders, keys, origins, log } = options;
+  const hubNames = options.hubAdapters ?? [];
   const [stopping, ending] = [new AbortController(), new AbortController()];
   const library = folders.length === 0 ? null : await openLibrary({ folders, engine, baseName, log });
   let jobs: Jobs | null = null;
@@ -52,6 +56,7 @@ export async function startServer(engine: Engine, options: ServeOptions): Promis
       engine,
       baseName,
       library,
+      hub: hubNames.length === 0 ? null : hubAdapters({ allowed: hubNames, engine, baseName, log }),
       jobs,
       access: { keys, origins, isLocal: isLoopback(host) },
       limits: { ...DEFAULT_LIMITS, ...options.limits },
@@ -67,7 +72,8 @@ export async function startServer(engine: Engine, options: ServeOptions): Promis
       url: server.url,
       stop: async (graceMs) => {
         stopping.abort();
-        log.info("stopping", { running: engine.status.running, waiting: engine.status.waiting });
+        const { running, waiting } = engine.status;
+        log.info("stopping", { running, waiting, ...jobs?.queue.stopping() });
         // Jobs write their checkpoints while answers end.
         const closing = jobs?.queue.close();
         await library?.close();

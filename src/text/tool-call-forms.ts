@@ -13,6 +13,16 @@ export type ToolCallRead =
   | "incomplete"
   | "malformed";
 
+/** What stands around calls where a model writes them: `opening`, the first call, for each further one `between` and the call, `closing`. */
+export interface WrittenCalls {
+  readonly opening: string;
+  readonly closing: string;
+  /** What stands before and after a call's arguments. */
+  around(name: string): readonly [string, string];
+  /** null: the template takes one call at a time. */
+  readonly between: string | null;
+}
+
 /** A way to write tool calls. */
 export interface ToolCallForm {
   readonly name: string;
@@ -26,6 +36,8 @@ export interface ToolCallForm {
   readonly separator: string;
   /** Tokens of the form, which a text must hold even where they are special. */
   readonly tokens: readonly string[];
+  /** How its templates write calls; models also write other things that `read` takes. */
+  readonly written: WrittenCalls;
   /** Reads calls at the start of a text that follows an opening. `isWhole`: nothing more will come. */
   read(text: string, isWhole: boolean): ToolCallRead;
 }
@@ -42,6 +54,10 @@ const hermes: ToolCallForm = {
   bareOpening: "",
   separator: "",
   tokens: ["<tool_call>", CLOSING],
+  written: {
+    ...{ opening: "", between: "\n", closing: "" },
+    around: (name) => [`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `, `}\n${CLOSING}`],
+  },
   read: (text, isWhole) => {
     const end = jsonEnd(text, 0);
     if (end < 0) return /^\s*([{[]|$)/.test(text) ? "incomplete" : "malformed";
@@ -64,6 +80,10 @@ const llama: ToolCallForm = {
   bareOpening: "{",
   separator: ";",
   tokens: ["<|python_tag|>"],
+  written: {
+    ...{ opening: "", between: null, closing: "" },
+    around: (name) => [`{"name": ${JSON.stringify(name)}, "parameters": `, "}"],
+  },
   read: (text) => {
     const start = skipSpace(text, 0);
     if (start < text.length && text[start] !== "{") return "malformed";
@@ -74,7 +94,7 @@ const llama: ToolCallForm = {
   },
 };
 
-/** `[TOOL_CALLS][{"name", "arguments"}, …]` of Mistral, and `[TOOL_CALLS]name{…}`, `[TOOL_CALLS]name[ARGS]{…}` of its later tokenizers. */
+/** `[TOOL_CALLS][{"name", "arguments"}, …]` of Mistral. Also read: `[TOOL_CALLS]name{…}`. */
 const mistral: ToolCallForm = {
   name: "mistral",
   detect: (template) => template.includes("[TOOL_CALLS]"),
@@ -82,6 +102,10 @@ const mistral: ToolCallForm = {
   bareOpening: "",
   separator: "",
   tokens: ["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"],
+  written: {
+    ...{ opening: "[TOOL_CALLS][", between: ", ", closing: "]" },
+    around: (name) => [`{"name": ${JSON.stringify(name)}, "arguments": `, "}"],
+  },
   read: (text) => {
     if (/^\s*(\[|$)/.test(text)) {
       const end = jsonEnd(text, 0);
@@ -99,8 +123,27 @@ const mistral: ToolCallForm = {
   },
 };
 
+/** `[TOOL_CALLS] [{…}, …]`, as Mistral 7B v0.3 has it. */
+const mistralSpaced: ToolCallForm = {
+  ...mistral,
+  name: "mistral-spaced",
+  detect: (template) => template.includes("[TOOL_CALLS] ["),
+  written: { ...mistral.written, opening: "[TOOL_CALLS] [" },
+};
+
+/** `[TOOL_CALLS]name[ARGS]{…}` of Mistral's later tokenizers. */
+const mistralArgs: ToolCallForm = {
+  ...mistral,
+  name: "mistral-args",
+  detect: (template) => template.includes("[TOOL_CALLS]") && template.includes("[ARGS]"),
+  written: {
+    ...{ opening: "", between: "", closing: "" },
+    around: (name) => [`[TOOL_CALLS]${name}[ARGS]`, ""],
+  },
+};
+
 /** Every form; the first that a template shows is its model's. */
-export const TOOL_CALL_FORMS: readonly ToolCallForm[] = [mistral, llama, hermes];
+export const TOOL_CALL_FORMS: readonly ToolCallForm[] = [mistralArgs, mistralSpaced, mistral, llama, hermes];
 
 /** The form in which a model writes calls, by its chat template; null: it calls no tools, or in none of the forms. */
 export function toolCallForm(template: string): ToolCallForm | null {

@@ -113,9 +113,14 @@ export function estimateMemoryBytes(
 /** Share of the free memory that a run may take without asking. */
 const SHARE = 0.7;
 
-/** The level that keeps most of what fits in free memory; `bytesAt`: what a level takes. */
-export function chooseRecompute(bytesAt: (recompute: Recompute) => number, freeBytes: number): Recompute {
-  return RECOMPUTE_LEVELS.find((level) => bytesAt(level) <= SHARE * freeBytes) ?? "layer";
+/** The level that keeps most of what fits in free memory, and in what a run may take; `bytesAt`: what a level takes. */
+export function chooseRecompute(
+  bytesAt: (recompute: Recompute) => number,
+  freeBytes: number,
+  limitBytes: number,
+): Recompute {
+  const room = Math.min(SHARE * freeBytes, limitBytes);
+  return RECOMPUTE_LEVELS.find((level) => bytesAt(level) <= room) ?? "layer";
 }
 
 /** Multiply-adds as FLOPs per second of this machine, measured on one product like the model's. */

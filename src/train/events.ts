@@ -49,6 +49,14 @@ export interface MeasuredResources {
   readonly checkpointBytes: number;
 }
 
+/** Modules, or whatever else a method trains, that differ by their layer alone. */
+export interface TrainedPlace {
+  /** As transformers names it where it has it, with `*` for the layer: `model.layers.*.self_attn.q_proj`. */
+  readonly name: string;
+  /** How many there are. */
+  readonly count: number;
+}
+
 /** Everything known before the first step. */
 export interface PlanEvent {
   readonly type: "plan";
@@ -68,6 +76,8 @@ export interface PlanEvent {
   readonly method: string;
   /** The data as the user named it. */
   readonly data: string;
+  /** What is trained, by kind of place. */
+  readonly trained: readonly TrainedPlace[];
   readonly trainableParameters: number;
   /** Parameters of the base and what the adapter adds to them; weights that are trained themselves count once. */
   readonly totalParameters: number;

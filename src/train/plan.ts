@@ -31,10 +31,12 @@ import { chooseRecompute, estimateMemoryBytes, estimateSeconds, type Workload } 
 import { EVALUATION_BATCH } from "./evaluation.ts";
 import type { PlanEvent, ResourcePlan } from "./events.ts";
 import { runIdentityOf } from "./identity.ts";
+import { checkMemory, gibibytes, withBatches } from "./memory-limit.ts";
 import { stateResources } from "./resources.ts";
 import type { Recompute, StepSubject } from "./step-graphs.ts";
 import { taskFor } from "./tasks/table.ts";
 import type { Task } from "./tasks/task.ts";
+import { trainedPlaces } from "./trained-places.ts";
 import { stepsPerEpoch, totalSteps, type WindowOptions } from "./windows.ts";
 
 /** Everything that a run is before its first step. */
@@ -83,12 +85,13 @@ export function trainingUse(base: Pick<BaseModel, "config" | "newWeights">, task
   };
 }
 
-/** Encodes the data for a model and works out the run. @throws InputError */
+/** Encodes the data for a model and works out the run. `limitBytes`: memory that it may take.
+ *  @throws InputError; LowrankError ("memory_limit") */
 export async function planRun(
   config: TrainConfig,
   opened: BaseModel,
   dataset: Dataset,
-  rowWork: RowWork = {},
+  { limitBytes = Number.POSITIVE_INFINITY, ...rowWork }: RowWork & { readonly limitBytes?: number } = {},
 ): Promise<RunPlan> {
   const task = taskFor(config.task, opened, dataset.train);
   checkObjective(config, task.objective);
@@ -144,7 +147,7 @@ export async function planRun(
     subject: { model, objective, chunks: chunkCount(maxBatchLabels(train, batchSize)) },
     packing,
     work,
-    ...planMemory(config, base, methods, work),
+    ...planMemory(config, base, methods, work, limitBytes),
   };
 }
 
@@ -175,13 +178,12 @@ function checkSize(methods: readonly Method[]): void {
   const parameters = trainedCount(trainablesOf(methods));
   const bytes = parameters * TRAINING_BYTES;
   if (bytes <= totalmem() && parameters < 2 ** 31) return;
-  const gibibytes = (n: number): string => (n / 2 ** 30).toLocaleString("en", { maximumFractionDigits: 1 });
   throw new InputError("the adapter is too large", [
     {
       where: methods.map((m) => m.name).join("+"),
       message:
-        `trains ${parameters.toLocaleString("en")} parameters, which take ${gibibytes(bytes)} GiB with gradient and optimizer ` +
-        `state; this machine has ${gibibytes(totalmem())} GiB: take a lower rank or size, or fewer modules`,
+        `trains ${parameters.toLocaleString("en")} parameters, which take ${gibibytes(bytes)} with gradient and optimizer ` +
+        `state; this machine has ${gibibytes(totalmem())}: take a lower rank or size, or fewer modules`,
     },
   ]);
 }
@@ -192,6 +194,7 @@ function planMemory(
   base: BaseModel,
   methods: readonly Method[],
   work: Workload,
+  limitBytes: number,
 ): Pick<RunPlan, "recompute" | "resources"> {
   const { recompute: wanted, prepack, compute } = config;
   const state = stateResources(
@@ -202,10 +205,18 @@ function planMemory(
     base.bits === 32 ? null : base.weights.sizeBytes,
   );
   const { frozenBytes, trainableBytes, gradientBytes, optimizerBytes } = state;
-  const bytesAt = (recompute: Recompute): number =>
-    Math.round(estimateMemoryBytes(base, methods, frozenBytes, work, { recompute, prepack, compute }));
-  const recompute = wanted === "auto" ? chooseRecompute(bytesAt, process.availableMemory()) : wanted;
-  const memoryBytes = bytesAt(recompute);
+  const { batchSize, accumulation } = config;
+  const bytesAt = (size: number, recompute: Recompute): number => {
+    const use = { recompute, prepack, compute };
+    return Math.round(
+      estimateMemoryBytes(base, methods, frozenBytes, withBatches(work, size / batchSize), use),
+    );
+  };
+  const chosen = (): Recompute =>
+    chooseRecompute((level) => bytesAt(batchSize, level), process.availableMemory(), limitBytes);
+  const recompute = wanted === "auto" ? chosen() : wanted;
+  const memoryBytes = bytesAt(batchSize, recompute);
+  checkMemory({ batchSize, accumulation, recompute, memoryBytes, bytesAt }, limitBytes);
   const workingBytes = memoryBytes - frozenBytes - trainableBytes - gradientBytes - optimizerBytes;
   return { recompute, resources: { ...state, workingBytes, memoryBytes } };
 }
@@ -240,6 +251,7 @@ export async function planEvent(
     command: task.command,
     method: config.method,
     data: config.data.join(", "),
+    trained: trainedPlaces(trainables, base),
     trainableParameters,
     totalParameters,
     share: trainableParameters / totalParameters,

@@ -24,6 +24,8 @@ import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
 
 const PREVIEW_EXAMPLES = 2;
+/** A dry run is for looking. */
+const DRY_RUN_EXAMPLES = 4;
 
 /** How to run. */
 export interface TrainRunOptions {
@@ -32,6 +34,9 @@ export interface TrainRunOptions {
   /** Bytes of rows, and of examples, that are kept in memory; more than that goes to a temporary file in the cache folder.
    *  Default 8 MiB. */
   readonly memoryBytes?: number;
+  /** Memory that the run may take. One that is estimated to take more is refused before anything is written, with a LowrankError
+   *  ("memory_limit") that says what would fit. Default: what the machine has. */
+  readonly limitBytes?: number;
 }
 
 /** Options with the day that the chat template takes for today: a run that goes on later keeps its first one. */
@@ -43,6 +48,7 @@ function dated(config: TrainConfig): TrainConfig {
 interface Means {
   readonly signal: AbortSignal;
   readonly spill: Spill;
+  readonly limitBytes: number | undefined;
 }
 
 /** Fine-tunes a model as a stream of typed events: reads the data (before anything is fetched), opens the model, says the
@@ -60,7 +66,7 @@ export async function* train(
 /** `train` with options that are complete: of `loadTrainConfig`. */
 export async function* trainWith(
   options: TrainConfig,
-  { signal, memoryBytes }: TrainRunOptions = {},
+  { signal, memoryBytes, limitBytes }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
   const config = dated(options);
   const own = new AbortController();
@@ -68,7 +74,7 @@ export async function* trainWith(
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
   const spill = openSpill(cacheFolder(), memoryBytes);
-  const means = { signal: own.signal, spill };
+  const means = { signal: own.signal, spill, limitBytes };
   try {
     yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
@@ -87,7 +93,7 @@ async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainE
   const runtime = openRuntime(config);
   try {
     yield await planEvent(config, plan, runtime, config.output ?? "");
-    yield preview(plan);
+    yield preview(plan, DRY_RUN_EXAMPLES);
   } finally {
     await runtime.close();
   }
@@ -129,14 +135,14 @@ async function* reading(
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill }: Means,
+  { signal, spill, limitBytes }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
-    planRun(config, base, dataset, { spill, onProgress, signal }),
+    planRun(config, base, dataset, { spill, onProgress, signal, ...(limitBytes && { limitBytes }) }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
   for (const message of [
@@ -167,8 +173,8 @@ function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
   ];
 }
 
-function preview({ task, train, base }: RunPlan): PreviewEvent {
-  const first: readonly Example[] = train.examples.slice(0, PREVIEW_EXAMPLES);
+function preview({ task, train, base }: RunPlan, count: number): PreviewEvent {
+  const first: readonly Example[] = train.examples.slice(0, count);
   return {
     type: "preview",
     examples: first.flatMap((e) => sequencesOf(e).map((s) => task.preview({ ...s, index: e.index }, base))),
@@ -222,7 +228,7 @@ async function* running(
   try {
     const planned = await planEvent(config, plan, runtime, folder);
     yield planned;
-    yield preview(plan);
+    yield preview(plan, PREVIEW_EXAMPLES);
     const run = await startRun({ config, plan, folder, runtime, signal }, from);
     if (from) yield { type: "resumed", step: from.progression.step, path: from.path };
     yield* logged(log, folder, wholeRun(run, planned));

@@ -9,6 +9,7 @@ const FIXTURES = join(ROOT, "test/fixtures");
 const dist = (path) => import(join(ROOT, "dist", path));
 
 const { openModel } = await dist("formats/open-model.js");
+const { readPooling } = await dist("formats/hf/pooling.js");
 const { openZipMember } = await dist("io/zip.js");
 const { openBase } = await dist("models/base-model.js");
 const { familyOf } = await dist("models/families.js");
@@ -156,6 +157,21 @@ export async function targets(folder) {
       name: "labels",
       files: text("labels.json", '{"labels": ["a", "b"]}'),
       read: (path) => labelsOf(path, encoder),
+    },
+    {
+      name: "pooling",
+      files: new Map([
+        ...text(
+          "modules.json",
+          '[{"type": "m.Transformer", "path": ""}, {"type": "m.Pooling", "path": "1_Pooling"}]',
+        ),
+        ...text(
+          "1_Pooling/config.json",
+          '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}',
+        ),
+        ...text("sentence_bert_config.json", '{"max_seq_length": 256}'),
+      ]),
+      read: readPooling,
     },
     { name: "checkpoint", files: only(files, /checkpoints/), read: newestCheckpoint },
     {

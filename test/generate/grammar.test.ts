@@ -2,11 +2,15 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { InputError } from "../../src/errors.ts";
-import { createGrammar, type GrammarModel, type ResponseFormat } from "../../src/generate/grammar.ts";
+import type { AnswerForm } from "../../src/generate/answer-form.ts";
+import { createGrammar, type GrammarModel } from "../../src/generate/grammar.ts";
+import { type AnswerWishes, heldAnswer } from "../../src/generate/held-answer.ts";
 import { type JsonSchema, schemaProblems } from "../../src/generate/json-schema.ts";
 import { createSampler } from "../../src/generate/sampling.ts";
 import { random } from "../../src/tensor/random.ts";
 import { createTokenizer } from "../../src/text/tokenizer.ts";
+import { TOOL_CALL_FORMS, type ToolCallForm } from "../../src/text/tool-call-forms.ts";
+import { parseToolCalls } from "../../src/text/tool-calls.ts";
 import { TINY_TOKENIZERS, tinySource } from "../text/fixtures.ts";
 
 const object = (properties: JsonSchema, more: JsonSchema = {}): JsonSchema => ({
@@ -66,16 +70,20 @@ const FORMATS = {
 
 function modelOf(name: string): GrammarModel {
   const tokenizer = createTokenizer(tinySource(name));
-  return { tokenizer, vocabSize: tokenizer.vocabSize + 5, eosIds: [tokenizer.eosId as number] };
+  const eosIds = [tokenizer.eosId as number];
+  return { tokenizer, vocabSize: tokenizer.vocabSize + 5, eosIds, shown: [] };
 }
+
+const json = (schema: JsonSchema): AnswerForm => ({ kind: "json", schema });
+const ANY_OBJECT = json({ type: "object" });
 
 const TEXTS = 12;
 const NOISE = Float32Array.from({ length: 10_007 }, random(1).normal);
 
 /** What a model of random logits writes: ids without the end token, or null where it goes on and on. */
-async function written(format: ResponseFormat, model: GrammarModel, seed: number): Promise<string | null> {
+async function written(form: AnswerForm, model: GrammarModel, seed: number): Promise<string | null> {
   const { tokenizer, vocabSize, eosIds } = model;
-  const grammar = await createGrammar(format, model);
+  const grammar = await createGrammar(form, model);
   const sampler = createSampler({ temperature: 1, seed });
   const generator = random(seed);
   const ids: number[] = [];
@@ -87,13 +95,12 @@ async function written(format: ResponseFormat, model: GrammarModel, seed: number
       closing,
       (closes, id) => (NOISE[(start + id) % NOISE.length] as number) + (closes ? i / 20 : 0),
     );
-    for (const id of eosIds) logits[id] = 3;
+    for (const id of eosIds) logits[id] = seed % 2 === 0 ? 3 : 0;
     const id = sampler.next(logits, ids, 0, grammar.mask());
     if (eosIds.includes(id)) return tokenizer.decode(ids, { special: true });
     grammar.accept(id);
     ids.push(id);
-    await null;
-    await null;
+    await grammar.waits;
   }
   return null;
 }
@@ -106,7 +113,7 @@ describe.each(TINY_TOKENIZERS)("random tokens of the %s tokenizer", (name) => {
     const fits = new Ajv2020({ formats: FORMATS, strict: false }).compile(schema);
     let whole = 0;
     for (let seed = 0; seed < TEXTS; seed++) {
-      const text = await written(schema, model, seed);
+      const text = await written(json(schema), model, seed);
       if (text === null) continue;
       whole++;
       const value: unknown = JSON.parse(text);
@@ -119,7 +126,7 @@ describe.each(TINY_TOKENIZERS)("random tokens of the %s tokenizer", (name) => {
   it("held to JSON give objects", async () => {
     let whole = 0;
     for (let seed = 0; seed < TEXTS; seed++) {
-      const text = await written("json", model, seed);
+      const text = await written(ANY_OBJECT, model, seed);
       if (text === null) continue;
       whole++;
       expect(JSON.parse(text), text).toBeTypeOf("object");
@@ -189,21 +196,182 @@ describe("a schema that answers cannot be held to", () => {
 
   it("the library refuses the rest with its reason, and goes on", async () => {
     const model = modelOf(TINY_TOKENIZERS[0] as string);
-    const before = await createGrammar("json", model);
-    await expect(createGrammar({ type: "strin" }, model)).rejects.toThrow(InputError);
-    await expect(createGrammar({ type: "strin" }, model)).rejects.toThrow('Unsupported type "strin"');
+    const before = await createGrammar(ANY_OBJECT, model);
+    const wrong = json({ type: "strin" });
+    await expect(createGrammar(wrong, model)).rejects.toThrow(InputError);
+    await expect(createGrammar(wrong, model)).rejects.toThrow('Unsupported type "strin"');
     before.accept(model.tokenizer.tokenId("{") as number);
-    await null;
-    await null;
+    expect(() => before.mask()).toThrow("not ready");
+    await before.waits;
     expect(before.mask().some((bits) => bits !== 0)).toBe(true);
-    await createGrammar("json", model);
+    await createGrammar(ANY_OBJECT, model);
   });
+});
+
+it("answers under way do not wait for all that begin, and what nobody waits for is not begun", async () => {
+  const model = modelOf("qwen2");
+  const running = await createGrammar(ANY_OBJECT, model);
+  const order: string[] = [];
+  const away = new AbortController();
+  const begin = (i: number, signal?: AbortSignal) =>
+    createGrammar(json(object({ [`a${i}`]: { type: "string", maxLength: 40 + i } })), model, signal);
+  const begun = Array.from({ length: 5 }, async (_, i) => {
+    await begin(i);
+    order.push(`begun ${i}`);
+  });
+  const left = begin(5, away.signal);
+  away.abort();
+  running.accept(model.tokenizer.tokenId("{") as number);
+  await running.waits;
+  order.push("answer");
+  expect(() => running.mask()).not.toThrow();
+  await Promise.all(begun);
+  expect(order.indexOf("answer")).toBeLessThan(3);
+  const abandoned = await left;
+  expect(abandoned.waits).toBeNull();
+  expect(() => abandoned.mask()).toThrow("ended before it began");
 });
 
 it("tokens that do not fit are refused", async () => {
   const model = modelOf(TINY_TOKENIZERS[0] as string);
-  const grammar = await createGrammar("json", model);
+  const grammar = await createGrammar(ANY_OBJECT, model);
   expect(() => grammar.accept(model.tokenizer.tokenId("]") as number)).toThrow(
     "does not fit the response format",
   );
+});
+
+describe("answers with tools", () => {
+  const parameters: Readonly<Record<string, JsonSchema>> = {
+    look: object({ place: { type: "string", maxLength: 8 }, kind: { enum: ["}", '"root"', "a]"] } }),
+    count: object(
+      { n: { type: "integer" }, more: { $ref: "#/$defs/more" } },
+      { $defs: { more: { const: 7 } } },
+    ),
+    nothing: object({}),
+  };
+  const tools = [...Object.entries(parameters), ["pwd", undefined] as const].map(([name, schema]) => ({
+    type: "function",
+    function: { name, ...(schema ? { parameters: schema, strict: true } : {}) },
+  }));
+  const model = { ...modelOf("qwen2"), shown: ["<tool_call>", "</tool_call>"] };
+  const format = object({ answer: { type: "integer" } });
+  const callsIn = (form: ToolCallForm, text: string) => parseToolCalls(form, text).calls;
+
+  const check = (calls: ReturnType<typeof callsIn>): void => {
+    for (const call of calls) {
+      const schema = parameters[call.name] ?? object({});
+      expect(tools.map((tool) => tool.function.name)).toContain(call.name);
+      const fits = new Ajv2020({ strict: false }).compile(schema);
+      if (!call.arguments.includes("\ufffd"))
+        expect(fits(JSON.parse(call.arguments)), call.arguments).toBe(true);
+    }
+  };
+  const texts = async (wishes: AnswerWishes, form: ToolCallForm): Promise<string[]> => {
+    const { form: held, problems } = heldAnswer(wishes, form);
+    expect(problems).toEqual([]);
+    const all: string[] = [];
+    for (let seed = 0; seed < TEXTS; seed++) {
+      const text = await written(held as AnswerForm, model, seed);
+      if (text !== null) all.push(text);
+    }
+    expect(all.length).toBeGreaterThan(TEXTS / 4);
+    return all;
+  };
+
+  describe.each(TOOL_CALL_FORMS.map((form) => [form.name, form] as const))("in the form %s", (_, form) => {
+    it("required: nothing but calls, which fit", async () => {
+      const counts: number[] = [];
+      for (const text of await texts({ tools, toolChoice: "required" }, form)) {
+        const { text: rest, calls } = parseToolCalls(form, text);
+        expect(rest, text).toBe("");
+        check(calls);
+        counts.push(calls.length);
+      }
+      expect(Math.min(...counts)).toBeGreaterThanOrEqual(1);
+      if (form.written.between !== null) expect(Math.max(...counts)).toBeGreaterThan(1);
+      else expect(Math.max(...counts)).toBe(1);
+    });
+
+    it("one tool, once", async () => {
+      const wishes = { tools, toolChoice: { name: "count" }, parallelToolCalls: false };
+      for (const text of await texts(wishes, form)) {
+        const calls = callsIn(form, text);
+        expect(calls.map(({ name }) => name)).toEqual(["count"]);
+        check(calls);
+      }
+    });
+
+    it("calls, or what fits the response format", async () => {
+      let called = 0;
+      for (const text of await texts({ tools, responseFormat: format }, form)) {
+        const { text: rest, calls } = parseToolCalls(form, text);
+        check(calls);
+        if (calls.length > 0) called++;
+        else expect(JSON.parse(rest)).toEqual({ answer: expect.any(Number) });
+      }
+      expect(called).toBeGreaterThan(0);
+    });
+  });
+
+  it("auto: text is free, calls of strict tools fit; Llama's have no beginning of their own", async () => {
+    const named = (name: string) => TOOL_CALL_FORMS.find((form) => form.name === name) as ToolCallForm;
+    const { form } = heldAnswer({ tools }, named("hermes"));
+    const grammar = await createGrammar(form as AnswerForm, model);
+    const allowed = (text: string): boolean => {
+      const id = model.tokenizer.tokenId(text) as number;
+      return (((grammar.mask()[id >> 5] as number) >>> (id & 31)) & 1) === 1;
+    };
+    const say = async (text: string): Promise<void> => {
+      for (const id of model.tokenizer.encode(text)) {
+        grammar.accept(id);
+        await grammar.waits;
+      }
+    };
+    await say("Let me\nsee: {");
+    expect(allowed("a")).toBe(true);
+    grammar.accept(model.tokenizer.tokenId("<tool_call>") as number);
+    await grammar.waits;
+    expect(allowed("a")).toBe(false);
+    await say('\n{"name": "count", "arguments": {"n": 12');
+    expect(allowed("a")).toBe(false);
+    expect(allowed("3")).toBe(true);
+    await say(', "more": 7}}\n');
+    grammar.accept(model.tokenizer.tokenId("</tool_call>") as number);
+    await grammar.waits;
+    expect(allowed("a")).toBe(true);
+    expect(heldAnswer({ tools }, named("llama")).form).toBeNull();
+    expect(
+      heldAnswer({ tools: [{ type: "function", function: { name: "f" } }] }, named("hermes")).form,
+    ).toBeNull();
+  });
+
+  it("says what cannot be held to", () => {
+    const said = (wishes: AnswerWishes, form = TOOL_CALL_FORMS[0] as ToolCallForm): string[] =>
+      heldAnswer(wishes, form).problems.map(({ where, message }) => `${where}: ${message}`);
+    const odd = {
+      name: "f",
+      parameters: { type: "object", properties: { a: { type: "string", pattern: "x" } } },
+    };
+    const tool = { type: "function", function: odd };
+    expect(said({ toolChoice: "required" })).toEqual(["toolChoice: asks for a call, but there are no tools"]);
+    expect(said({ tools, toolChoice: { name: "g" } })).toEqual(['toolChoice: there is no tool "g"']);
+    expect(said({ tools: [tool], toolChoice: "required" })).toEqual([
+      "tools[0].function.parameters.properties.a.pattern: answers cannot be held to this here",
+    ]);
+    expect(said({ tools: [tool] })).toEqual([]);
+    expect(
+      said({ tools: [{ ...tool, function: { ...odd, strict: false } }], toolChoice: "required" }),
+    ).toEqual([]);
+    expect(said({ tools: [{ function: { name: "f", parameters: {} } }], toolChoice: "required" })).toEqual([
+      'tools[0].function.parameters.type: expected "object": arguments have names',
+    ]);
+    expect(said({ tools: [{}], toolChoice: "required" })).toEqual([
+      "tools[0].function: expected a function with a name",
+    ]);
+    expect(heldAnswer({ tools, toolChoice: "required" }, null).problems).toMatchObject([{ where: "tools" }]);
+    const long = { function: { name: "f", parameters: object({ a: { type: "string", maxLength: 40 } }) } };
+    expect(said({ tools: [long, long], toolChoice: "required" })).toEqual([
+      "tools[1].function.parameters: lengths of texts add up to 80, of which 64 can be asked for",
+    ]);
+  });
 });

@@ -10,6 +10,7 @@ import {
   generateWith,
 } from "../../src/generate/stream.ts";
 import { openRuntime } from "../../src/runtime/runtime.ts";
+import { toolCallForm } from "../../src/text/tool-call-forms.ts";
 import { errorOf } from "../error-of.ts";
 import { adapterPath, createLoader, greedyByLogits, type Loader } from "./loading.ts";
 
@@ -266,4 +267,50 @@ test("an answer is held to its form, and all that is wrong in a schema is said w
   expect(() =>
     continuationOf(model.base, { ...request, responseFormat: "json" }, 256, { prefix: [], infix: [] }),
   ).toThrow("openContinuation");
+});
+
+test("an answer of one call ends with it; what is special in a call stays in the text", async () => {
+  const { base } = await load("llama");
+  const template = {
+    ...(base.template as NonNullable<typeof base.template>),
+    toolCalls: toolCallForm("<tool_call>"),
+  };
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const said = 'Hi {"a": 1} <tool_call>{"name": "f", "arguments": {}}</tool_call>';
+  const written = (options: Partial<GenerateRequest>): { text: string; finishReason: string } => {
+    const asked = { prompt: "x", maxTokens: 200, tools, ...options };
+    const one = continuationOf({ ...base, template }, asked, 256, { prefix: [], infix: [] });
+    for (const id of base.tokenizer.encode(`${said} and more`)) {
+      if (one.finishReason !== null) break;
+      const logits = new Float32Array(base.config.vocabSize);
+      logits[id] = 1;
+      one.push(logits);
+    }
+    one.flush();
+    return one.result();
+  };
+  expect(written({})).toMatchObject({ text: `${said} and more`, finishReason: "aborted" });
+  const single = written({ parallelToolCalls: false });
+  expect(single.finishReason).toBe("end");
+  expect(single.text.startsWith(said)).toBe(true);
+  expect(single.text).not.toContain("more");
+});
+
+test("token ids are continued as they are, and checked", async () => {
+  const model = await load("llama");
+  const ids = [...model.base.tokenizer.encode("ls -la"), 5];
+  const result = await model.generateText({ promptIds: ids, maxTokens: 4 });
+  expect(result.promptTokens).toBe(ids.length);
+  const { vocabSize } = model.base.config;
+  for (const [wrong, message] of [
+    [
+      { promptIds: [1, vocabSize] },
+      `prompt[1]: the model has tokens 0 to ${vocabSize - 1}, got ${vocabSize}`,
+    ],
+    [{ promptIds: [0.5] }, "prompt[0]: the model has tokens"],
+    [{ promptIds: [] }, "prompt: is empty"],
+    [{ promptIds: [1], prompt: "a" }, "messages, prompt: expected one of the two, or promptIds"],
+    [{ promptIds: [1], tools: [] }, "tools: needs the chat template"],
+  ] as const)
+    expect(String(await errorOf(model.generateText(wrong)))).toContain(message);
 });

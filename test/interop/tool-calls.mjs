@@ -1,5 +1,6 @@
 // Calls that public chat templates write are read back: a conversation with one call and with two goes through each template whose form is
-// known, and what follows the prompt must give the same calls and no other text.
+// known, and what follows the prompt must give the same calls and no other text. Also whether the template writes them as the form has it,
+// to which required calls are held (an id of Mistral's apart, which the caller gives).
 // usage: node test/interop/tool-calls.mjs --peers DIR --packages PACKAGES   (folders as for templates.mjs)
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -54,7 +55,21 @@ function answerOf(source, calls) {
   return answer.replace(END, "");
 }
 
+/** Calls as the form writes them, with arguments as the template wrote them. */
+function writtenAs({ written: { opening, around, between, closing } }, calls) {
+  const texts = calls.map(({ name, arguments: values }) => around(name).join(values));
+  return `${opening}${texts.join(between ?? "")}${closing}`;
+}
+
+const plainOf = (answer) =>
+  answer
+    .replace(/^(<think>)?\s*<\/think>/, "")
+    .replace(/, "id": "\w{9}"}/g, "}")
+    .trim();
+
 const outcomes = new Map();
+const alike = new Set();
+const differing = new Set();
 for (const { package: from, name, source } of templatesOf()) {
   const form = toolCallForm(source);
   const hasTools = /\btools\b/.test(source);
@@ -66,6 +81,9 @@ for (const { package: from, name, source } of templatesOf()) {
       const read = parseToolCalls(form, answer);
       const got = read.calls.map((call) => ({ ...call, arguments: JSON.parse(call.arguments) }));
       if (!isDeepStrictEqual(got, calls)) return `other calls: ${JSON.stringify(answer)}`;
+      const expected = writtenAs(form, read.calls);
+      if (plainOf(answer) !== expected) differing.add(`${from}: ${name}: ${JSON.stringify(plainOf(answer))}`);
+      else alike.add(`${from}: ${name}`);
       const said = read.text.replace(/^(<think>)?\s*<\/think>\s*/, ""); // thoughts, if empty ones
       return said === "" ? "read back" : `text too: ${JSON.stringify(said)}`;
     } catch (error) {
@@ -75,6 +93,8 @@ for (const { package: from, name, source } of templatesOf()) {
   const key = form === null ? (hasTools ? "another form" : "no tools") : form.name;
   outcomes.set(key, [...(outcomes.get(key) ?? []), { name: `${from}: ${name}`, results }]);
 }
+console.log(`written as the form has it: ${alike.size} templates; otherwise:`);
+for (const one of differing) console.log(`  ${one}`);
 for (const [form, all] of outcomes) {
   const good = (i) => all.filter(({ results }) => results[i] === "read back").length;
   console.log(`${form}: ${all.length} templates; one call read back: ${good(0)}, two calls: ${good(1)}`);

@@ -53,6 +53,18 @@ function scaled(factor: (run: number) => number): (backend: Backend) => Backend 
   });
 }
 
+/** Memory that two tensors share moves but once. */
+function movingEach(backend: Backend): Backend {
+  return {
+    ...backend,
+    put: async (tensors) => {
+      for (const { data } of Object.values(tensors))
+        structuredClone(data, { transfer: [data.buffer as ArrayBuffer] });
+      await backend.put(tensors);
+    },
+  };
+}
+
 const slightly = scaled(() => 1.001);
 const NOTHING: BackendSession = { run: async () => ({}), endProfile: async () => {}, close: async () => {} };
 
@@ -74,6 +86,7 @@ const BROKEN: readonly (readonly [check: RegExp, what: string, (backend: Backend
     "takes any graph",
     (b) => ({ ...b, load: (one) => b.load(one).catch(() => NOTHING) }),
   ],
+  [/given away/, "moves the memory of each tensor", movingEach],
   [/gives copies/, "forgets nothing", (b) => ({ ...b, drop: async () => {} })],
   [/carries outputs/, "carries nothing", running(({ carry: _, ...rest }) => rest)],
   [/carries only/, "always carries", running(({ carryIf: _, ...rest }) => rest)],

@@ -103,7 +103,6 @@ describe("POST /v1/chat/completions", () => {
   test("an option without support is refused by its name where it asks for something, and taken where not", async () => {
     const { post } = fakeServer();
     const wanted = {
-      tool_choice: "required",
       store: true,
       service_tier: "priority",
     };
@@ -148,17 +147,58 @@ describe("POST /v1/chat/completions", () => {
     expect((await post(CHAT, { ...HELLO, logit_bias: { x: 1 } })).status).toBe(400);
   });
 
-  test("a response format reaches the engine; not beside tools", async () => {
+  test("a response format reaches the engine, also beside tools", async () => {
     const { post, engine } = fakeServer({ template: "<tool_call>" });
     const schema = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] };
     const formats = [{ type: "json_object" }, { type: "json_schema", json_schema: { name: "x", schema } }];
     for (const response_format of formats) await post(CHAT, { ...HELLO, response_format });
     expect(engine.asked.map(({ responseFormat }) => responseFormat)).toEqual(["json", schema]);
     const tools = [{ type: "function", function: { name: "f" } }];
-    const both = await post(CHAT, { ...HELLO, tools, response_format: formats[0] });
-    expect(await errorIn(both)).toMatchObject({ param: "response_format" });
+    expect((await post(CHAT, { ...HELLO, tools, response_format: formats[0] })).status).toBe(200);
+    expect(engine.asked.at(-1)).toMatchObject({ tools, responseFormat: "json" });
     const wrong = await post(CHAT, { ...HELLO, response_format: { type: "xml" } });
     expect((await errorIn(wrong)).param).toMatch(/^response_format/);
+  });
+
+  test("a choice of tools reaches the engine; one of none, or of another, is told", async () => {
+    const { post, engine } = fakeServer({ template: "<tool_call>" });
+    const tools = ["f", "g"].map((name) => ({ type: "function", function: { name } }));
+    const named = { type: "function", function: { name: "g" } };
+    for (const tool_choice of ["auto", "required", named]) await post(CHAT, { ...HELLO, tools, tool_choice });
+    expect(engine.asked.map(({ toolChoice }) => toolChoice)).toEqual(["auto", "required", { name: "g" }]);
+    await post(CHAT, { ...HELLO, tools, parallel_tool_calls: false });
+    expect(engine.asked.at(-1)?.parallelToolCalls).toBe(false);
+    const cases = [
+      [{ tool_choice: "required" }, "tool_choice: asks for a call, but there are no tools"],
+      [
+        { tools, tool_choice: { type: "function", function: { name: "h" } } },
+        'tool_choice: there is no tool "h"',
+      ],
+      [{ tools, tool_choice: { type: "allowed_tools" } }, /^tool_choice/],
+      [{ tools, tool_choice: "always" }, /^tool_choice/],
+    ] as const;
+    for (const [wrong, message] of cases) {
+      const response = await post(CHAT, { ...HELLO, ...wrong });
+      expect(response.status).toBe(400);
+      expect((await errorIn(response)).message).toMatch(message);
+    }
+  });
+
+  test("at most one call: further ones of a list are left out, whole and streamed", async () => {
+    const tools = [{ type: "function", function: { name: "f" } }];
+    const list = '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {"a": 1}}]';
+    const { post } = fakeServer({ answer: () => [list], template: "[TOOL_CALLS]" });
+    for (const [parallel_tool_calls, count] of [
+      [true, 2],
+      [false, 1],
+    ] as const) {
+      const ask = { ...HELLO, tools, parallel_tool_calls };
+      const body = chatCompletion.parse(await (await post(CHAT, ask)).json());
+      expect(body.choices[0]?.message.tool_calls).toHaveLength(count);
+      const events = await eventsOf(await post(CHAT, { ...ask, stream: true }));
+      const chunks = events.slice(0, -1).map((event) => chatChunk.parse(event).choices[0]);
+      expect(chunks.flatMap((choice) => choice?.delta.tool_calls ?? [])).toHaveLength(count);
+    }
   });
 
   test("tools: calls are told from text, whole and streamed", async () => {
@@ -196,12 +236,10 @@ describe("POST /v1/chat/completions", () => {
     expect(engine.asked.at(-1)?.tools).toBeUndefined();
   });
 
-  test("tools are refused where the model has no known form of calls, or calls cannot be kept to one", async () => {
+  test("tools are refused where the model has no known form of calls", async () => {
     const tools = [{ type: "function", function: { name: "f" } }];
     const { post } = fakeServer();
     expect(await errorIn(await post(CHAT, { ...HELLO, tools }))).toMatchObject({ param: "tools" });
-    const single = await post(CHAT, { ...HELLO, tools, parallel_tool_calls: false });
-    expect(await errorIn(single)).toMatchObject({ param: "parallel_tool_calls" });
     const malformed = [{ type: "function", function: { name: "f g" } }];
     expect((await post(CHAT, { ...HELLO, tools: malformed })).status).toBe(400);
   });
@@ -311,10 +349,26 @@ describe("POST /v1/chat/completions", () => {
     expect(engine.status.running).toBe(0);
   });
 
+  test("several choices begin together or not at all; more than there is ever room for are no matter of time", async () => {
+    const { post, engine } = fakeServer({ maxBatch: 2, maxQueue: 1, pieceMs: 5 });
+    const never = await post(CHAT, { ...HELLO, n: 4 });
+    expect(never.status).toBe(400);
+    expect(await errorIn(never)).toMatchObject({
+      param: "n",
+      message: expect.stringMatching(/in all; this server .* 3 at most/),
+    });
+    const running = post(CHAT, HELLO);
+    await expect.poll(() => engine.status.running, { interval: 1 }).toBe(1);
+    const later = await post(CHAT, { ...HELLO, n: 3 });
+    expect([later.status, later.headers.get("x-should-retry")]).toEqual([429, "true"]);
+    expect(engine.asked).toHaveLength(1);
+    expect((await running).status).toBe(200);
+    expect((await post(CHAT, { ...HELLO, n: 3 })).status).toBe(200);
+  });
+
   test("of several choices, one that is refused ends the others", async () => {
-    const { post, engine } = fakeServer({ maxBatch: 2, maxQueue: 1, pieceMs: 1 });
-    const response = await post(CHAT, { ...HELLO, n: 4 });
-    expect(response.status).toBe(429);
+    const { post, engine } = fakeServer({ refuse: ({ seed }) => (seed === 8 ? new BusyError("x") : null) });
+    expect((await post(CHAT, { ...HELLO, n: 4, seed: 6 })).status).toBe(429);
     await delay(10);
     expect(engine.status).toMatchObject({ running: 0, waiting: 0 });
   });

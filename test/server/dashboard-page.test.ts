@@ -1,8 +1,7 @@
-import { existsSync } from "node:fs";
 import { appendFile, cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/generate/engine/engine.ts";
 import { openEngine } from "../../src/generate/engine/open.ts";
@@ -10,15 +9,10 @@ import { parseKeys } from "../../src/server/access/keys.ts";
 import { noLog } from "../../src/server/log.ts";
 import { type StartedServer, startServer } from "../../src/server/start.ts";
 import { adapterPath, createLoader, modelPath } from "../generate/loading.ts";
+import { hasChromium, launch, watchedPage } from "./chromium.ts";
 import { stepLines, writeRun } from "./run-folders.ts";
 
-/** The system's Chromium, or the one that CHROMIUM_PATH names. */
-const CHROMIUM = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
-const isThere = existsSync(CHROMIUM);
-if (!isThere)
-  console.warn(
-    `The dashboard's page is not tested: there is no ${CHROMIUM} (CHROMIUM_PATH names another one).`,
-  );
+const isThere = hasChromium("The dashboard's page");
 
 const KEY = "sk-0123456789abcdef";
 
@@ -30,8 +24,8 @@ describe.skipIf(!isThere)("the dashboard in Chromium", async () => {
   let browser: Browser;
   let page: Page;
   /** What the console said, and who was asked. */
-  let said: string[];
-  let hosts: Set<string>;
+  let said: readonly string[];
+  let hosts: ReadonlySet<string>;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "lowrank-page-"));
@@ -41,9 +35,7 @@ describe.skipIf(!isThere)("the dashboard in Chromium", async () => {
     engine = await openEngine({ model: modelPath("llama"), contextLength: 128, ...access });
     const where = { baseName: "tiny", host: "127.0.0.1", port: 0, adapters: [folder], origins: [] };
     server = await startServer(engine, { ...where, keys: parseKeys([KEY], "k"), log: noLog });
-    // The sandbox needs another user than root; the page is our own.
-    const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-    browser = await chromium.launch({ executablePath: CHROMIUM, args });
+    browser = await launch();
   });
 
   afterAll(async () => {
@@ -55,11 +47,7 @@ describe.skipIf(!isThere)("the dashboard in Chromium", async () => {
   });
 
   beforeEach(async () => {
-    page = await browser.newPage();
-    [said, hosts] = [[], new Set()];
-    page.on("console", (message) => said.push(message.text()));
-    page.on("pageerror", (error) => said.push(error.message));
-    page.on("request", (request) => hosts.add(new URL(request.url()).origin));
+    ({ page, said, hosts } = await watchedPage(browser));
   });
 
   afterEach(() => page.close());

@@ -3,9 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { AdapterLibrary } from "../../src/server/adapter-library.ts";
-import type { DashboardStatus, RunCurve } from "../../src/server/dashboard/shapes.ts";
+import type { DashboardStatus, JobOption, RunCurve } from "../../src/server/dashboard/shapes.ts";
+import { newJobId } from "../../src/server/jobs/job-store.ts";
+import { type Jobs, openJobs } from "../../src/server/jobs/jobs.ts";
+import { noLog } from "../../src/server/log.ts";
+import { trainConfig } from "../../src/train/config/config.ts";
 import { ownIdentity } from "../../src/train/process.ts";
-import { errorIn, type FakeServer, fakeServer, HELLO } from "./fake-engine.ts";
+import { errorIn, type FakeServer, fakeEngine, fakeServer, HELLO } from "./fake-engine.ts";
+import { rows } from "./jobs/job-server.ts";
 import { evaluationLine, stepLines, writeRun } from "./run-folders.ts";
 
 let folder: string;
@@ -133,6 +138,97 @@ describe("GET /dashboard/runs/{id}", () => {
   test("without folders there are no runs", async () => {
     const alone = fakeServer();
     const body = (await (await alone.app.request("/dashboard/status")).json()) as DashboardStatus;
-    expect(body).toMatchObject({ hasFolders: false, runs: [] });
+    expect(body).toMatchObject({ hasFolders: false, runs: [], jobs: null });
+  });
+});
+
+describe("fine-tuning jobs", () => {
+  let jobs: Jobs;
+
+  beforeEach(async () => {
+    // None is started: what they are is written here.
+    const options = { baseName: "tiny", dataDir: join(folder, "data"), maxJobs: 0, train: { model: "tiny" } };
+    jobs = await openJobs(options, fakeEngine(), noLog);
+    const library = { folders: [join(folder, "data", "runs")] } as unknown as AdapterLibrary;
+    server = fakeServer({}, { library, jobs });
+  });
+
+  afterEach(() => jobs.close());
+
+  const newJob = async (suffix: string | null = null): Promise<string> => {
+    const form = new FormData();
+    form.append("purpose", "fine-tune");
+    form.append("file", new Blob([rows(12)]), "mine.jsonl");
+    const file = await server.app.request("/v1/files", { method: "POST", body: form });
+    const { id: trainingFile } = (await file.json()) as { id: string };
+    // Making one reads the model, which the fake engine does not have.
+    const hyperparameters = { batch_size: 8, learning_rate_multiplier: 1, n_epochs: 3 };
+    const made = { id: newJobId(), model: "tiny", suffix, trainingFile, validationFile: null };
+    const config = trainConfig({ data: ["mine"] });
+    return jobs.folder.jobs.add({ ...made, config, hyperparameters, seed: 1, metadata: null }, null).id;
+  };
+
+  test("a job is listed with its file and its run, which is no run of its own; the newest is the first", async () => {
+    const [first, second] = [await newJob("mine"), await newJob()];
+    await writeRun(jobs.folder.runPath(first), { log: stepLines(1, 3, 10) });
+    jobs.folder.jobs.move(first, ["queued"], "running");
+    const { runs, jobs: list } = await status();
+    expect(runs).toEqual([]);
+    expect(list).toMatchObject({
+      leftOut: 0,
+      list: [
+        { id: second, name: second, status: "queued", file: "mine.jsonl", run: null, error: null },
+        { id: first, name: "mine", status: "running", model: null, run: { step: 3, trainedTokens: 30 } },
+      ],
+    });
+    const curve = await read<RunCurve>(`/dashboard/runs/${list?.list[1]?.run?.id}`);
+    expect(curve.training.map(([step]) => step)).toEqual([1, 2, 3]);
+    for (const id of [`job/${second}`, "job/..", "job/..%2Ffiles", "job/ftjob-0/x", "job/"])
+      expect((await server.app.request(`/dashboard/runs/${id}`)).status, id).toBe(404);
+  });
+
+  test("a failed one says why, a finished one its model; a file that was deleted has no name", async () => {
+    const [failed, done] = [await newJob(), await newJob()];
+    const error = { code: "input", message: "it was not to be", param: null };
+    jobs.folder.jobs.move(failed, ["queued"], "failed", { error });
+    jobs.folder.jobs.move(done, ["queued"], "succeeded", { fineTunedModel: "ft:tiny::1" });
+    await jobs.deleteFile(jobs.get(failed).trainingFile);
+    expect((await status()).jobs?.list).toMatchObject([
+      { status: "succeeded", model: "ft:tiny::1", error: null },
+      { status: "failed", model: null, error: "it was not to be", file: null },
+    ]);
+  });
+
+  test("adapters of jobs are trained on a file by its own name, checkpoints too", async () => {
+    const id = await newJob();
+    const run = jobs.folder.runPath(id);
+    await writeRun(run, { log: "" });
+    const { trainingFile: file } = jobs.get(id);
+    await writeFile(join(run, "run.json"), JSON.stringify({ data: [`/somewhere/${file}.jsonl`] }));
+    for (const name of ["adapter", "checkpoints/step-4"]) {
+      await mkdir(join(run, name), { recursive: true });
+      await server.engine.loadAdapter(name, join(run, name));
+    }
+    const { adapters } = await status();
+    expect(adapters.map(({ trainedOn }) => trainedOn)).toEqual(["mine.jsonl", "mine.jsonl"]);
+  });
+
+  test("the form offers options with the methods that have them", async () => {
+    const options = await read<JobOption[]>("/dashboard/job-options");
+    const byKey = new Map(options.map((one) => [one.key, one]));
+    expect(byKey.get("method")).toMatchObject({
+      choices: expect.arrayContaining(["lora", "bitfit"]),
+      methods: null,
+    });
+    expect(byKey.get("rank")).toMatchObject({
+      isNumber: true,
+      choices: null,
+      description: "rank of the update",
+    });
+    expect(byKey.get("rank")?.methods).toContain("lora");
+    expect(byKey.get("rank")?.methods).not.toContain("bitfit");
+    expect(byKey.get("epochs")?.methods).toBeNull();
+    expect(byKey.get("maxLength")?.defaultText).toMatch(/^512/);
+    expect((await fakeServer().app.request("/dashboard/job-options")).status).toBe(404);
   });
 });

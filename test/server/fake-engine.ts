@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, NotFoundError } from "../../src/errors.ts";
+import { BusyError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import type { Engine, EngineRequest } from "../../src/generate/engine/engine.ts";
 import type { ActiveAdapter } from "../../src/generate/model.ts";
 import type { GeneratedPiece, GenerateResult } from "../../src/generate/stream.ts";
@@ -18,6 +18,8 @@ export interface FakeOptions {
   readonly maxBatch?: number;
   readonly maxQueue?: number;
   readonly adapters?: readonly string[];
+  /** Pieces are tokens with log-probabilities, which are their numbers below 0. */
+  readonly withLogprobs?: boolean;
   /** Text of a chat template: how the model writes calls of tools. */
   readonly template?: string;
 }
@@ -79,7 +81,9 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
         taken++;
         text += piece;
         ids.push(ids.length);
-        yield { text: piece, id: ids.length - 1 };
+        const id = ids.length - 1;
+        const logprobs = [{ id, text: piece, logprob: -id, bytes: new TextEncoder().encode(piece), top: [] }];
+        yield { text: piece, id, ...(options.withLogprobs ? { logprobs } : {}) };
         if (ids.length === request.maxTokens) return summary(text, ids, "length");
       }
       return summary(text, ids, "end");
@@ -93,6 +97,7 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     base,
     speaking: async () => base,
     contextLength: 128,
+    capacity: maxBatch + maxQueue,
     get adapters() {
       return Object.fromEntries([...loaded].map(([name, path]) => [name, described(path)]));
     },
@@ -100,7 +105,13 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
       return { running, waiting: queue.length, promptTokens: 3 * asked.length, generatedTokens: taken };
     },
     generate,
+    embed: async () => {
+      throw new UnsupportedError("tiny is a decoder");
+    },
     loadAdapter: async (name, path) => {
+      loaded.set(name, path);
+    },
+    announceAdapter: async (name, path) => {
       loaded.set(name, path);
     },
     unloadAdapter: async (name) => {

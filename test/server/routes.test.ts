@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { InputError } from "../../src/errors.ts";
 import type { LoadedModel } from "../../src/generate/model.ts";
 import { createApp } from "../../src/server/app.ts";
 import { serverParts } from "../../src/server/parts.ts";
-import { responseObject } from "../../src/server/routes/responses-schema.ts";
+import { createResponseMemory } from "../../src/server/response-memory.ts";
+import { responseObject } from "../../src/server/routes/response-schema.ts";
 import { createLoader } from "../generate/loading.ts";
 import { errorIn, eventsOf, fakeEngine, fakeServer, HELLO } from "./fake-engine.ts";
 
@@ -30,6 +32,17 @@ describe("POST /v1/completions", () => {
     ]);
   });
 
+  test("token ids, of one prompt or several", async () => {
+    const { post, engine } = fakeServer();
+    await post("/v1/completions", { model: "tiny", prompt: [5, 6] });
+    const several = await jsonOf(
+      await post("/v1/completions", { model: "tiny", prompt: [[5], [6, 7]], n: 2 }),
+    );
+    expect(engine.asked.map(({ promptIds }) => promptIds)).toEqual([[5, 6], [5], [5], [6, 7], [6, 7]]);
+    expect(engine.asked[0]).not.toHaveProperty("prompt");
+    expect(several.choices).toHaveLength(4);
+  });
+
   test("refuses what it does not do", async () => {
     const { post } = fakeServer();
     for (const wrong of [
@@ -37,7 +50,10 @@ describe("POST /v1/completions", () => {
       { suffix: "x" },
       { best_of: 2 },
       { logprobs: 21 },
-      { prompt: [1, 2] },
+      { prompt: [1, "a"] },
+      { prompt: [] },
+      { prompt: [[1], []] },
+      { prompt: [-1] },
     ])
       expect((await post("/v1/completions", { model: "tiny", prompt: "a", ...wrong })).status).toBe(400);
     const many = { model: "tiny", prompt: Array(10).fill("a"), n: 2 };
@@ -91,14 +107,14 @@ describe("POST /v1/responses", () => {
     const { post } = fakeServer();
     const wanted = {
       tools: [{ type: "web_search" }],
-      previous_response_id: "resp_1",
+      conversation: "conv_1",
       background: true,
       truncation: "auto",
       include: ["reasoning.encrypted_content"],
       text: { verbosity: "low" },
       tool_choice: "required",
       reasoning: { effort: "low" },
-      top_logprobs: 2,
+      top_logprobs: 2, // without include
       n: 2,
     };
     for (const [name, value] of Object.entries(wanted)) {
@@ -142,9 +158,95 @@ describe("POST /v1/responses", () => {
     const format = { type: "json_schema", name: "x", schema };
     await post("/v1/responses", { ...ask, text: { format } });
     expect(engine.asked.at(-1)?.responseFormat).toEqual(schema);
-    expect((await errorIn(await post("/v1/responses", { ...ask, tools, text: { format } }))).param).toBe(
-      "text.format",
+    const both = { ...ask, tools, text: { format }, tool_choice: { type: "function", name: "f" } };
+    const answer = responseObject.parse(await jsonOf(await post("/v1/responses", both)));
+    expect(engine.asked.at(-1)).toMatchObject({ responseFormat: schema, toolChoice: { name: "f" } });
+    expect(answer.tool_choice).toEqual({ type: "function", name: "f" });
+    const { post: refusing } = fakeServer({
+      template: "<tool_call>",
+      refuse: () =>
+        new InputError("x", [
+          { where: "tools[1].function.parameters.properties.aB", message: "m" },
+          { where: "responseFormat.properties.aB", message: "m" },
+        ]),
+    });
+    expect((await errorIn(await refusing("/v1/responses", both))).message).toBe(
+      "tools[1].parameters.properties.aB: m; text.format.schema.properties.aB: m",
     );
+  });
+
+  test("goes on from a response that is kept; instructions are not taken over", async () => {
+    const { post, engine, app } = fakeServer();
+    const first = await jsonOf(await post("/v1/responses", { ...ask, instructions: "old" }));
+    const more = { ...ask, input: "And?", previous_response_id: first.id };
+    const second = await jsonOf(await post("/v1/responses", { ...more, instructions: "new" }));
+    expect(second.previous_response_id).toBe(first.id);
+    const history = [
+      { role: "user", content: "Hi" },
+      { role: "assistant", content: "Hello, world!" },
+      { role: "user", content: "And?" },
+    ];
+    expect(engine.asked.at(-1)?.messages).toEqual([{ role: "system", content: "new" }, ...history]);
+    const third = { ...ask, input: "So?", previous_response_id: second.id, store: false, stream: true };
+    const events = (await eventsOf(await post("/v1/responses", third))) as { response: { id: string } }[];
+    expect(engine.asked.at(-1)?.messages).toEqual([
+      ...history,
+      { role: "assistant", content: "Hello, world!" },
+      { role: "user", content: "So?" },
+    ]);
+
+    const at = (id: string) => `/v1/responses/${id}`;
+    expect(await jsonOf(await app.request(at(second.id)))).toEqual(second);
+    const unkept = events[0]?.response.id as string;
+    expect((await app.request(at(unkept))).status).toBe(404);
+    const lost = await post("/v1/responses", { ...more, previous_response_id: unkept });
+    expect(lost.status).toBe(400);
+    expect(await errorIn(lost)).toMatchObject({
+      code: "previous_response_not_found",
+      param: "previous_response_id",
+      message: expect.stringContaining("send the conversation as input"),
+    });
+    const gone = await app.request(at(first.id), { method: "DELETE" });
+    expect(await jsonOf(gone)).toEqual({ id: first.id, object: "response", deleted: true });
+    expect((await app.request(at(first.id), { method: "DELETE" })).status).toBe(404);
+    const broken = await errorIn(await post("/v1/responses", { ...more, previous_response_id: second.id }));
+    expect(broken.message).toContain(`a response that "${second.id}" goes on from`);
+  });
+
+  test("memory is bounded: the responses used least recently leave, with their items", () => {
+    const memory = createResponseMemory(100);
+    const kept = (item: string, previous: string | null = null) => ({
+      response: "r".repeat(10),
+      input: ["i".repeat(10)],
+      output: new Map([[item, "o".repeat(10)]]),
+      previous,
+    });
+    memory.keep("a", kept("x"));
+    memory.keep("b", kept("y", "a"));
+    memory.keep("c", kept("z"));
+    expect(memory.conversation("b")).toHaveLength(4); // uses a and b
+    memory.keep("d", kept("u"));
+    expect(["a", "b", "c", "d"].map((id) => memory.recall(id) !== undefined)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+    expect(memory.recallItem("z")).toBeUndefined();
+    expect(memory.recallItem("y")).toBe("o".repeat(10));
+    memory.keep("e", { ...kept("v"), response: "r".repeat(1000) });
+    expect(memory.recall("e")).toBeUndefined();
+  });
+
+  test("log-probabilities, where they are asked for", async () => {
+    const { post, engine } = fakeServer();
+    const include = ["message.output_text.logprobs"];
+    expect((await post("/v1/responses", { ...ask, include, top_logprobs: 3 })).status).toBe(200);
+    expect(engine.asked.at(-1)?.logprobs).toBe(3);
+    await post("/v1/responses", { ...ask, include });
+    expect(engine.asked.at(-1)?.logprobs).toBe(0);
+    await post("/v1/responses", ask);
+    expect(engine.asked.at(-1)).not.toHaveProperty("logprobs");
   });
 
   test("an error under way fails the response", async () => {
@@ -220,10 +322,12 @@ describe("around the answers", () => {
       "/tokenize",
       "/v1/chat/completions",
       "/v1/completions",
+      "/v1/embeddings",
       "/v1/load_lora_adapter",
       "/v1/models",
       "/v1/models/{id}",
       "/v1/responses",
+      "/v1/responses/{id}",
       "/v1/unload_lora_adapter",
     ]);
     const body = document.paths["/v1/chat/completions"].post.requestBody.content["application/json"].schema;

@@ -140,11 +140,25 @@ describe("an answer with tool calls", () => {
   });
 });
 
+describe.each(TOOL_CALL_FORMS.map((form) => [form.name, form] as const))("what %s writes", (_, form) => {
+  it("is what it reads", () => {
+    const { opening, around, between, closing } = form.written;
+    const texts = [LS, CAT].map(({ name, arguments: values }) => around(name).join(values));
+    const first = `${opening}${texts[0]}${closing}`;
+    expect(parseToolCalls(form, first)).toEqual({ text: "", calls: [LS] });
+    if (between === null) return;
+    const both = `${opening}${texts.join(between)}${closing}`;
+    expect(parseToolCalls(form, both)).toEqual({ text: "", calls: [LS, CAT] });
+  });
+});
+
 describe("the form of a model", () => {
   it.each([
     ['<tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call>', "hermes"],
     ['Respond in the format {"name": function name, "parameters": dictionary of argument name', "llama"],
     ["{{- '[TOOL_CALLS][' }}", "mistral"],
+    ['{{- "[TOOL_CALLS] [" }}', "mistral-spaced"],
+    ["{{- '[TOOL_CALLS]' + name + '[ARGS]' + arguments }}", "mistral-args"],
     ["{{ '<tool_call>\\n<function=' + tool_call.name + '>' }}", null],
     ["<tool_call>{function-name}\\n<arg_key>{arg-key-1}</arg_key>", null],
     ["{% for message in messages %}{{ message.content }}{% endfor %}", null],

@@ -17,6 +17,10 @@ export const PLAN: PlanEvent = {
   command: "generate",
   method: "lora",
   data: "shell-recipes",
+  trained: [
+    { name: "model.layers.*.self_attn.q_proj", count: 30 },
+    { name: "model.layers.*.self_attn.v_proj", count: 30 },
+  ],
   trainableParameters: 460_800,
   totalParameters: 134_975_808,
   share: 460_800 / 134_975_808,

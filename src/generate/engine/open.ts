@@ -1,4 +1,6 @@
 import { BusyError, InputError, LowrankError, UnsupportedError } from "../../errors.ts";
+import { type Pooling, readPooling } from "../../formats/hf/pooling.ts";
+import { poolingOf } from "../../hub/resolve.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
 import { createComposer, structureOf } from "../../peft/use/active.ts";
@@ -8,6 +10,7 @@ import { openRuntime, type Runtime } from "../../runtime/runtime.ts";
 import { createInbox } from "../inbox.ts";
 import { onDevice } from "../model.ts";
 import { type GeneratedPiece, type GenerateResult, openContinuation } from "../stream.ts";
+import { createEncoderEngine } from "./encoder.ts";
 import type { Engine, EngineOptions, EngineRequest } from "./engine.ts";
 import { type Chosen, engineModel, openLanes, type Waiting } from "./lanes.ts";
 import type { Mixture } from "./pool.ts";
@@ -16,19 +19,37 @@ import { openResidents, type Resident } from "./residents.ts";
 const DEFAULTS = { contextLength: 2048, maxBatch: 16, maxQueue: 64 } as const;
 /** Adapters in memory at once. */
 const RESIDENTS = 64;
-/** Opens a base for many requests and adapters.
- *  @throws as `openBase`; UnsupportedError for an encoder, InputError for options out of range */
+/** Opens a base for many requests and adapters: a decoder generates, an encoder makes embeddings.
+ *  @throws as `openBase`; InputError for options out of range; FormatError, UnsupportedError for what an encoder's files say of its
+ *  embeddings */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { device = DEFAULT_DEVICE, threads = null } = options;
   checkDevice(device);
   const base = onDevice(await openBase(options.model, options), device);
-  if (base.config.encoder)
-    throw new UnsupportedError(
-      `${base.source.name} is an encoder (${base.config.architecture}): it generates no text`,
-    );
   const limits = limitsOf(options, base);
+  if (base.config.encoder) return openEncoder(base, options, limits);
   const runtime = openRuntime({ device, threads });
   return createEngine(base, runtime, options, limits);
+}
+
+const MEAN: Pooling = { mode: "mean", isNormalized: false, maxLength: null };
+
+async function openEncoder(base: BaseModel, options: EngineOptions, limits: Limits): Promise<Engine> {
+  const { device = DEFAULT_DEVICE, threads = null, signal: _ofOpening, ...access } = options;
+  const { path, name } = base.source;
+  const stated = (path.endsWith(".gguf") ? null : await readPooling(path)) ?? poolingOf(name);
+  const pooling = stated ?? MEAN;
+  const guess = `${name} does not say how its embeddings are made (modules.json, 1_Pooling): they are the mean over tokens, of any length`;
+  return createEncoderEngine({
+    base: stated === null ? { ...base, warnings: [...base.warnings, guess] } : base,
+    runtime: openRuntime({ device, threads }),
+    access,
+    pooling,
+    contextLength:
+      options.contextLength ?? Math.min(limits.contextLength, pooling.maxLength ?? limits.contextLength),
+    residents: RESIDENTS,
+    most: limits.maxBatch + limits.maxQueue,
+  });
 }
 
 type Limits = { readonly [K in keyof typeof DEFAULTS]: number };
@@ -62,6 +83,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   const residents = openResidents(base, access, RESIDENTS);
   const composer = createComposer(base);
   const lanes = openLanes(base, runtime, limits, residents.updatedPaths);
+  const capacity = limits.maxBatch + limits.maxQueue;
   const queue: Waiting[] = [];
   const open = new Set<Waiting>(); // those that wait and those that are computed
   const totals = { promptTokens: 0, generatedTokens: 0 };
@@ -117,7 +139,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   const checkOpen = (): void => {
     if (failure !== null) throw failure;
     if (isClosed) throw new LowrankError("closed", "the engine is closed");
-    if (open.size >= limits.maxBatch + limits.maxQueue)
+    if (open.size >= capacity)
       throw new BusyError(`${open.size} requests are computed or wait: try again later`);
   };
 
@@ -164,6 +186,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
   return {
     base,
     contextLength: limits.contextLength,
+    capacity,
     get adapters() {
       return residents.described;
     },
@@ -171,11 +194,18 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       return { running: lanes.running, waiting: queue.length, ...totals };
     },
     generate,
+    embed: async () => {
+      const { source, config } = base;
+      throw new UnsupportedError(
+        `${source.name} is a decoder (${config.architecture}): it generates text and makes no embeddings; an encoder does (minilm-l6)`,
+      );
+    },
     speaking: async (adapters = {}) => {
       const [first] = Object.keys(adapters);
       return first === undefined ? base : (await residents.get(first)).base;
     },
     loadAdapter: (name, path) => residents.load(name, path),
+    announceAdapter: (name, path) => residents.announce(name, path),
     unloadAdapter: async (name) => residents.unload(name),
     close: async () => {
       isClosed = true;

@@ -35,7 +35,9 @@ export function openPool(
   updated: () => Iterable<string>,
 ): Pool {
   let graph: { decoding: Decoding; paths: ReadonlySet<string>; needed: PoolTensor[] } | null = null;
-  let columns: readonly PooledAdapter[] = [];
+  /** Adapters all of whose paths the graph has: they are many, and looked for at every step. */
+  let covered = new WeakSet<PooledAdapter>();
+  let columns: ReadonlySet<PooledAdapter> = new Set();
 
   const load = async (paths: ReadonlySet<string>): Promise<NonNullable<typeof graph>> => {
     const needed: PoolTensor[] = [];
@@ -46,26 +48,32 @@ export function openPool(
 
   /** Another graph where adapters update what this one does not. */
   const updateGraph = async (used: ReadonlySet<PooledAdapter>): Promise<void> => {
-    const paths = [...used].flatMap((adapter) => [...adapter.updates.keys()]);
+    const others = [...used].filter((adapter) => !covered.has(adapter));
+    if (graph !== null && others.length === 0) return;
+    const paths = others.flatMap((adapter) => [...adapter.updates.keys()]);
     const known = graph?.paths;
-    if (known && paths.every((path) => known.has(path))) return;
+    if (!known || !paths.every((path) => known.has(path))) await replaceGraph(known ?? new Set(), paths);
+    for (const adapter of others) covered.add(adapter);
+  };
+
+  const replaceGraph = async (known: ReadonlySet<string>, paths: readonly string[]): Promise<void> => {
     const before = graph;
-    graph = await load(new Set(paths.length > 0 ? [...(known ?? []), ...paths, ...updated()] : []));
-    columns = [];
+    graph = await load(new Set(paths.length > 0 ? [...known, ...paths, ...updated()] : []));
+    columns = new Set();
     await before?.decoding.close();
     await runtime.drop(before?.needed.map(({ name }) => name) ?? []);
   };
 
   const updateColumns = async (used: ReadonlySet<PooledAdapter>): Promise<void> => {
     const { needed } = graph as NonNullable<typeof graph>;
-    const isThere = [...used].every((adapter) => columns.includes(adapter));
-    if (needed.length === 0 || (isThere && columns.length > 0)) return;
-    const spare = columns.filter((adapter) => !used.has(adapter));
+    const isThere = [...used].every((adapter) => columns.has(adapter));
+    if (needed.length === 0 || (isThere && columns.size > 0)) return;
+    const spare = [...columns].filter((adapter) => !used.has(adapter));
     const ranks = spare.map((_, i) => spare.slice(0, i + 1).reduce((n, { rank }) => n + rank, 0));
     const wanted = [...used, ...spare.filter((_, i) => (ranks[i] as number) <= SPARE_COLUMNS)];
-    columns = []; // what is there is not known until all of it is
-    await runtime.put(poolTensors(needed, wanted));
-    columns = wanted;
+    columns = new Set(); // what is there is not known until all of it is
+    await runtime.put(poolTensors(needed, wanted), { isGivenAway: true });
+    columns = new Set(wanted);
   };
 
   return {
@@ -74,16 +82,18 @@ export function openPool(
       await updateGraph(used);
       await updateColumns(used);
       const { decoding, needed } = graph as NonNullable<typeof graph>;
-      const factors = rows.map((mixture) => columns.map((adapter) => mixture.get(adapter) ?? 0));
+      const order = [...columns];
+      const factors = rows.map((mixture) => order.map((adapter) => mixture.get(adapter) ?? 0));
       const widths = new Set(needed.flatMap(({ kind, paths }) => (kind === "a" ? [paths.length] : [])));
-      const gates = [...widths].map((n) => [gateName(n), poolGate(columns, factors, n)] as const);
+      const gates = [...widths].map((n) => [gateName(n), poolGate(order, factors, n)] as const);
       return { decoding, feeds: Object.fromEntries(gates) };
     },
     close: async () => {
       await graph?.decoding.close();
       await runtime.drop(graph?.needed.map(({ name }) => name) ?? []);
       graph = null;
-      columns = [];
+      covered = new WeakSet();
+      columns = new Set();
     },
   };
 }

@@ -1,7 +1,17 @@
-import { NotFoundError } from "../../errors.ts";
+import { FormatError, NotFoundError } from "../../errors.ts";
+import { resolveAdapter } from "../../hub/resolve.ts";
+import { pathMark } from "../../io/folder-mark.ts";
 import type { BaseModel } from "../../models/base.ts";
+import { resolveOptions } from "../../models/base-model.ts";
 import { withAdapterText } from "../../models/model-text.ts";
-import { type OpenAdapterOptions, type OpenedAdapter, openAdapter } from "../../peft/files/adapter.ts";
+import {
+  adapterOutline,
+  type OpenAdapterOptions,
+  type OpenedAdapter,
+  openAdapter,
+} from "../../peft/files/adapter.ts";
+import { parameterCount } from "../../peft/parameters.ts";
+import { withAdapterLabels } from "../../peft/use/adapted-base.ts";
 import { type PooledAdapter, pooledAdapter } from "../../peft/use/pool.ts";
 import { type ActiveAdapter, describeAdapter } from "../model.ts";
 
@@ -11,7 +21,7 @@ export interface Resident {
   readonly opened: OpenedAdapter;
   /** null where it does more than to update linear modules. */
   readonly pooled: PooledAdapter | null;
-  /** The base with its tokenizer and chat template. */
+  /** The base with its tokenizer and chat template; an encoder with its labels. */
   readonly base: BaseModel;
 }
 
@@ -21,6 +31,8 @@ export interface Residents {
   /** Paths that adapters in memory update row by row. */
   updatedPaths(): Iterable<string>;
   load(name: string, path: string): Promise<void>;
+  /** Known by its configuration, and read when it is first used. */
+  announce(name: string, path: string): Promise<void>;
   /** @throws NotFoundError */
   unload(name: string): void;
   /** Reads it again where it has left. @throws NotFoundError, and what reading throws */
@@ -28,13 +40,16 @@ export interface Residents {
 }
 
 interface Entry {
+  /** Where it lies, and is read again: never another place than at first. */
   readonly path: string;
-  readonly description: ActiveAdapter;
+  description: ActiveAdapter;
   resident: Resident | null;
   /** It is read again. */
   reading: Promise<Resident> | null;
   usedAt: number;
 }
+
+const MOST_TRIES = 3;
 
 /** None yet. `most`: adapters in memory at once. */
 export function openResidents(base: BaseModel, access: OpenAdapterOptions, most: number): Residents {
@@ -42,10 +57,20 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
   let ids = 0;
   let clock = 0;
 
+  /** Its files as they were at one moment: of some that were written meanwhile, those before and after do not fit together. */
+  const openSettled = async (path: string): Promise<Pick<Resident, "opened" | "base">> => {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const before = await pathMark(path);
+      const fitted = await withAdapterLabels(base, path);
+      const opened = await openAdapter(path, fitted, access);
+      if ((await pathMark(path)) === before) return { opened, base: fitted };
+    }
+    throw new FormatError(path, "changes while it is read");
+  };
   const read = async (path: string): Promise<Resident> => {
-    const opened = await openAdapter(path, base, access);
-    const voice = opened.text === null ? base : withAdapterText(base, opened.text);
-    return { id: ++ids, opened, pooled: pooledAdapter(opened, base.modules), base: voice };
+    const { opened, base: fitted } = await openSettled(path);
+    const voice = opened.text === null ? fitted : withAdapterText(fitted, opened.text);
+    return { id: ++ids, opened, pooled: pooledAdapter(opened, fitted.modules), base: voice };
   };
   const makeRoom = (): void => {
     const inMemory = [...entries.values()].filter((entry) => entry.resident !== null);
@@ -64,7 +89,8 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
     *updatedPaths() {
       for (const { resident } of entries.values()) yield* resident?.pooled?.updates.keys() ?? [];
     },
-    load: async (name, path) => {
+    load: async (name, asked) => {
+      const path = await resolveAdapter(asked, resolveOptions(access));
       const resident = await read(path);
       entries.set(name, {
         path,
@@ -74,6 +100,12 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
         usedAt: ++clock,
       });
       makeRoom();
+    },
+    announce: async (name, path) => {
+      const { config, methods, warnings } = await adapterOutline(path, await withAdapterLabels(base, path));
+      const parameters = parameterCount(methods.flatMap((method) => method.trainables));
+      const description = { path, methods: methods.map((m) => m.name), config, parameters, warnings };
+      entries.set(name, { path, description, resident: null, reading: null, usedAt: 0 });
     },
     unload: (name) => {
       entryOf(name);
@@ -87,6 +119,7 @@ export function openResidents(base: BaseModel, access: OpenAdapterOptions, most:
           entry.reading = null;
         });
       const resident = entry.resident ?? (await (entry.reading as Promise<Resident>));
+      if (entry.resident === null) entry.description = describeAdapter(resident.opened);
       entry.resident = resident;
       makeRoom();
       return resident;

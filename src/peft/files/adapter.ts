@@ -134,6 +134,24 @@ export async function openAdapter(
   return { path, config, trainedOn, warnings, methods, theta, text };
 }
 
+/** What a folder in PEFT's format says of its adapter, without its weights. @throws NotFoundError, FormatError, UnsupportedError,
+ *  InputError */
+export async function adapterOutline(
+  path: string,
+  shape: ModelShape,
+): Promise<Pick<OpenedAdapter, "config" | "methods" | "warnings">> {
+  const config = await readAdapterConfig(path);
+  const parts = partFolders(config, path).map(async (folder) =>
+    openMethod(await readAdapterConfig(folder), shape, join(folder, ADAPTER_CONFIG)),
+  );
+  const opened = await Promise.all(parts);
+  return {
+    config,
+    methods: opened.map(({ method }) => method),
+    warnings: opened.flatMap(({ warnings }) => warnings),
+  };
+}
+
 /** What is used of an adapter's folder in the place of the model's own. */
 function textNotices(text: AdapterText | null, { source }: ModelShape, path: string): string[] {
   const different = text && source?.tokenizer ? textDifference(text, source.tokenizer) : "";

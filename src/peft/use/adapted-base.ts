@@ -58,12 +58,17 @@ async function fittedEncoder(
   if (entry === undefined) return { base, choice };
   const [name, given] = entry;
   const path = await resolveAdapter(given, resolveOptions(access));
-  const classifier = await labelsOf(path, base);
   const { adapter: _, ...others } = choice;
   return {
-    base: classifier === null ? base : withClassifier(base, classifier),
+    base: await withAdapterLabels(base, path),
     choice: { ...others, adapters: { [name]: path } },
   };
+}
+
+/** An encoder with the labels of an adapter's head; a decoder as it is. @throws FormatError */
+export async function withAdapterLabels(base: BaseModel, path: string): Promise<BaseModel> {
+  const classifier = await labelsOf(path, base);
+  return classifier === null ? base : withClassifier(base, classifier);
 }
 
 /** @throws InputError listing the weights of a head that neither base nor adaptation has */

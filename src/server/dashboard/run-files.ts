@@ -34,10 +34,11 @@ export async function readRunFacts(folder: string): Promise<RunFacts | null> {
   };
 }
 
-/** The run folder that an adapter's folder lies in: as `adapter/`, or as a checkpoint's. */
+/** The run folder that an adapter's folder lies in: as `adapter/`, or as a checkpoint or within one. */
 export function runFolderOf(adapterPath: string): string {
   const above = dirname(adapterPath);
-  return basename(dirname(above)) === "checkpoints" ? dirname(dirname(above)) : above;
+  const checkpoints = [above, dirname(above)].find((folder) => basename(folder) === "checkpoints");
+  return checkpoints === undefined ? above : dirname(checkpoints);
 }
 
 async function objectIn(path: string): Promise<Record<string, unknown> | null> {

@@ -1,24 +1,16 @@
-import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { readEntries } from "../../io/folder.ts";
-import { requireInside } from "../../io/inside.ts";
-import { CONFIG_FILE } from "../../train/config/file.ts";
 import { isRunHeld } from "../../train/lock.ts";
-import { METRICS_FILE, type MetricsEvent, readMetrics } from "../../train/metrics-log.ts";
+import { type MetricsEvent, readMetrics } from "../../train/metrics-log.ts";
 import { smooth, thin } from "../../train/report/curve.ts";
+import { type FoundRun, findRuns, runAt } from "./found-runs.ts";
 import { readRunFacts } from "./run-files.ts";
 import type { CurvePoint, RunCurve, RunInfo } from "./shapes.ts";
 
 /** Runs that are listed. */
 const MOST_RUNS = 50;
-
-/** A run folder that was found. */
-interface FoundRun {
-  readonly id: string;
-  readonly folder: string;
-  readonly changedMs: number;
-  readonly version: string;
-}
+/** Logs that are kept in memory: of the listed runs, and of as many jobs. */
+const MOST_LOGS = 2 * MOST_RUNS;
+const JOB_ID = /^ftjob-[0-9a-f]+$/;
 
 /** What a log held when it was read last. */
 interface ReadLog {
@@ -32,14 +24,21 @@ interface ReadLog {
 const CHEAP_MS = 50;
 const SHARE_OF_TIME = 1 / 20;
 
-/** Runs below the folders of a server, by what their folders hold: whoever writes them need not be asked. */
+/** Runs of a server, by what their folders hold: whoever writes them need not be asked. */
 export interface RunReader {
+  /** Those below its folders, but for those of its jobs. */
   list(): Promise<{ readonly runs: RunInfo[]; readonly leftOut: number }>;
-  /** Loss curves; null where no such run is listed. */
+  /** That of a job; null where it has not begun. */
+  ofJob(jobId: string): Promise<RunInfo | null>;
+  /** Loss curves; null where there is no such run. */
   curve(id: string): Promise<RunCurve | null>;
 }
 
-export function createRunReader(folders: readonly string[]): RunReader {
+/** Ids of the runs of jobs begin so, those of others with a number. */
+const JOB = "job/";
+
+/** `jobsFolder`: where the runs of jobs lie. */
+export function createRunReader(folders: readonly string[], jobsFolder: string | null = null): RunReader {
   const logs = new Map<string, Promise<ReadLog>>();
 
   /** A log is read anew when it has changed, by one of those who ask at a time. */
@@ -47,15 +46,23 @@ export function createRunReader(folders: readonly string[]): RunReader {
     const before = await logs.get(run.id);
     if (before && (before.version === run.version || performance.now() < before.nextMs)) return before;
     const now = readLog(run);
+    // The one that was asked for last comes last.
+    logs.delete(run.id);
     logs.set(run.id, now);
+    for (const [id] of [...logs].slice(0, -MOST_LOGS)) logs.delete(id);
     return now;
   };
   const listed = async (): Promise<{ found: FoundRun[]; leftOut: number }> => {
-    const all = await findRuns(folders);
+    const all = await findRuns(folders, jobsFolder);
     const found = all.slice(0, MOST_RUNS);
-    for (const id of logs.keys()) if (!found.some((run) => run.id === id)) logs.delete(id);
     return { found, leftOut: all.length - found.length };
   };
+  const runOfJob = async (jobId: string): Promise<FoundRun | null> =>
+    jobsFolder === null || !JOB_ID.test(jobId) ? null : runAt(JOB + jobId, join(jobsFolder, jobId));
+  const find = async (id: string): Promise<FoundRun | null> =>
+    id.startsWith(JOB)
+      ? runOfJob(id.slice(JOB.length))
+      : ((await listed()).found.find((run) => run.id === id) ?? null);
 
   return {
     list: async () => {
@@ -65,40 +72,17 @@ export function createRunReader(folders: readonly string[]): RunReader {
       const isRunning = ({ state }: RunInfo): number => (state === "running" ? 0 : 1);
       return { runs: runs.sort((a, b) => isRunning(a) - isRunning(b)), leftOut };
     },
+    ofJob: async (jobId) => {
+      const run = await runOfJob(jobId);
+      return run && infoOf(run, await logOf(run));
+    },
     curve: async (id) => {
-      const run = (await listed()).found.find((one) => one.id === id);
-      if (run === undefined) return null;
+      const run = await find(id);
+      if (run === null) return null;
       const facts = await readRunFacts(run.folder);
       return curveOf(run, (await logOf(run)).events, facts?.lossUnit ?? "");
     },
   };
-}
-
-/** Run folders, the one that changed last first: those below a folder, or the folder itself. */
-async function findRuns(folders: readonly string[]): Promise<FoundRun[]> {
-  const found: FoundRun[] = [];
-  for (const [k, folder] of folders.entries()) {
-    const own = await runAt(`${k}/`, folder);
-    if (own !== null) found.push(own);
-    for (const { name } of await readEntries(folder).catch(() => [])) {
-      const isInside = await requireInside(folder, name).then(
-        () => true,
-        () => false,
-      );
-      const run = isInside ? await runAt(`${k}/${name}`, join(folder, name)) : null;
-      if (run !== null) found.push(run);
-    }
-  }
-  return found.sort((a, b) => b.changedMs - a.changedMs);
-}
-
-async function runAt(id: string, folder: string): Promise<FoundRun | null> {
-  const [config, log] = await Promise.all(
-    [CONFIG_FILE, METRICS_FILE].map((name) => stat(join(folder, name)).catch(() => null)),
-  );
-  if (!config?.isFile()) return null;
-  const changedMs = Math.max(config.mtimeMs, log?.mtimeMs ?? 0);
-  return { id, folder, changedMs, version: `${log?.size ?? 0}-${changedMs}` };
 }
 
 async function readLog({ folder, version }: FoundRun): Promise<ReadLog> {
@@ -112,7 +96,8 @@ async function readLog({ folder, version }: FoundRun): Promise<ReadLog> {
 
 async function infoOf({ id, folder }: FoundRun, { events, version }: ReadLog): Promise<RunInfo> {
   const [facts, isHeld] = await Promise.all([readRunFacts(folder), isRunHeld(folder).catch(() => false)]);
-  const last = events.filter((event) => event.type === "step").at(-1);
+  const steps = events.filter((event) => event.type === "step");
+  const last = steps.at(-1);
   const state = isHeld ? "running" : facts?.isFinished ? "finished" : "stopped";
   return {
     id,
@@ -123,6 +108,7 @@ async function infoOf({ id, folder }: FoundRun, { events, version }: ReadLog): P
     data: facts?.data ?? null,
     step: last?.step ?? 0,
     steps: last?.steps ?? null,
+    trainedTokens: steps.reduce((sum, { labelTokens }) => sum + labelTokens, 0),
     loss: finite(last?.loss),
     tokensPerSecond: finite(last?.tokensPerSecond),
     etaMs: state === "running" ? finite(last?.etaMs) : null,

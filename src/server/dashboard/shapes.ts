@@ -11,6 +11,8 @@ export interface DashboardStatus {
   readonly runs: readonly RunInfo[];
   /** Older ones that are not listed. */
   readonly runsLeftOut: number;
+  /** null: the server takes none. */
+  readonly jobs: JobList | null;
 }
 
 export interface ServerLoad {
@@ -39,6 +41,31 @@ export interface AdapterInfo {
   readonly lossAfter: number | null;
 }
 
+export interface JobList {
+  /** The newest first. */
+  readonly list: readonly JobInfo[];
+  /** Older ones that are not listed. */
+  readonly leftOut: number;
+}
+
+/** A fine-tuning job. */
+export interface JobInfo {
+  readonly id: string;
+  /** Of its run folder and its model: the suffix, or the id. */
+  readonly name: string;
+  readonly status: "queued" | "running" | "paused" | "succeeded" | "failed" | "cancelled";
+  readonly base: string;
+  /** Name of the uploaded file. */
+  readonly file: string | null;
+  /** Milliseconds since 1970. */
+  readonly createdMs: number;
+  /** The model that it made. */
+  readonly model: string | null;
+  readonly error: string | null;
+  /** null: it has not begun. */
+  readonly run: RunInfo | null;
+}
+
 export interface RunInfo {
   readonly id: string;
   readonly name: string;
@@ -49,6 +76,8 @@ export interface RunInfo {
   /** 0: none yet. */
   readonly step: number;
   readonly steps: number | null;
+  /** Tokens with a loss on them in the steps so far. */
+  readonly trainedTokens: number;
   /** Of the last step. */
   readonly loss: number | null;
   readonly tokensPerSecond: number | null;
@@ -67,4 +96,20 @@ export interface RunCurve {
   readonly smoothed: readonly CurvePoint[];
   readonly validation: readonly CurvePoint[];
   readonly test: readonly CurvePoint[];
+}
+
+/** A training option as the page's form shows it. */
+export interface JobOption {
+  /** Its name in config files. */
+  readonly key: string;
+  /** Heading in help texts: "Data", … */
+  readonly group: string;
+  readonly description: string;
+  readonly isNumber: boolean;
+  /** null: any value. */
+  readonly choices: readonly string[] | null;
+  /** What stands for no value; null: there is always one. */
+  readonly defaultText: string | null;
+  /** Methods that have it; null: it is no method's. */
+  readonly methods: readonly string[] | null;
 }

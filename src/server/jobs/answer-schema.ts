@@ -55,7 +55,7 @@ export const fileObject: z.ZodType<FileObject> = z.object({
   bytes: z.int(),
   created_at: z.int(),
   filename: z.string(),
-  purpose: z.literal("fine-tune"),
+  purpose: z.enum(["fine-tune", "fine-tune-results"]),
   status: z.literal("processed"),
 });
 

@@ -10,6 +10,7 @@ import { thinned } from "./thinned.ts";
 
 /** Answers to requests come before training. */
 const NICENESS = 10;
+const REPORT_MS = 1000;
 
 const stop = new AbortController();
 
@@ -30,10 +31,10 @@ function tell(report: Report): void {
   told = before.then(() => sent);
 }
 
-async function run({ config, isResumed }: Extract<Order, { type: "train" }>): Promise<void> {
+async function run({ config, isResumed, limitBytes }: Extract<Order, { type: "train" }>): Promise<void> {
   const complete = isResumed ? await completeTrainConfig({ resume: config.output as string }) : config;
   const take = thinned((event) => tell({ type: "event", event }));
-  for await (const event of trainWith(complete, { signal: stop.signal })) take(event);
+  for await (const event of trainWith(complete, { signal: stop.signal, limitBytes })) take(event);
 }
 
 async function obey(order: Order): Promise<void> {
@@ -71,4 +72,5 @@ try {
 } catch {
   // Not every system lets a process step back.
 }
+setInterval(() => tell({ type: "memory", residentBytes: process.memoryUsage.rss() }), REPORT_MS).unref();
 tell({ type: "hello", identity: await ownIdentity() });

@@ -10,10 +10,11 @@ import {
 } from "../../train/config/config.ts";
 import { refusal } from "../body.ts";
 import { HttpError } from "../errors.ts";
-import { checkData } from "./check-data.ts";
+import { checkJob, type JobGround } from "./check-data.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { FileRow } from "./file-store.ts";
 import { type Hyperparameters, type NewJob, newJobId } from "./job-store.ts";
+import { RESULTS_PURPOSE } from "./results.ts";
 import { type HyperparameterBody, type JobBody, RESERVED } from "./schema.ts";
 
 /** What jobs of a server have in common. */
@@ -23,6 +24,9 @@ export interface JobSettings {
   /** Model, device, threads and so on: what the server was started with. */
   readonly train: TrainOptions;
 }
+
+/** What jobs are made with. */
+export interface JobContext extends JobSettings, JobGround {}
 
 /** OpenAI's "auto". */
 const AUTO: Hyperparameters = { batch_size: 8, learning_rate_multiplier: 1, n_epochs: 3 };
@@ -34,9 +38,16 @@ const KEPT_CHECKPOINTS = 10;
 export async function newJob(
   body: JobBody,
   folder: DataFolder,
-  settings: JobSettings,
+  settings: JobContext,
   signal: AbortSignal,
 ): Promise<NewJob> {
+  const job = uncheckedJob(body, folder, settings);
+  await checkJob(job.config, settings, signal);
+  return job;
+}
+
+/** A job as a request asks for it, its files not yet read. @throws HttpError 400 with everything that is wrong, 404 */
+export function uncheckedJob(body: JobBody, folder: DataFolder, settings: JobSettings): NewJob {
   requireMethod(body);
   requireModel(body.model, settings);
   const training = requireFile(folder, "training_file", body.training_file);
@@ -53,7 +64,6 @@ export async function newJob(
     output: folder.runPath(id),
   };
   const config = jobConfig(body, asked, { ...settings.train, ...own });
-  await checkData(config, signal);
   return {
     id,
     model: settings.baseName,
@@ -96,7 +106,9 @@ function requireModel(model: string, { baseName }: JobSettings): void {
 
 function requireFile(folder: DataFolder, param: string, id: string): FileRow {
   const file = folder.files.get(id);
-  if (file !== null) return file;
+  if (file !== null && file.purpose !== RESULTS_PURPOSE) return file;
+  if (file !== null)
+    throw new HttpError(400, "invalid_file_purpose", `${param}: ${id} holds the results of a job`, { param });
   throw new HttpError(400, "invalid_file_id", `${param}: there is no file ${JSON.stringify(id)}`, { param });
 }
 

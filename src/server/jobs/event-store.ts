@@ -37,6 +37,7 @@ export interface EventStore {
   onAdded(jobId: string, call: () => void): () => void;
   addCheckpoint(jobId: string, checkpoint: Pick<CheckpointRow, "step" | "model" | "metrics">): void;
   removeCheckpoint(id: string): void;
+  removeCheckpointsOf(jobId: string): void;
   listCheckpoints(jobId: string, page: PageRequest): Page<CheckpointRow>;
   checkpointsOf(jobId: string): readonly CheckpointRow[];
 }
@@ -68,6 +69,7 @@ export function eventStore(db: Database): EventStore {
       db.run(insert, newId("ftckpt"), jobId, nowSeconds(), step, model, metrics);
     },
     removeCheckpoint: (id) => void db.run("DELETE FROM checkpoints WHERE id = ?", id),
+    removeCheckpointsOf: (jobId) => void db.run("DELETE FROM checkpoints WHERE job_id = ?", jobId),
     listCheckpoints: (jobId, page) => pageOf(db, "checkpoints", { sql: "job_id = ?", values: [jobId] }, page),
     checkpointsOf: (jobId) =>
       db.all<CheckpointRow>("SELECT * FROM checkpoints WHERE job_id = ? ORDER BY step", jobId),

@@ -39,6 +39,10 @@ export interface Job {
   readonly estimatedFinish: number | null;
   readonly trainedTokens: number | null;
   readonly fineTunedModel: string | null;
+  /** Ids of files with its measures. */
+  readonly resultFiles: readonly string[];
+  /** When its model, checkpoints and run folder were deleted. */
+  readonly deletedAt: number | null;
   readonly error: JobError | null;
   /** The process that trains, or trained when its server ended. */
   readonly process: ProcessIdentity | null;
@@ -58,7 +62,17 @@ export type NewJob = Pick<
 >;
 
 type Changes = Partial<
-  Pick<Job, "finishedAt" | "estimatedFinish" | "trainedTokens" | "fineTunedModel" | "error" | "process">
+  Pick<
+    Job,
+    | "finishedAt"
+    | "estimatedFinish"
+    | "trainedTokens"
+    | "fineTunedModel"
+    | "resultFiles"
+    | "deletedAt"
+    | "error"
+    | "process"
+  >
 >;
 
 /** Jobs, and which request made which. */
@@ -68,6 +82,8 @@ export interface JobStore {
   list(page: PageRequest, metadata: Readonly<Record<string, string>>): Page<Job>;
   withStatus(...statuses: JobStatus[]): readonly Job[];
   withProcess(): readonly Job[];
+  /** Those whose model and run folder were deleted. */
+  deleted(): readonly Pick<Job, "id">[];
   countOf(status: JobStatus): number;
   /** The job that a request made; null where there was none of this key. */
   ofRequest(key: string): { readonly jobId: string; readonly bodyHash: string } | null;
@@ -121,6 +137,7 @@ export function jobStore(db: Database): JobStore {
         .all<JobRow>(`SELECT * FROM jobs WHERE status IN (${marks(statuses)}) ORDER BY number`, ...statuses)
         .map(jobOf),
     withProcess: () => db.all<JobRow>("SELECT * FROM jobs WHERE process IS NOT NULL").map(jobOf),
+    deleted: () => db.all("SELECT id FROM jobs WHERE deleted_at IS NOT NULL"),
     countOf: (status) =>
       db.one<{ n: number }>("SELECT count(*) AS n FROM jobs WHERE status = ?", status)?.n ?? 0,
     ofRequest: (key) =>
@@ -164,6 +181,8 @@ const COLUMNS: { readonly [K in keyof Changes]-?: string } = {
   estimatedFinish: "estimated_finish",
   trainedTokens: "trained_tokens",
   fineTunedModel: "fine_tuned_model",
+  resultFiles: "result_files",
+  deletedAt: "deleted_at",
   error: "error",
   process: "process",
 };
@@ -209,6 +228,8 @@ interface JobRow {
   readonly estimated_finish: number | null;
   readonly trained_tokens: number | null;
   readonly fine_tuned_model: string | null;
+  readonly result_files: string | null;
+  readonly deleted_at: number | null;
   readonly error: string | null;
   readonly process: string | null;
 }
@@ -231,6 +252,8 @@ function jobOf(row: JobRow): Job {
     estimatedFinish: row.estimated_finish,
     trainedTokens: row.trained_tokens,
     fineTunedModel: row.fine_tuned_model,
+    resultFiles: json(row.result_files) ?? [],
+    deletedAt: row.deleted_at,
     error: json(row.error),
     process: json(row.process),
   };

@@ -3,10 +3,13 @@ import { rm } from "node:fs/promises";
 import type { Engine } from "../../generate/engine/engine.ts";
 import { HttpError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { type JobSettings, newJob } from "./create.ts";
+import { type JobContext, type JobSettings, newJob } from "./create.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { deleteModel } from "./delete-model.ts";
 import { isEnded, type Job } from "./job-store.ts";
+import { defaultJobBytes } from "./memory.ts";
 import { nowSeconds } from "./paging.ts";
+import { jobPreviews, type PreviewJobs } from "./preview.ts";
 import { published } from "./published.ts";
 import { type JobQueue, jobQueue } from "./queue.ts";
 import type { JobBody } from "./schema.ts";
@@ -20,6 +23,8 @@ export interface JobsOptions extends JobSettings {
   readonly maxFileBytes?: number;
   /** From the order to stop a job to its end by force; default a minute. */
   readonly killAfterMs?: number;
+  /** Memory that a job may take; default: its part of 70% of the machine's. */
+  readonly jobBytes?: number;
 }
 
 /** Fine-tuning as a service. */
@@ -29,6 +34,7 @@ export interface Jobs {
   readonly maxFileBytes: number;
   /** The job of a request; the same request again, by its key, gives the same job. @throws HttpError */
   create(body: JobBody, idempotencyKey: string | null, signal: AbortSignal): Promise<Job>;
+  readonly preview: PreviewJobs;
   /** @throws HttpError 404 */
   get(id: string): Job;
   /** @throws HttpError 404, 400 where the job has ended otherwise */
@@ -37,6 +43,9 @@ export interface Jobs {
   resume(id: string): Job;
   /** Forgets a file. @throws HttpError 404, 409 where a job needs it */
   deleteFile(id: string): Promise<void>;
+  /** Deletes what a job has made, by the name of its model or of a checkpoint. Returns whether there was such a model.
+   *  @throws HttpError 409 while the job has not ended */
+  deleteModel(name: string): Promise<boolean>;
   /** Stops what runs, with checkpoints; it goes on when the folder is opened again. */
   close(): Promise<void>;
 }
@@ -47,22 +56,28 @@ const KILL_AFTER_MS = 60_000;
  *  @throws LowrankError */
 export async function openJobs(options: JobsOptions, engine: Engine, log: Log): Promise<Jobs> {
   const { baseName, maxJobs, maxFileBytes = MAX_FILE_BYTES, killAfterMs = KILL_AFTER_MS } = options;
+  const limitBytes = options.jobBytes ?? defaultJobBytes(maxJobs);
   const folder = await openDataFolder(options.dataDir);
   try {
     const adapters = published(folder, engine, baseName, log);
     await adapters.all();
-    const queue = jobQueue({ folder, published: adapters, baseName, maxJobs, killAfterMs, log });
+    const queue = jobQueue({ folder, published: adapters, baseName, maxJobs, killAfterMs, limitBytes, log });
     await queue.open();
-    return { ...actions(folder, queue, options), folder, queue, maxFileBytes };
+    const context = { ...options, base: engine.base, limitBytes };
+    return {
+      ...actions(folder, queue, context),
+      deleteModel: (name) => deleteModel(name, { folder, engine, isActive: queue.isActive }),
+      ...{ folder, queue, maxFileBytes },
+    };
   } catch (error) {
     await folder.close();
     throw error;
   }
 }
 
-type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes">;
+type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes" | "deleteModel">;
 
-function actions(folder: DataFolder, queue: JobQueue, settings: JobSettings): Actions {
+function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Actions {
   const { jobs, events, files } = folder;
   const get = (id: string): Job => {
     const job = jobs.get(id);
@@ -80,6 +95,7 @@ function actions(folder: DataFolder, queue: JobQueue, settings: JobSettings): Ac
   };
   return {
     get,
+    preview: jobPreviews(folder, settings),
     create: keyed(add, (key) => jobs.ofRequest(key), get),
     cancel: (id) => {
       const { status } = get(id);

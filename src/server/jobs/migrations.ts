@@ -58,4 +58,6 @@ export const MIGRATIONS: readonly string[] = [
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     created_at INTEGER NOT NULL
   ) STRICT`,
+  `ALTER TABLE jobs ADD COLUMN result_files TEXT;
+  ALTER TABLE jobs ADD COLUMN deleted_at INTEGER`,
 ];

@@ -8,6 +8,17 @@ export function fineTunedName({ model, suffix, id }: Pick<Job, "model" | "suffix
   return `ft:${model}:${suffix ?? ""}:${id.replace(/^ftjob-/, "")}`;
 }
 
+const NAME = /^(ft:.*:([0-9a-f]+))(?::ckpt-step-(\d{1,7}))?$/su;
+
+/** Whose adapter has this name: the id of a job, the name of its model, and the step of a checkpoint; null: nobody's. */
+export function partsOfName(
+  name: string,
+): { readonly jobId: string; readonly model: string; readonly step: number | null } | null {
+  const [, model, id, step] = NAME.exec(name) ?? [];
+  if (model === undefined) return null;
+  return { jobId: `ftjob-${id}`, model, step: step === undefined ? null : Number(step) };
+}
+
 /** Name of the adapter of a checkpoint. */
 export function checkpointName(job: Pick<Job, "model" | "suffix" | "id">, step: number): string {
   return `${fineTunedName(job)}:ckpt-step-${step}`;

@@ -57,7 +57,7 @@ export interface FileObject {
   readonly bytes: number;
   readonly created_at: number;
   readonly filename: string;
-  readonly purpose: "fine-tune";
+  readonly purpose: "fine-tune" | "fine-tune-results";
   readonly status: "processed";
 }
 
@@ -79,7 +79,7 @@ export function jobAnswer(job: Job): JobObject {
     method: { type: "supervised", supervised: { hyperparameters } },
     seed: job.seed,
     trained_tokens: job.trainedTokens,
-    result_files: [],
+    result_files: job.resultFiles,
     integrations: [],
     metadata: job.metadata,
     error: job.error,
@@ -112,7 +112,8 @@ export function checkpointAnswer(row: CheckpointRow): CheckpointObject {
 
 export function fileAnswer(row: FileRow): FileObject {
   const { id, bytes, created_at, filename } = row;
-  return { id, object: "file", bytes, created_at, filename, purpose: "fine-tune", status: "processed" };
+  const purpose = row.purpose as FileObject["purpose"];
+  return { id, object: "file", bytes, created_at, filename, purpose, status: "processed" };
 }
 
 /** A page as OpenAI's clients read it. */

@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { TrainConfig } from "../../train/config/config.ts";
 import type { DoneEvent } from "../../train/events.ts";
+import { gibibytes } from "../../train/memory-limit.ts";
 import type { ProcessIdentity } from "../../train/process.ts";
+import { watchMemory } from "./memory.ts";
 import type { Order, Report } from "./protocol.ts";
 import type { KeptEvent } from "./thinned.ts";
 
@@ -23,6 +25,8 @@ export interface ProcessOptions {
   readonly isResumed: boolean;
   /** From the order to stop to the end by force. */
   readonly killAfterMs: number;
+  /** Memory that it may take: one that takes more is ended. */
+  readonly limitBytes: number;
   /** Who trains, before it does anything. */
   readonly onStart: (identity: ProcessIdentity) => void;
   readonly onEvent: (event: KeptEvent) => void;
@@ -38,7 +42,7 @@ export interface JobProcess {
 
 /** Trains in a process of its own. What goes wrong there, or here with what it tells, ends the job alone. */
 export function startProcess(options: ProcessOptions): JobProcess {
-  const { config, isResumed, killAfterMs, onStart, onEvent } = options;
+  const { config, isResumed, killAfterMs, limitBytes, onStart, onEvent } = options;
   // Its own group: Ctrl-C in the server's terminal is for the server, which tells its jobs.
   const child = fork(childPath(), [], {
     detached: true,
@@ -49,7 +53,7 @@ export function startProcess(options: ProcessOptions): JobProcess {
   const send = (order: Order): void => {
     if (child.connected) child.send(order, () => undefined);
   };
-  let [stderr, isStopped] = ["", false];
+  let [stderr, isStopped, reportedBytes] = ["", false, 0];
   let result: ProcessEnd | null = null;
   let killTimer: NodeJS.Timeout | undefined;
   const stop = (): void => {
@@ -62,13 +66,14 @@ export function startProcess(options: ProcessOptions): JobProcess {
     result = { type: "failed", code, message };
   };
   const take = (report: Report): void => {
-    if (report.type === "error") fail(report.code, report.message);
+    if (report.type === "memory") reportedBytes = report.residentBytes;
+    else if (report.type === "error") fail(report.code, report.message);
     else if (report.type === "event") {
       if (report.event.type === "done") result = { type: "done", event: report.event };
       onEvent(report.event);
     } else {
       onStart(report.identity);
-      if (!isStopped) send({ type: "train", config, isResumed });
+      if (!isStopped) send({ type: "train", config, isResumed, limitBytes });
     }
   };
   child.on("message", (report: Report) => {
@@ -82,9 +87,19 @@ export function startProcess(options: ProcessOptions): JobProcess {
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     stderr = (stderr + text).slice(-STDERR_KEPT);
   });
+  const unwatch = watchMemory(
+    child.pid ?? 0,
+    limitBytes,
+    () => reportedBytes,
+    (bytes) => {
+      if (result === null) fail("memory_limit", exceededText(bytes, limitBytes));
+      child.kill("SIGKILL");
+    },
+  );
   const ended = new Promise<ProcessEnd>((resolve) => {
     const settle = (otherwise: ProcessEnd): void => {
       clearTimeout(killTimer);
+      unwatch();
       resolve(result ?? (isStopped ? { type: "stopped" } : otherwise));
     };
     child.once("error", (error) =>
@@ -93,6 +108,13 @@ export function startProcess(options: ProcessOptions): JobProcess {
     child.once("close", (code, signal) => settle(unexpectedEnd(code, signal, stderr)));
   });
   return { ended, stop };
+}
+
+function exceededText(bytes: number, limitBytes: number): string {
+  return (
+    `the process of the job took ${gibibytes(bytes)} of memory, more than the ${gibibytes(limitBytes)} that a job of this server may take, ` +
+    "and was ended: a smaller batch, a lower maxLength or rank takes less"
+  );
 }
 
 function unexpectedEnd(code: number | null, signal: string | null, stderr: string): ProcessEnd {

@@ -22,11 +22,10 @@ export function progressOf(job: Job, { jobs, events }: DataFolder, onCheckpoint:
   const metricsAt = (at: number): Readonly<Record<string, number>> => ({
     step: at,
     ...(step?.step === at ? { train_loss: step.loss } : {}),
-    ...(validation === null ? {} : { full_valid_loss: validation.loss, valid_loss: validation.loss }),
+    ...(validation === null ? {} : validationMetrics(validation)),
   });
   return {
-    trainedTokens: () =>
-      plan && Math.round((plan.tokensPerEpoch.labels * plan.steps) / Math.max(1, plan.stepsPerEpoch)),
+    trainedTokens: () => plan && trainedTokensOf(plan),
     take: (event) => {
       if (event.type === "plan") {
         plan = event;
@@ -58,6 +57,22 @@ export function progressOf(job: Job, { jobs, events }: DataFolder, onCheckpoint:
   };
 }
 
+/** All rows are validated on, so the loss and the accuracy are both OpenAI's of a part and of all. */
+function validationMetrics({ loss, tokenAccuracy }: EvaluationEvent): Readonly<Record<string, number>> {
+  const losses = { full_valid_loss: loss, valid_loss: loss };
+  if (tokenAccuracy === undefined) return losses;
+  return {
+    ...losses,
+    full_valid_mean_token_accuracy: tokenAccuracy,
+    valid_mean_token_accuracy: tokenAccuracy,
+  };
+}
+
+/** Label tokens that a whole run learns from. */
+export function trainedTokensOf({ tokensPerEpoch, steps, stepsPerEpoch }: PlanEvent): number {
+  return Math.round((tokensPerEpoch.labels * steps) / Math.max(1, stepsPerEpoch));
+}
+
 function planText({ steps, examples, trainableParameters, estimatedSeconds }: PlanEvent): NewEvent {
   return {
     message: `Training on ${examples} examples in ${steps} steps`,
@@ -87,11 +102,11 @@ function stepText(event: StepEvent): NewEvent {
   };
 }
 
-function evaluationText({ step, split, loss }: EvaluationEvent): NewEvent {
-  const key = split === "validation" ? "full_valid_loss" : "test_loss";
+function evaluationText(event: EvaluationEvent): NewEvent {
+  const { step, split, loss } = event;
   return {
     type: "metrics",
     message: `Step ${step}: ${split} loss=${loss.toFixed(4)}`,
-    data: { step, [key]: loss },
+    data: { step, ...(split === "validation" ? validationMetrics(event) : { test_loss: loss }) },
   };
 }

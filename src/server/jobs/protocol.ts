@@ -4,7 +4,13 @@ import type { KeptEvent } from "./thinned.ts";
 
 /** What a server tells the process of a job. */
 export type Order =
-  | { readonly type: "train"; readonly config: TrainConfig; readonly isResumed: boolean }
+  | {
+      readonly type: "train";
+      readonly config: TrainConfig;
+      readonly isResumed: boolean;
+      /** Memory that it may take. */
+      readonly limitBytes: number;
+    }
   /** Write a checkpoint and end. */
   | { readonly type: "stop" };
 
@@ -13,4 +19,6 @@ export type Order =
 export type Report =
   | { readonly type: "hello"; readonly identity: ProcessIdentity }
   | { readonly type: "event"; readonly event: KeptEvent }
+  /** What the process takes. */
+  | { readonly type: "memory"; readonly residentBytes: number }
   | { readonly type: "error"; readonly code: string; readonly message: string };

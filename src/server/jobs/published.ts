@@ -14,7 +14,7 @@ export interface Published {
   adapter(job: Job): Promise<string>;
   /** The checkpoints of a job that are on disk; those that are no longer there are forgotten. */
   checkpoints(job: Job): Promise<void>;
-  /** Everything that the jobs of this base have made. */
+  /** Everything that the jobs of this base have made: known by name, and read when it is asked for. */
   all(): Promise<void>;
 }
 
@@ -32,7 +32,8 @@ export function published(folder: DataFolder, engine: Engine, baseName: string, 
         events.removeCheckpoint(id);
         if (isLoaded) await engine.unloadAdapter(name);
       } else if (!isLoaded)
-        await engine.loadAdapter(name, path).catch((error: Error) => {
+        // Read when it is asked for: those in use stay in memory.
+        await engine.announceAdapter(name, path).catch((error: Error) => {
           log.warn("checkpoint_not_loaded", { job: job.id, step, reason: error.message });
         });
     }
@@ -48,11 +49,13 @@ export function published(folder: DataFolder, engine: Engine, baseName: string, 
     checkpoints,
     all: async () => {
       const known = jobs.withStatus("queued", "running", "paused", "succeeded", "failed", "cancelled");
-      for (const job of known.filter(({ model }) => model === baseName)) {
+      const own = known.filter(({ model, deletedAt }) => model === baseName && deletedAt === null);
+      for (const job of own) {
         await checkpoints(job);
         if (job.status !== "succeeded") continue;
-        await adapter(job).catch((error: Error) => {
-          log.error("adapter_failed", { adapter: fineTunedName(job), reason: error.message });
+        const name = fineTunedName(job);
+        await engine.announceAdapter(name, adapterFolder(folder.runPath(job.id))).catch((error: Error) => {
+          log.error("adapter_failed", { adapter: name, reason: error.message });
         });
       }
     },

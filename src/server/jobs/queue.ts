@@ -10,6 +10,7 @@ import { nowSeconds } from "./paging.ts";
 import { type JobProcess, type ProcessEnd, startProcess } from "./process.ts";
 import { progressOf } from "./progress.ts";
 import type { Published } from "./published.ts";
+import { writeResults } from "./results.ts";
 
 export interface QueueOptions {
   readonly folder: DataFolder;
@@ -20,6 +21,8 @@ export interface QueueOptions {
   readonly maxJobs: number;
   /** From the order to stop to the end by force. */
   readonly killAfterMs: number;
+  /** Memory that a job may take. */
+  readonly limitBytes: number;
   readonly log: Log;
 }
 
@@ -29,8 +32,12 @@ export interface JobQueue {
   readonly running: number;
   /** Ends processes that outlived a server, and puts their jobs back. */
   open(): Promise<void>;
+  /** What a stop waits for, as the log says it; nothing where no job runs. */
+  stopping(): { readonly jobs?: number; readonly jobsWithinSeconds?: number };
   /** Starts what waits, as far as there is room. */
   wake(): void;
+  /** Whether a process of the job may still write. */
+  isActive(jobId: string): boolean;
   /** Stops the process of a job, if there is one. */
   stop(jobId: string): void;
   /** Stops what runs with a checkpoint; it goes on when the folder is opened again. */
@@ -43,7 +50,7 @@ const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 60_000;
 
 export function jobQueue(options: QueueOptions): JobQueue {
-  const { folder, published, baseName, maxJobs, killAfterMs, log } = options;
+  const { folder, published, baseName, maxJobs, killAfterMs, limitBytes, log } = options;
   const { jobs, events } = folder;
   const active = new Map<string, { process: JobProcess | null; readonly over: Promise<void> }>();
   let isClosing = false;
@@ -87,6 +94,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
       config: job.config,
       isResumed,
       killAfterMs,
+      limitBytes,
       onStart: (identity) => jobs.update(job.id, { process: identity }),
       onEvent: progress.take,
     });
@@ -112,9 +120,21 @@ export function jobQueue(options: QueueOptions): JobQueue {
     const failure = { type: "failed", code: "adapter_not_loaded" } as const;
     try {
       const fineTunedModel = await published.adapter(job);
+      const results = await writeResults(job.id, folder).catch((error: Error) => {
+        log.error("results_not_written", { job: job.id, reason: error.message });
+        return null;
+      });
       return () => {
-        const changes = { fineTunedModel, trainedTokens, finishedAt: nowSeconds(), process: null };
+        const resultFiles = results === null ? [] : [results.id];
+        const changes = {
+          fineTunedModel,
+          trainedTokens,
+          resultFiles,
+          finishedAt: nowSeconds(),
+          process: null,
+        };
         if (!jobs.move(job.id, ["running", "paused"], "succeeded", changes)) return;
+        if (results !== null) folder.files.add(results);
         events.add(job.id, {
           message: `New fine-tuned model created: ${fineTunedModel}`,
           data: { model: fineTunedModel },
@@ -169,6 +189,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
     get running() {
       return active.size;
     },
+    stopping: () => (active.size === 0 ? {} : { jobs: active.size, jobsWithinSeconds: killAfterMs / 1000 }),
     wake,
     open: async () => {
       for (const job of jobs.withProcess()) {
@@ -179,6 +200,7 @@ export function jobQueue(options: QueueOptions): JobQueue {
       const others = jobs.withStatus("queued").filter(({ model }) => model !== baseName).length;
       if (others > 0) log.warn("jobs_of_other_bases", { waiting: others });
     },
+    isActive: (jobId) => active.has(jobId),
     stop: (jobId) => active.get(jobId)?.process?.stop(),
     close: async () => {
       isClosing = true;

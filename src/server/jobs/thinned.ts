@@ -3,7 +3,7 @@ import type { StepEvent, TrainEvent } from "../../train/events.ts";
 const EVERY_MS = 1000;
 
 /** Events of a run that a job keeps. */
-export type KeptEvent = Exclude<TrainEvent, { type: "progress" | "preview" | "profile" }>;
+export type KeptEvent = Exclude<TrainEvent, { type: "progress" | "profile" }>;
 
 /** Passes on what a job keeps of a run's events: at most one step a second, and the last step before whatever else comes. */
 export function thinned(
@@ -17,7 +17,7 @@ export function thinned(
     held = null;
   };
   return (event) => {
-    if (event.type === "progress" || event.type === "preview" || event.type === "profile") return;
+    if (event.type === "progress" || event.type === "profile") return;
     if (event.type !== "step") {
       flush();
       take(event);

@@ -3,8 +3,6 @@ import { MAX_LOGPROBS } from "../../generate/logprobs.ts";
 import {
   checkStream,
   choiceCount,
-  type FieldsOf,
-  NOT_YET,
   type Optional,
   type SamplingBody,
   type StreamBody,
@@ -15,6 +13,14 @@ import {
 } from "../fields.ts";
 import { type ChatMessage, callFields, chatMessages, type ToolCall, toolCall } from "../messages.ts";
 import { type ModelChoice, modelFields } from "../model-names.ts";
+import {
+  chatToolChoice,
+  checkToolChoice,
+  parallelToolCalls,
+  type Tool,
+  type ToolBody,
+  tool,
+} from "./tool-schema.ts";
 
 const maxTokens = z.int().min(1).max(1e9).nullish().describe("default: what the context holds");
 
@@ -36,54 +42,8 @@ const format: z.ZodType<Format> = z.discriminatedUnion("type", [
   }),
 ]);
 
-/** A tool that a model may call. */
-export interface Tool {
-  readonly type: "function";
-  readonly function: FunctionTool;
-}
-
-/** A function that a model may call, its parameters as a JSON schema. */
-export interface FunctionTool {
-  readonly name: string;
-  readonly description?: Optional<string>;
-  readonly parameters?: Optional<Record<string, unknown>>;
-  readonly strict?: Optional<boolean>;
-}
-
-export const functionFields: FieldsOf<FunctionTool> = {
-  name: z.string().regex(/^[\w-]{1,64}$/, "expected letters, digits, _ and - (64 at most)"),
-  description: z.string().nullish(),
-  parameters: z.record(z.string(), z.unknown()).nullish(),
-  strict: z.boolean().nullish().describe("without effect"),
-};
-
-const tool: z.ZodType<Tool> = z.strictObject({
-  type: z.literal("function"),
-  function: z.strictObject(functionFields),
-});
-
-/** Whether tools may be called; that one must be is not supported. */
-export const toolChoice: z.ZodType<Optional<unknown>> = withoutEffect(
-  z.union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })]),
-  (choice) => choice === "none" || choice === "auto",
-);
-
-/** Says where an option of tools is wrong beside them. */
-export function checkTools(
-  body: { readonly tools?: Optional<readonly unknown[]>; readonly parallel_tool_calls?: Optional<boolean> },
-  format: { readonly type: string } | null | undefined,
-  formatPath: readonly string[],
-  context: z.RefinementCtx,
-): void {
-  if (!body.tools || body.tools.length === 0) return;
-  if (body.parallel_tool_calls === false)
-    context.addIssue({ code: "custom", path: ["parallel_tool_calls"], message: NOT_YET });
-  if (format && format.type !== "text")
-    context.addIssue({ code: "custom", path: [...formatPath], message: "cannot be used with tools" });
-}
-
 /** The body of POST /v1/chat/completions, as far as it has an effect. */
-export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
+export interface ChatBody extends ModelChoice, SamplingBody, StreamBody, ToolBody {
   readonly messages: readonly ChatMessage[];
   readonly n?: Optional<number>;
   readonly max_tokens?: Optional<number>;
@@ -92,8 +52,6 @@ export interface ChatBody extends ModelChoice, SamplingBody, StreamBody {
   readonly top_logprobs?: Optional<number>;
   readonly tools?: Optional<readonly Tool[]>;
   readonly response_format?: Optional<Format>;
-  readonly tool_choice?: Optional<unknown>;
-  readonly parallel_tool_calls?: Optional<boolean>;
   readonly chat_template_kwargs?: Optional<Record<string, unknown>>;
 }
 
@@ -114,13 +72,15 @@ export const chatBody: z.ZodType<ChatBody> = z
       .nullish()
       .describe("and of so many likely ones in its place"),
     tools: z.array(tool).max(128).nullish(),
-    tool_choice: toolChoice,
-    parallel_tool_calls: z.boolean().nullish(),
+    tool_choice: chatToolChoice,
+    parallel_tool_calls: parallelToolCalls,
     chat_template_kwargs: z
       .record(z.string(), z.unknown())
       .nullish()
       .describe("variables of the chat template, such as enable_thinking"),
-    response_format: format.nullish().describe("holds the answer to JSON, or to a schema, on one line"),
+    response_format: format
+      .nullish()
+      .describe("holds the answer to JSON, or to a schema, on one line; beside tools, to that or to calls"),
     modalities: withoutEffect(z.array(z.string()), (all) => all.every((one) => one === "text")),
     store: withoutEffect(z.boolean(), (x) => !x, "is not supported: answers are not kept"),
     ...sideFields,
@@ -134,7 +94,7 @@ export const chatBody: z.ZodType<ChatBody> = z
         message: "differs from max_completion_tokens",
       });
     checkStream(body, context);
-    checkTools(body, body.response_format, ["response_format"], context);
+    checkToolChoice(body, body.tools?.map((one) => one.function.name) ?? [], context);
     if (typeof body.top_logprobs === "number" && body.logprobs !== true)
       context.addIssue({ code: "custom", path: ["top_logprobs"], message: "needs logprobs: true" });
   });
@@ -169,11 +129,13 @@ export interface ChoiceLogprobs {
 }
 
 const probability = { token: z.string(), logprob: z.number(), bytes: z.array(z.int()) };
+export const choiceLogprob: z.ZodType<ChoiceLogprobs["content"][number]> = z.strictObject({
+  ...probability,
+  top_logprobs: z.array(z.strictObject(probability)),
+});
+
 const logprobs: z.ZodType<ChoiceLogprobs | null> = z
-  .strictObject({
-    content: z.array(z.strictObject({ ...probability, top_logprobs: z.array(z.strictObject(probability)) })),
-    refusal: z.null(),
-  })
+  .strictObject({ content: z.array(choiceLogprob), refusal: z.null() })
   .nullable();
 
 /** What the whole answer and the events of a streamed one have in common. */

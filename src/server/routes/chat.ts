@@ -19,6 +19,7 @@ import {
   chatChunk,
   chatCompletion,
 } from "./chat-schema.ts";
+import { toolWishes } from "./tool-schema.ts";
 
 /** POST /v1/chat/completions. */
 export function chatRoutes(parts: ServerParts): readonly Route[] {
@@ -37,14 +38,14 @@ export function chatRoutes(parts: ServerParts): readonly Route[] {
 
 async function chat(c: RequestContext, body: ChatBody, parts: ServerParts): Promise<Response> {
   const { engine } = parts;
-  const tools = body.tool_choice === "none" ? [] : (body.tools ?? []);
+  const wishes = toolWishes(body, body.tools ?? []);
   const adapters = adaptersOf(c, body, parts);
-  const newReader = answerReaders(await engine.speaking(adapters), tools);
+  const newReader = answerReaders(await engine.speaking(adapters), wishes);
   const requests = requestsOf(body, {
     adapters,
     messages: templateMessages(body.messages),
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? engine.contextLength,
-    ...(tools.length > 0 ? { tools } : {}),
+    ...wishes,
     ...formatOf(body.response_format),
     ...(body.chat_template_kwargs && { templateArgs: body.chat_template_kwargs }),
     ...(body.logprobs ? { logprobs: body.top_logprobs ?? 0 } : {}),

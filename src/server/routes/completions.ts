@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import type { EngineRequest } from "../../generate/engine/engine.ts";
 import { type ChosenLogprob, MAX_LOGPROBS } from "../../generate/logprobs.ts";
 import type { GenerateResult } from "../../generate/stream.ts";
 import { refusal } from "../body.ts";
@@ -23,13 +24,18 @@ import { usage } from "./chat-schema.ts";
 
 /** OpenAI's default of this endpoint. */
 const DEFAULT_MAX_TOKENS = 16;
+/** Beyond any context. */
+const MAX_PROMPT_IDS = 1e7;
+
+const text = z.string().min(1);
+const ids = z.array(z.int().min(0)).min(1).max(MAX_PROMPT_IDS);
 
 const completionBody = z
   .strictObject({
     ...modelFields,
     prompt: z
-      .union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MAX_CHOICES)])
-      .describe("one text or several, continued as they are"),
+      .union([text, z.array(text).min(1).max(MAX_CHOICES), ids, z.array(ids).min(1).max(MAX_CHOICES)])
+      .describe("one text or several, or token ids, continued as they are"),
     ...samplingFields,
     n: choiceCount,
     max_tokens: z.int().min(1).max(1e9).nullish().describe(`default ${DEFAULT_MAX_TOKENS}`),
@@ -92,7 +98,7 @@ async function complete(
   body: z.output<typeof completionBody>,
   parts: ServerParts,
 ): Promise<Response> {
-  const prompts = typeof body.prompt === "string" ? [body.prompt] : body.prompt;
+  const prompts = promptsOf(body.prompt);
   const perPrompt = body.n ?? 1;
   if (prompts.length * perPrompt > MAX_CHOICES)
     throw refusal([
@@ -105,13 +111,22 @@ async function complete(
   const adapters = adaptersOf(c, body, parts);
   const logprobs = typeof body.logprobs === "number" ? { logprobs: body.logprobs } : {};
   const requests = prompts.flatMap((prompt) =>
-    requestsOf(body, { adapters, prompt, raw: true, maxTokens, ...logprobs }),
+    requestsOf(body, { adapters, ...prompt, maxTokens, ...logprobs }),
   );
   const events = await startChoices(c, parts, requests);
   const head = { id: `cmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: body.model };
   if (!body.stream) return Response.json(whole(await allResults(events), perPrompt, head));
   const withUsage = body.stream_options?.include_usage === true;
   return eventStream(chunks(events, perPrompt, head, withUsage), (error) => streamFailure(c, error));
+}
+
+/** Every prompt as the engine takes it. */
+function promptsOf(
+  prompt: z.output<typeof completionBody>["prompt"],
+): Pick<EngineRequest, "prompt" | "raw" | "promptIds">[] {
+  const isOne = typeof prompt === "string" || typeof prompt[0] === "number";
+  const all = (isOne ? [prompt] : prompt) as readonly (string | readonly number[])[];
+  return all.map((one) => (typeof one === "string" ? { prompt: one, raw: true } : { promptIds: one }));
 }
 
 function whole(results: readonly GenerateResult[], perPrompt: number, head: Head): Completion {

@@ -6,7 +6,9 @@ import { checkpointObject, eventObject, jobObject, listOf } from "../jobs/answer
 import type { Jobs } from "../jobs/jobs.ts";
 import { liveEvents } from "../jobs/live-events.ts";
 import { checkpointAnswer, eventAnswer, jobAnswer, listAnswer } from "../jobs/objects.ts";
+import { previewObject } from "../jobs/preview-schema.ts";
 import { jobBody } from "../jobs/schema.ts";
+import { requestEnd } from "../lifecycle.ts";
 import type { ServerParts } from "../parts.ts";
 import { readQuery } from "../query.ts";
 import { type RequestContext, type Route, route } from "../route.ts";
@@ -31,7 +33,7 @@ const eventsQuery = pageQuery.extend({
 export function jobRoutes(parts: ServerParts): readonly Route[] {
   const { jobs } = parts;
   if (jobs === null) return [];
-  return [...lists(jobs, parts), ...actions(jobs), ...jobsThemselves(jobs)];
+  return [...lists(jobs, parts), ...actions(jobs), preview(jobs, parts), ...jobsThemselves(jobs)];
 }
 
 const idOf = (c: RequestContext): string => c.req.param("id") ?? "";
@@ -71,6 +73,25 @@ function jobsThemselves(jobs: Jobs): Route[] {
       handle: (c) => Response.json(jobAnswer(jobs.get(idOf(c)))),
     }),
   ];
+}
+
+function preview(jobs: Jobs, parts: ServerParts): Route {
+  return route({
+    method: "post",
+    path: `${JOBS}/preview`,
+    summary:
+      "What a job would do: its first examples, plan, estimated time and memory, or what is wrong with its files",
+    body: jobBody,
+    answer: previewObject,
+    handle: async (c, body) => {
+      const { signal, end } = requestEnd(c, parts);
+      try {
+        return Response.json(await jobs.preview(body, signal));
+      } finally {
+        end();
+      }
+    },
+  });
 }
 
 const ACTIONS = [

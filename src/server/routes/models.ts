@@ -14,11 +14,13 @@ const model = z.object({
   max_model_len: z.int(),
 });
 
+const deleted = z.object({ id: z.string(), object: z.literal("model"), deleted: z.literal(true) });
+
 const modelList = z.object({ object: z.literal("list"), data: z.array(model) });
 
 type Model = z.output<typeof model>;
 
-/** GET /v1/models and /v1/models/{id}: the base, then its adapters, as vLLM lists them. */
+/** GET /v1/models and /v1/models/{id}: the base, then its adapters, as vLLM lists them; DELETE of what jobs have made. */
 export function modelRoutes(parts: ServerParts): readonly Route[] {
   const created = Math.floor(Date.now() / 1000);
   return [
@@ -41,13 +43,41 @@ export function modelRoutes(parts: ServerParts): readonly Route[] {
         const id = c.req.param("id") ?? "";
         const found = modelsOf(parts, created).find((one) => one.id === id);
         if (found) return Response.json(found);
-        throw new HttpError(404, "model_not_found", `the model ${JSON.stringify(id)} does not exist here`, {
-          type: "not_found_error",
-          param: "model",
-        });
+        throw noModel(id);
+      },
+    }),
+    route({
+      method: "delete",
+      path: "/v1/models/{id}",
+      takesSlashes: true,
+      summary: "Delete the model of a job with its checkpoints and files, or one of its checkpoints",
+      body: null,
+      answer: deleted,
+      handle: async (c) => {
+        const id = c.req.param("id") ?? "";
+        if (!(await parts.jobs?.deleteModel(id))) throw notDeletable(id, parts);
+        return Response.json({ id, object: "model", deleted: true });
       },
     }),
   ];
+}
+
+function noModel(id: string): HttpError {
+  return new HttpError(404, "model_not_found", `the model ${JSON.stringify(id)} does not exist here`, {
+    type: "not_found_error",
+    param: "model",
+  });
+}
+
+function notDeletable(id: string, { engine, baseName }: ServerParts): HttpError {
+  if (id !== baseName && !Object.hasOwn(engine.adapters, id)) return noModel(id);
+  const what =
+    id === baseName
+      ? "is the base"
+      : "was not made by a job of this server; /v1/unload_lora_adapter forgets it";
+  return new HttpError(400, "model_not_deletable", `${id} ${what}: only models of jobs are deleted`, {
+    param: "model",
+  });
 }
 
 function modelsOf({ engine, baseName, library }: ServerParts, created: number): Model[] {

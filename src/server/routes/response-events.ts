@@ -1,75 +1,104 @@
+import type { ChosenLogprob } from "../../generate/logprobs.ts";
 import type { GenerateResult } from "../../generate/stream.ts";
-import type { AnswerReader, Said } from "../answer.ts";
+import { type AnswerReader, type Said, tokenLogprob } from "../answer.ts";
 import type { ChoiceEvent } from "../choices.ts";
 import { errorBody, httpErrorOf } from "../errors.ts";
 import { eventText } from "../event-stream.ts";
 import type { RequestContext } from "../route.ts";
+import type { FunctionCall, OutputItem, ResponseEvent, ResponseObject } from "./response-schema.ts";
 import { callItem, messageItem } from "./responses-output.ts";
-import type { FunctionCall, OutputItem, ResponseObject } from "./responses-schema.ts";
 
-/** The events of a streamed response, in OpenAI's order: created, then item by item (added, its pieces, done), and the whole. */
+/** What the events of a response are made of. */
+export interface ResponseParts {
+  readonly begun: ResponseObject;
+  readonly reader: AnswerReader;
+  /** The whole of it, of items that are done. */
+  finish(items: readonly OutputItem[], result: GenerateResult): ResponseObject;
+}
+
+/** The events of a response, in OpenAI's order: created, then item by item (added, its pieces, done), and the whole, which is returned
+ *  as well. */
 export async function* responseEvents(
   events: AsyncGenerator<ChoiceEvent, void>,
-  begun: ResponseObject,
-  reader: AnswerReader,
-  finish: (items: readonly OutputItem[], result: GenerateResult) => ResponseObject,
-): AsyncGenerator<string> {
-  const output = createOutput();
+  { begun, reader, finish }: ResponseParts,
+): AsyncGenerator<ResponseEvent, ResponseObject> {
+  const output = createOutput(begun.tools.length > 0);
   yield output.event("response.created", { response: begun });
   yield output.event("response.in_progress", { response: begun });
   for await (const one of events) {
     if ("piece" in one) {
-      yield* output.say(reader.push(one.piece.text));
+      yield* output.say(reader.push(one.piece.text), one.piece.logprobs ?? []);
       continue;
     }
-    yield* output.say(reader.push(null));
+    yield* output.say(reader.push(null), []);
     if (output.items.length === 0) yield* output.openMessage();
-    yield* output.closeMessage(one.result.finishReason === "length" ? "incomplete" : "completed");
+    yield* output.closeMessage(one.result.finishReason === "length" ? "incomplete" : "completed", true);
     const response = finish(output.items, one.result);
     yield output.event(`response.${response.status}`, { response });
+    return response;
   }
+  throw new Error("the answer has no end");
 }
 
 interface Output {
   /** Items that are done. */
   readonly items: readonly OutputItem[];
-  event(type: string, fields: object): string;
-  say(said: Said): Generator<string>;
-  openMessage(): Generator<string>;
-  /** Ends the message that is open, if one is. */
-  closeMessage(status: "completed" | "incomplete"): Generator<string>;
+  event(type: string, fields: object): ResponseEvent;
+  say(said: Said, logprobs: readonly ChosenLogprob[]): Generator<ResponseEvent>;
+  openMessage(): Generator<ResponseEvent>;
+  /** Ends the message that is open, if one is. `isLast`: with what is left of log-probabilities. */
+  closeMessage(status: "completed" | "incomplete", isLast: boolean): Generator<ResponseEvent>;
+}
+
+interface OpenMessage {
+  readonly id: string;
+  text: string;
+  readonly logprobs: ReturnType<typeof tokenLogprob>[];
 }
 
 /** The items of an answer while it is written. */
-function createOutput(): Output {
+function createOutput(hasTools: boolean): Output {
   const items: OutputItem[] = [];
+  const tokens = createTokenQueue(hasTools);
   let sequence = 0;
-  let open: { readonly id: string; text: string } | null = null;
-  const event = (type: string, fields: object): string =>
-    eventText({ type, sequence_number: sequence++, ...fields }, type);
+  let open: OpenMessage | null = null;
+  const event = (type: string, fields: object): ResponseEvent => ({
+    type,
+    sequence_number: sequence++,
+    ...fields,
+  });
   const place = (id: string) => ({ item_id: id, output_index: items.length });
 
-  function* openMessage(): Generator<string> {
+  function* openMessage(): Generator<ResponseEvent> {
     if (open) return;
     const { id } = messageItem("", "completed");
-    open = { id, text: "" };
+    open = { id, text: "", logprobs: [] };
     const item = { type: "message", id, role: "assistant", status: "in_progress", content: [] };
     yield event("response.output_item.added", { output_index: items.length, item });
     const part = { type: "output_text", text: "", annotations: [], logprobs: [] };
     yield event("response.content_part.added", { ...place(id), content_index: 0, part });
   }
-  function* closeMessage(status: "completed" | "incomplete"): Generator<string> {
+  function* delta(message: OpenMessage, text: string, chosen: readonly ChosenLogprob[]) {
+    const logprobs = chosen.map(tokenLogprob);
+    message.text += text;
+    message.logprobs.push(...logprobs);
+    const at = { ...place(message.id), content_index: 0 };
+    yield event("response.output_text.delta", { ...at, delta: text, logprobs });
+  }
+  function* closeMessage(status: "completed" | "incomplete", isLast: boolean): Generator<ResponseEvent> {
     if (!open) return;
-    const { id, text } = open;
-    const item = messageItem(text, status, id);
+    const rest = isLast ? tokens.takeAll() : [];
+    if (rest.length > 0) yield* delta(open, "", rest);
+    const { id, text, logprobs } = open;
+    const item = messageItem(text, status, id, logprobs);
     const at = { ...place(id), content_index: 0 };
-    yield event("response.output_text.done", { ...at, text, logprobs: [] });
+    yield event("response.output_text.done", { ...at, text, logprobs });
     yield event("response.content_part.done", { ...at, part: item.content[0] });
     yield event("response.output_item.done", { output_index: items.length, item });
     items.push(item);
     open = null;
   }
-  function* call(item: FunctionCall): Generator<string> {
+  function* call(item: FunctionCall): Generator<ResponseEvent> {
     const added = { ...item, arguments: "", status: "in_progress" };
     const values = { arguments: item.arguments };
     yield event("response.output_item.added", { output_index: items.length, item: added });
@@ -78,24 +107,40 @@ function createOutput(): Output {
     yield event("response.output_item.done", { output_index: items.length, item });
     items.push(item);
   }
-  function* say({ text, calls }: Said): Generator<string> {
+  function* say({ text, calls }: Said, logprobs: readonly ChosenLogprob[]): Generator<ResponseEvent> {
+    tokens.add(logprobs);
     if (text !== "") {
       yield* openMessage();
-      const message = open as unknown as { readonly id: string; text: string };
-      message.text += text;
-      yield event("response.output_text.delta", {
-        ...place(message.id),
-        content_index: 0,
-        delta: text,
-        logprobs: [],
-      });
+      yield* delta(open as unknown as OpenMessage, text, tokens.take(text));
     }
+    if (calls.length > 0) tokens.takeAll(); // those of calls belong to no text
     for (const one of calls) {
-      yield* closeMessage("completed");
+      yield* closeMessage("completed", false);
       yield* call(callItem(one));
     }
   }
   return { items, event, say, openMessage, closeMessage };
+}
+
+/** Log-probabilities of tokens until their text is said. `hasTools`: what comes may be held back, or be a call; then tokens are told
+ *  from those of calls by the lengths of their texts. */
+function createTokenQueue(hasTools: boolean) {
+  const queue: ChosenLogprob[] = [];
+  let ahead = 0; // characters of tokens taken beyond the text that was said
+  return {
+    add: (tokens: readonly ChosenLogprob[]) => void queue.push(...tokens),
+    take: (text: string): ChosenLogprob[] => {
+      if (!hasTools) return queue.splice(0);
+      const taken: ChosenLogprob[] = [];
+      for (ahead -= text.length; ahead < 0 && queue.length > 0; ahead += taken.at(-1)?.text.length ?? 0)
+        taken.push(queue.shift() as ChosenLogprob);
+      return taken;
+    },
+    takeAll: (): ChosenLogprob[] => {
+      ahead = 0;
+      return queue.splice(0);
+    },
+  };
 }
 
 /** The last events of a response that fails under way. The number goes on from no event: the failed one is the last. */

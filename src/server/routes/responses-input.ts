@@ -1,30 +1,54 @@
 import type { Message } from "../../text/messages.ts";
 import { HttpError } from "../errors.ts";
-import type { ItemMemory } from "../item-memory.ts";
 import { type ChatMessage, templateMessages } from "../messages.ts";
-import type { InputItem, OutputItem, ResponsesBody } from "./responses-schema.ts";
+import type { ResponseMemory } from "../response-memory.ts";
+import type { OutputItem } from "./response-schema.ts";
+import type { InputItem, ResponsesBody } from "./responses-schema.ts";
 
-/** Instructions and input as messages. Calls of tools belong to the assistant's turn in front of them.
- *  @throws HttpError 404 for an item that is not remembered, 400 for arguments that are no JSON object */
-export function inputMessages({ instructions, input }: ResponsesBody, memory: ItemMemory): Message[] {
+/** An item of a conversation, whole. */
+export type WholeItem = Exclude<InputItem, { readonly type: "item_reference" }>;
+
+/** The items of a request, also where only their ids were sent. @throws HttpError 404 for one that is not remembered */
+export function inputItems(
+  { input }: Pick<ResponsesBody, "input">,
+  memory: ResponseMemory,
+): readonly WholeItem[] {
+  if (typeof input === "string") return [{ role: "user", content: input }];
+  return input.map((item, i) => {
+    if (item.type !== "item_reference") return item;
+    const kept = memory.recallItem(item.id);
+    if (kept !== undefined) return JSON.parse(kept) as WholeItem;
+    const where = `input[${i}]`;
+    const message = `${where}: the item is not known here any more; send it whole (store: false makes clients do so)`;
+    throw new HttpError(404, "item_not_found", message, { type: "not_found_error", param: where });
+  });
+}
+
+/** The items of the conversation that a request goes on from. @throws HttpError 400 where it is not remembered */
+export function previousItems(
+  { previous_response_id: id }: Pick<ResponsesBody, "previous_response_id">,
+  memory: ResponseMemory,
+): readonly WholeItem[] {
+  if (id === null || id === undefined) return [];
+  const kept = memory.conversation(id);
+  if (kept !== null) return kept.map((item) => JSON.parse(item) as WholeItem);
+  const what = memory.recall(id) ? `a response that "${id}" goes on from` : `the response "${id}"`;
+  const message = `previous_response_id: ${what} is not known here: never kept (store: false), deleted, or forgotten since memory is bounded; send the conversation as input`;
+  throw new HttpError(400, "previous_response_not_found", message, { param: "previous_response_id" });
+}
+
+/** Instructions and items as messages. Calls of tools belong to the assistant's turn in front of them.
+ *  @throws HttpError 400 for arguments that are no JSON object */
+export function inputMessages(
+  instructions: string | null | undefined,
+  items: readonly WholeItem[],
+): Message[] {
   const messages: ChatMessage[] = instructions ? [{ role: "system", content: instructions }] : [];
-  const items: readonly InputItem[] = typeof input === "string" ? [{ role: "user", content: input }] : input;
-  for (const [i, item] of items.entries()) add(messages, recalled(item, `input[${i}]`, memory));
+  for (const item of items) add(messages, item);
   return templateMessages(messages, "input, as messages");
 }
 
-type Plain = Exclude<InputItem, { readonly type: "item_reference" }>;
-
-/** An item, also where only its id was sent. */
-function recalled(item: InputItem, where: string, memory: ItemMemory): Plain {
-  if (item.type !== "item_reference") return item;
-  const kept = memory.recall(item.id);
-  if (kept !== undefined) return JSON.parse(kept) as Plain;
-  const message = `${where}: the item is not known here any more; send it whole (store: false makes clients do so)`;
-  throw new HttpError(404, "item_not_found", message, { type: "not_found_error", param: where });
-}
-
-function add(messages: ChatMessage[], item: Plain): void {
+function add(messages: ChatMessage[], item: WholeItem): void {
   if (item.type === "function_call_output")
     messages.push({ role: "tool", content: textOf(item.output), tool_call_id: item.call_id });
   else if (item.type === "function_call") {
@@ -43,10 +67,7 @@ function textOf(content: string | readonly { readonly text: string }[]): NonNull
 }
 
 /** What an item of an answer is when it comes back as input. */
-export function asInput(item: OutputItem): string {
-  const kept: Plain =
-    item.type === "message"
-      ? { role: "assistant", content: item.content.map(({ text }) => text).join("") }
-      : item;
-  return JSON.stringify(kept);
+export function asInput(item: OutputItem): WholeItem {
+  if (item.type !== "message") return item;
+  return { role: "assistant", content: item.content.map(({ text }) => text).join("") };
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_LOGPROBS } from "../../generate/logprobs.ts";
 import {
   type Optional,
   type SamplingBody,
@@ -8,7 +9,14 @@ import {
   withoutEffect,
 } from "../fields.ts";
 import { type ModelChoice, modelFields } from "../model-names.ts";
-import { checkTools, type FunctionTool, functionFields, toolChoice } from "./chat-schema.ts";
+import {
+  checkToolChoice,
+  type FunctionTool,
+  functionFields,
+  parallelToolCalls,
+  responsesToolChoice,
+  type ToolBody,
+} from "./tool-schema.ts";
 
 type InputText = string | readonly { readonly text: string }[];
 
@@ -62,14 +70,15 @@ const inputItem: z.ZodType<InputItem> = z.union([
   z.strictObject({ type: z.literal("item_reference"), id: z.string().max(200) }),
 ]);
 
-const isEmpty = (list: readonly unknown[]): boolean => list.length === 0;
+/** What may be asked for beside the answer. */
+const LOGPROBS = "message.output_text.logprobs";
 
 /** What an answer must be. */
 export type TextFormat =
   | { readonly type: "text" | "json_object" }
   | { readonly type: "json_schema"; readonly schema: Record<string, unknown> };
 
-const textFormat: z.ZodType<TextFormat> = z.discriminatedUnion("type", [
+export const textFormat: z.ZodType<TextFormat> = z.discriminatedUnion("type", [
   z.strictObject({ type: z.enum(["text", "json_object"]) }),
   z.strictObject({
     type: z.literal("json_schema"),
@@ -83,15 +92,16 @@ const textFormat: z.ZodType<TextFormat> = z.discriminatedUnion("type", [
 const functionTool = z.strictObject({ type: z.literal("function"), ...functionFields });
 
 /** The body of POST /v1/responses, as far as it has an effect. */
-export interface ResponsesBody extends ModelChoice, SamplingBody, SideBody {
+export interface ResponsesBody extends ModelChoice, SamplingBody, SideBody, ToolBody {
   readonly input: string | readonly InputItem[];
   readonly instructions?: Optional<string>;
   readonly max_output_tokens?: Optional<number>;
   readonly stream?: Optional<boolean>;
   readonly text?: Optional<{ readonly format?: Optional<TextFormat> }>;
   readonly tools?: Optional<readonly ({ readonly type: "function" } & FunctionTool)[]>;
-  readonly tool_choice?: Optional<unknown>;
-  readonly parallel_tool_calls?: Optional<boolean>;
+  readonly include?: Optional<readonly string[]>;
+  readonly top_logprobs?: Optional<number>;
+  readonly previous_response_id?: Optional<string>;
   readonly store?: Optional<boolean>;
 }
 
@@ -113,142 +123,48 @@ export const responsesBody: z.ZodType<ResponsesBody> = z
       })
       .nullish(),
     tools: z.array(functionTool).max(128).nullish(),
-    tool_choice: toolChoice,
-    parallel_tool_calls: z.boolean().nullish(),
-    include: withoutEffect(z.array(z.string()), isEmpty),
+    tool_choice: responsesToolChoice,
+    parallel_tool_calls: parallelToolCalls,
+    include: withoutEffect(
+      z.array(z.string()),
+      (all) => all.every((one) => one === LOGPROBS),
+      `takes ${LOGPROBS} only`,
+    ),
     truncation: withoutEffect(z.string(), (text) => text === "disabled"),
-    top_logprobs: withoutEffect(z.int(), (x) => x === 0),
+    top_logprobs: z
+      .int()
+      .min(0)
+      .max(MAX_LOGPROBS)
+      .nullish()
+      .describe("log-probabilities of so many likely tokens in the place of each one"),
     reasoning: withoutEffect(z.record(z.string(), z.unknown()), (o) =>
       Object.values(o).every((x) => x === null),
     ),
-    previous_response_id: withoutEffect(z.string(), () => false),
+    previous_response_id: z
+      .string()
+      .max(200)
+      .nullish()
+      .describe("goes on from a response that is kept; its instructions are not taken over"),
     conversation: withoutEffect(z.unknown(), () => false),
     prompt: withoutEffect(z.unknown(), () => false),
     background: withoutEffect(z.boolean(), (x) => !x),
     store: z
       .boolean()
       .nullish()
-      .describe("default true: the answer can be referred to by its id, while memory lasts"),
+      .describe("default true: the response can be referred to by its id, while memory lasts"),
     ...sideFields,
   })
-  .superRefine((body, context) => checkTools(body, body.text?.format, ["text", "format"], context));
+  .superRefine((body, context) => {
+    checkToolChoice(body, body.tools?.map(({ name }) => name) ?? [], context);
+    if (body.top_logprobs && !hasLogprobs(body))
+      context.addIssue({
+        code: "custom",
+        path: ["top_logprobs"],
+        message: `needs include: ["${LOGPROBS}"]`,
+      });
+  });
 
-type Status = "in_progress" | "completed" | "incomplete";
-
-/** What a model said. */
-export interface OutputMessage {
-  readonly type: "message";
-  readonly id: string;
-  readonly role: "assistant";
-  readonly status: Status;
-  readonly content: readonly {
-    readonly type: "output_text";
-    readonly text: string;
-    readonly annotations: readonly never[];
-    readonly logprobs: readonly never[];
-  }[];
+/** Log-probabilities are asked for. */
+export function hasLogprobs({ include }: Pick<ResponsesBody, "include">): boolean {
+  return include?.includes(LOGPROBS) === true;
 }
-
-/** A tool that a model calls. */
-export interface FunctionCall {
-  readonly type: "function_call";
-  readonly id: string;
-  readonly call_id: string;
-  readonly name: string;
-  readonly arguments: string;
-  readonly status: Status;
-}
-
-export type OutputItem = OutputMessage | FunctionCall;
-
-const outputItem: z.ZodType<OutputItem> = z.discriminatedUnion("type", [
-  z.strictObject({
-    type: z.literal("message"),
-    id: z.string(),
-    role: z.literal("assistant"),
-    status: z.enum(["in_progress", "completed", "incomplete"]),
-    content: z.array(
-      z.strictObject({
-        type: z.literal("output_text"),
-        text: z.string(),
-        annotations: z.array(z.never()),
-        logprobs: z.array(z.never()),
-      }),
-    ),
-  }),
-  z.strictObject({
-    type: z.literal("function_call"),
-    ...{ id: z.string(), call_id: z.string(), name: z.string(), arguments: z.string() },
-    status: z.enum(["in_progress", "completed", "incomplete"]),
-  }),
-]);
-
-/** The answer, with what was asked. */
-export interface ResponseObject {
-  readonly id: string;
-  readonly object: "response";
-  /** Unix time in seconds. */
-  readonly created_at: number;
-  readonly status: Status | "failed";
-  readonly error: { readonly code: string; readonly message: string } | null;
-  readonly incomplete_details: { readonly reason: "max_output_tokens" } | null;
-  readonly instructions: string | null;
-  readonly max_output_tokens: number | null;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly model: string;
-  readonly output: readonly OutputItem[];
-  readonly parallel_tool_calls: boolean;
-  readonly previous_response_id: null;
-  readonly store: boolean;
-  readonly temperature: number;
-  readonly text: { readonly format: TextFormat };
-  readonly tool_choice: "auto" | "none";
-  readonly tools: readonly unknown[];
-  readonly top_p: number;
-  readonly truncation: "disabled";
-  readonly usage: ResponseUsage | null;
-}
-
-interface ResponseUsage {
-  readonly input_tokens: number;
-  readonly input_tokens_details: { readonly cached_tokens: number };
-  readonly output_tokens: number;
-  readonly output_tokens_details: { readonly reasoning_tokens: number };
-  readonly total_tokens: number;
-}
-
-export const responseObject: z.ZodType<ResponseObject> = z.strictObject({
-  id: z.string(),
-  object: z.literal("response"),
-  created_at: z.int(),
-  status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
-  error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
-  incomplete_details: z.strictObject({ reason: z.literal("max_output_tokens") }).nullable(),
-  instructions: z.string().nullable(),
-  max_output_tokens: z.int().nullable(),
-  metadata: z.record(z.string(), z.string()),
-  model: z.string(),
-  output: z.array(outputItem),
-  parallel_tool_calls: z.boolean(),
-  previous_response_id: z.null(),
-  store: z.boolean(),
-  temperature: z.number(),
-  text: z.strictObject({ format: textFormat }),
-  tool_choice: z.enum(["auto", "none"]),
-  tools: z.array(functionTool),
-  top_p: z.number(),
-  truncation: z.literal("disabled"),
-  usage: z
-    .strictObject({
-      input_tokens: z.int(),
-      input_tokens_details: z.strictObject({ cached_tokens: z.int() }),
-      output_tokens: z.int(),
-      output_tokens_details: z.strictObject({ reasoning_tokens: z.int() }),
-      total_tokens: z.int(),
-    })
-    .nullable(),
-});
-
-/** An event of a streamed answer; its other fields depend on its type. */
-export const responseEvent: z.ZodType<{ readonly type: string; readonly sequence_number: number }> =
-  z.looseObject({ type: z.string(), sequence_number: z.int() });

@@ -1,33 +1,37 @@
 import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import { ContextError, InputError } from "../../errors.ts";
 import type { EngineRequest } from "../../generate/engine/engine.ts";
 import type { GenerateResult } from "../../generate/stream.ts";
-import { type AnswerReader, answerReaders } from "../answer.ts";
-import { allResults, startChoices } from "../choices.ts";
-import { eventStream } from "../event-stream.ts";
+import { answerReaders } from "../answer.ts";
+import { startChoices } from "../choices.ts";
+import { HttpError } from "../errors.ts";
+import { eventStream, eventText } from "../event-stream.ts";
 import { requestsOf } from "../fields.ts";
-import { createItemMemory, type ItemMemory } from "../item-memory.ts";
 import { adaptersOf } from "../model-names.ts";
 import type { ServerParts } from "../parts.ts";
+import { createResponseMemory, type ResponseMemory } from "../response-memory.ts";
 import { type RequestContext, type Route, route } from "../route.ts";
-import type { Tool } from "./chat-schema.ts";
 import { responseEvents, responseFailure } from "./response-events.ts";
-import { asInput, inputMessages } from "./responses-input.ts";
-import { callItem, messageItem } from "./responses-output.ts";
 import {
   type OutputItem,
+  type ResponseEvent,
   type ResponseObject,
-  type ResponsesBody,
   responseEvent,
   responseObject,
-  responsesBody,
-} from "./responses-schema.ts";
+} from "./response-schema.ts";
+import { asInput, inputItems, inputMessages, previousItems, type WholeItem } from "./responses-input.ts";
+import { hasLogprobs, type ResponsesBody, responsesBody } from "./responses-schema.ts";
+import { type Tool, toolWishes } from "./tool-schema.ts";
 
-/** Some thousand answers. */
-const MAX_REMEMBERED = 8 * 2 ** 20;
+/** Some thousand turns. */
+const MAX_REMEMBERED = 16 * 2 ** 20;
 
-/** POST /v1/responses: text and calls of tools. */
+/** POST /v1/responses: text and calls of tools; GET and DELETE of those that are kept. */
 export function responsesRoutes(parts: ServerParts): readonly Route[] {
-  const memory = createItemMemory(MAX_REMEMBERED);
+  const memory = createResponseMemory(MAX_REMEMBERED);
+  const deleted = z.object({ id: z.string(), object: z.literal("response"), deleted: z.literal(true) });
+  const path = "/v1/responses/{id}";
   return [
     route({
       method: "post",
@@ -38,40 +42,105 @@ export function responsesRoutes(parts: ServerParts): readonly Route[] {
       event: responseEvent,
       handle: (c, body) => respond(c, body, parts, memory),
     }),
+    route({
+      method: "get",
+      path,
+      summary: "A response that is kept",
+      body: null,
+      answer: responseObject,
+      handle: (c) => {
+        const kept = memory.recall(idOf(c));
+        if (!kept) throw notKept(idOf(c));
+        return Response.json(JSON.parse(kept.response));
+      },
+    }),
+    route({
+      method: "delete",
+      path,
+      summary: "Forget a response",
+      body: null,
+      answer: deleted,
+      handle: (c) => {
+        if (!memory.forget(idOf(c))) throw notKept(idOf(c));
+        return Response.json({ id: idOf(c), object: "response", deleted: true });
+      },
+    }),
   ];
+}
+
+function idOf(c: RequestContext): string {
+  return c.req.param("id") ?? "";
+}
+
+function notKept(id: string): HttpError {
+  const message = `the response "${id.slice(0, 200)}" is not known here, or not any more`;
+  return new HttpError(404, "response_not_found", message, { type: "not_found_error", param: "id" });
 }
 
 async function respond(
   c: RequestContext,
   body: ResponsesBody,
   parts: ServerParts,
-  memory: ItemMemory,
+  memory: ResponseMemory,
 ): Promise<Response> {
-  const tools = body.tool_choice === "none" ? [] : (body.tools ?? []).map(chatTool);
+  const wishes = toolWishes(body, (body.tools ?? []).map(chatTool));
   const adapters = adaptersOf(c, body, parts);
-  const reader = answerReaders(await parts.engine.speaking(adapters), tools)();
+  const reader = answerReaders(await parts.engine.speaking(adapters), wishes)();
+  const before = previousItems(body, memory);
+  const items = inputItems(body, memory);
   const requests = requestsOf(
     { ...body, n: 1 },
     {
       adapters,
-      messages: inputMessages(body, memory),
+      messages: inputMessages(body.instructions, [...before, ...items]),
       maxTokens: body.max_output_tokens ?? parts.engine.contextLength,
-      ...(tools.length > 0 ? { tools } : {}),
+      ...wishes,
       ...formatOf(body),
+      ...(hasLogprobs(body) ? { logprobs: body.top_logprobs ?? 0 } : {}),
     },
   );
-  const events = await startChoices(c, parts, requests);
+  const choices = await startChoices(c, parts, requests).catch((error: unknown) => {
+    throw inOwnNames(error);
+  });
   const begun = responseOf(body);
-  const finish = (items: readonly OutputItem[], result: GenerateResult): ResponseObject => {
-    if (begun.store) for (const item of items) memory.keep(item.id, asInput(item));
-    return finished(begun, items, result);
+  const finish = (output: readonly OutputItem[], result: GenerateResult): ResponseObject => {
+    const response = finished(begun, output, result);
+    if (begun.store) keep(memory, response, items);
+    return response;
   };
-  if (body.stream)
-    return eventStream(responseEvents(events, begun, reader, finish), (error) =>
-      responseFailure(c, begun, error),
-    );
-  const [result] = (await allResults(events)) as [GenerateResult];
-  return Response.json(finish(itemsOf(result, reader), result));
+  const events = responseEvents(choices, { begun, reader, finish });
+  if (!body.stream) return Response.json(await lastOf(events));
+  return eventStream(texts(events), (error) => responseFailure(c, begun, error));
+}
+
+function keep(memory: ResponseMemory, response: ResponseObject, items: readonly WholeItem[]): void {
+  memory.keep(response.id, {
+    response: JSON.stringify(response),
+    input: items.map((item) => JSON.stringify(item)),
+    output: new Map(response.output.map((item) => [item.id, JSON.stringify(asInput(item))])),
+    previous: response.previous_response_id,
+  });
+}
+
+async function lastOf(events: AsyncGenerator<ResponseEvent, ResponseObject>): Promise<ResponseObject> {
+  for (;;) {
+    const next = await events.next();
+    if (next.done) return next.value;
+  }
+}
+
+async function* texts(events: AsyncGenerator<ResponseEvent, unknown>): AsyncGenerator<string> {
+  for await (const event of events) yield eventText(event, event.type);
+}
+
+/** What the engine says of a request, in the names that this endpoint has. */
+function inOwnNames(error: unknown): unknown {
+  if (!(error instanceof InputError) || error instanceof ContextError) return error;
+  const problems = error.problems.map(({ where, message }) => ({
+    where: where.replace(/^responseFormat/, "text.format.schema").replace(/^(tools\[\d+\])\.function/, "$1"),
+    message,
+  }));
+  return new InputError(error.message, problems);
 }
 
 /** A tool as chat templates take it. */
@@ -85,14 +154,8 @@ function formatOf({ text }: ResponsesBody): Pick<EngineRequest, "responseFormat"
   return { responseFormat: "schema" in format ? format.schema : "json" };
 }
 
-function itemsOf(result: GenerateResult, reader: AnswerReader): readonly OutputItem[] {
-  const { text, calls } = reader.whole(result.text);
-  const status = result.finishReason === "length" ? "incomplete" : "completed";
-  const messages = text !== "" || calls.length === 0 ? [messageItem(text, status)] : [];
-  return [...messages, ...calls.map(callItem)];
-}
-
 function responseOf(body: ResponsesBody): ResponseObject {
+  const choice = body.tool_choice ?? "auto";
   return {
     id: `resp_${randomUUID()}`,
     object: "response",
@@ -106,12 +169,13 @@ function responseOf(body: ResponsesBody): ResponseObject {
     model: body.model,
     output: [],
     parallel_tool_calls: body.parallel_tool_calls ?? true,
-    previous_response_id: null,
+    previous_response_id: body.previous_response_id ?? null,
     store: body.store ?? true,
     temperature: body.temperature ?? 1,
     text: { format: body.text?.format ?? { type: "text" } },
-    tool_choice: body.tool_choice === "none" ? "none" : "auto",
+    tool_choice: typeof choice === "string" ? choice : { type: "function", name: choice.name },
     tools: body.tools ?? [],
+    top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? 1,
     truncation: "disabled",
     usage: null,

@@ -24,6 +24,16 @@ export const KEPT_CHECKS: readonly Check[] = [
     },
   },
   {
+    name: "keeps what was given away, two tensors of one memory too",
+    run: async (subject) => {
+      const both = new Float32Array([1, 2, 3, 4]);
+      const tensors = { a: floats(both.subarray(0, 2), [2]), b: floats(both.subarray(2), [2]) };
+      await subject.backend.put(tensors, { isGivenAway: true });
+      expect(await kept(subject, "a")).toEqual(row(1, 2));
+      expect(await kept(subject, "b")).toEqual(row(3, 4));
+    },
+  },
+  {
     name: "carries outputs to inputs, of other sessions too",
     run: async (subject) => {
       const session = await load(subject, NEXT);

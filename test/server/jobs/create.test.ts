@@ -4,11 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openBase } from "../../../src/models/base-model.ts";
 import { type App, createApp } from "../../../src/server/app.ts";
 import { type Jobs, openJobs } from "../../../src/server/jobs/jobs.ts";
 import { noLog } from "../../../src/server/log.ts";
 import { serverParts } from "../../../src/server/parts.ts";
 import { listen } from "../../../src/server/serve.ts";
+import { modelPath } from "../../generate/loading.ts";
 import { errorIn, fakeEngine } from "../fake-engine.ts";
 import { rows } from "./job-server.ts";
 
@@ -21,7 +23,9 @@ let app: App;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "lowrank-create-"));
-  const engine = fakeEngine();
+  // Jobs are planned on the base, and answers are not asked for.
+  const base = await openBase(modelPath("llama"), { offline: true });
+  const engine = Object.assign(fakeEngine(), { base });
   // None is started: what is tested is how jobs are made.
   const options = {
     baseName: "tiny",
@@ -233,6 +237,23 @@ describe("POST /v1/fine_tuning/jobs", () => {
     expect((await errorIn(await create({ training_file: text }))).message).toContain(
       "Expected file to have JSONL format, where every line is a valid JSON dictionary",
     );
+    expect(jobs.folder.jobs.withStatus("queued")).toEqual([]);
+  });
+
+  test("options that do not fit the model, or a job with a method for another kind of model, make no job", async () => {
+    const training_file = await uploaded(rows(12));
+    const cases: [object, RegExp][] = [
+      [{ targetModules: ["nothing"] }, /lowrank\.target_?modules.*nothing/i],
+      [{ maxLength: 4096 }, /lowrank\.maxLength: expected at most/],
+      [{ task: "classification" }, /classification/],
+    ];
+    for (const [lowrank, message] of cases) {
+      const refused = await create({ training_file, lowrank });
+      expect([refused.status, (await errorIn(refused)).message]).toEqual([
+        400,
+        expect.stringMatching(message),
+      ]);
+    }
     expect(jobs.folder.jobs.withStatus("queued")).toEqual([]);
   });
 

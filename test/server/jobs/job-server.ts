@@ -5,7 +5,7 @@ import OpenAI, { toFile } from "openai";
 import type { Engine } from "../../../src/generate/engine/engine.ts";
 import { openEngine } from "../../../src/generate/engine/open.ts";
 import type { JobsOptions } from "../../../src/server/jobs/jobs.ts";
-import { noLog } from "../../../src/server/log.ts";
+import { type Log, noLog } from "../../../src/server/log.ts";
 import { type StartedServer, startServer } from "../../../src/server/start.ts";
 import { modelPath } from "../../generate/loading.ts";
 
@@ -34,13 +34,16 @@ export interface JobServer extends StartedServer {
 }
 
 /** Opens a server over a folder of jobs; a new folder unless one is named. */
-export async function jobServer(jobs: Partial<JobsOptions> = {}): Promise<JobServer> {
+export async function jobServer(
+  jobs: Partial<JobsOptions> = {},
+  model: string = modelPath("llama"),
+  log: Log = noLog,
+): Promise<JobServer> {
   const folder = jobs.dataDir ?? (await mkdtemp(join(tmpdir(), "lowrank-jobs-")));
   process.env.LOWRANK_CACHE ??= join(folder, "cache");
-  const model = modelPath("llama");
-  const engine = await openEngine({ model, threads: 1, contextLength: 128, offline: true });
+  const engine = await openEngine({ model, threads: 1, offline: true });
   const server = await startServer(engine, {
-    ...{ baseName: "tiny", host: "127.0.0.1", port: 0, adapters: [], keys: [], origins: [], log: noLog },
+    ...{ baseName: "tiny", host: "127.0.0.1", port: 0, adapters: [], keys: [], origins: [], log },
     jobs: { dataDir: folder, maxJobs: 1, train: { model, threads: 1, offline: true }, ...jobs },
   });
   const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });

@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type OpenAI from "openai";
 import type { FineTuningJob } from "openai/resources/fine-tuning/jobs/jobs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { encoderFolder } from "../../models/encoders.ts";
 import { type JobServer, jobServer, QUICK, rows } from "./job-server.ts";
 
 let server: JobServer;
@@ -32,6 +33,29 @@ function createJob(
   const params = { model: "tiny", ...body } as unknown as OpenAI.FineTuning.JobCreateParams;
   return openai.fineTuning.jobs.create(params, { headers });
 }
+
+test("an encoder learns classes, and its adapter makes embeddings", async () => {
+  const own = await jobServer({}, encoderFolder("bert"));
+  try {
+    const texts = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `film ${i}`, label: i % 2 }));
+    const file = await own.upload(`${texts.join("\n")}\n`);
+    const lowrank = { rank: 2, maxLength: 32, warmupSteps: 0, maxSteps: 3, learningRate: 0.01 };
+    const params = { model: "tiny", training_file: file.id, lowrank };
+    let job = await own.openai.fineTuning.jobs.create(params as never);
+    while (job.status === "queued" || job.status === "running") {
+      await delay(50);
+      job = await own.openai.fineTuning.jobs.retrieve(job.id);
+    }
+    expect(job).toMatchObject({ status: "succeeded", error: null });
+    const vectorOf = async (model: string): Promise<number[]> =>
+      (await own.openai.embeddings.create({ model, input: "film" })).data[0]?.embedding ?? [];
+    const [base, tuned] = [await vectorOf("tiny"), await vectorOf(job.fine_tuned_model ?? "")];
+    expect(tuned).toHaveLength(base.length);
+    expect(tuned).not.toEqual(base);
+  } finally {
+    await own.close();
+  }
+}, 60_000);
 
 describe("the openai package", () => {
   test("uploads, trains, polls, lists events and checkpoints, and chats with the result", async () => {

@@ -135,7 +135,47 @@ test(`a server that is killed ${KILLS} times at any moment loses nothing it answ
   }
   for (const [id, text] of files) expect(await (await openai.files.content(id)).text()).toBe(text);
   const known: string[] = [];
-  for await (const { id } of openai.files.list()) known.push(`${id}.jsonl`);
+  for await (const { id, purpose } of openai.files.list())
+    known.push(`${id}.${purpose === "fine-tune" ? "jsonl" : "csv"}`);
   expect((await readdir(join(folder, "data", "files"))).sort()).toEqual(known.sort());
+  expect(await server.kill("SIGTERM")).toBe(0);
+}, 600_000);
+
+/** Longer than deleting takes. */
+const DELETING_MS = 30;
+
+test("a model that is deleted while the server is killed is there whole, or not at all", async () => {
+  const draw = random(SEED, "deleting");
+  const whole = async ({ openai }: Server, id: string): Promise<boolean> => {
+    const { fine_tuned_model: model } = await openai.fineTuning.jobs.retrieve(id);
+    const listed = (await openai.models.list()).data.map((one) => one.id);
+    const own = listed.filter((name) => name.startsWith(model ?? "?"));
+    const isThere = (await readdir(join(folder, "data", "runs"))).includes(id);
+    expect(own.includes(model ?? ""), JSON.stringify({ seed: SEED, id, own })).toBe(isThere);
+    for (const name of own)
+      await openai.chat.completions.create({
+        model: name,
+        messages: [{ role: "user", content: "Hi" }],
+        max_tokens: 1,
+      });
+    return isThere;
+  };
+  let server = await start();
+  const ids = (await server.openai.fineTuning.jobs.list()).data.map(({ id }) => id).slice(0, KILLS);
+  expect(ids.length).toBeGreaterThan(0);
+  for (const id of ids) {
+    expect(await whole(server, id)).toBe(true);
+    const { fine_tuned_model: model } = await server.openai.fineTuning.jobs.retrieve(id);
+    const deleting = server.openai.models.delete(model ?? "").catch(() => null);
+    await delay(draw.uniform() * DELETING_MS);
+    await server.kill("SIGKILL");
+    const answer = await deleting;
+    server = await start();
+    const isThere = await whole(server, id);
+    if (answer !== null) expect(isThere).toBe(false);
+    if (isThere) expect(await server.openai.models.delete(model ?? "")).toMatchObject({ deleted: true });
+    expect(await whole(server, id)).toBe(false);
+    expect(await readdir(join(folder, "data", "discarded"))).toEqual([]);
+  }
   expect(await server.kill("SIGTERM")).toBe(0);
 }, 600_000);

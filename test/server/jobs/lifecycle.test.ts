@@ -121,13 +121,13 @@ describe("what goes wrong", () => {
     expect((await waitFor(second.id, ended)).status).toBe("succeeded");
   });
 
-  test("a disk that does not take a run fails the job with its reason; options that do not fit the model too", async () => {
+  test("a disk that does not take a run fails the job with its reason; options that do not fit the model make none", async () => {
     server = await jobServer();
     const { id: file } = await server.upload(rows(12));
-    const wrong = await create(file, { ...QUICK, targetModules: ["nothing_like_it"] });
-    const failed = await waitFor(wrong.id, ended);
-    expect(failed).toMatchObject({ status: "failed", error: { code: "input" }, fine_tuned_model: null });
-    expect(failed.error?.message).toContain("nothing_like_it");
+    await expect(create(file, { ...QUICK, targetModules: ["nothing_like_it"] })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining("nothing_like_it"),
+    });
     await rename(join(server.folder, "runs"), join(server.folder, "moved"));
     await writeFile(join(server.folder, "runs"), "in the way");
     const { id } = await create(file);
@@ -155,7 +155,9 @@ describe("what goes wrong", () => {
 
 describe("a server that stops", () => {
   test("writes a checkpoint, and the next one goes on; what is done is there again", async () => {
-    server = await jobServer();
+    const told: unknown[] = [];
+    const take = (event: string, fields: object = {}): void => void told.push({ event, ...fields });
+    server = await jobServer({}, undefined, { info: take, warn: take, error: take });
     const { folder } = server;
     const { id: file } = await server.upload(rows(40));
     const done = await waitFor((await create(file)).id, ended);
@@ -165,6 +167,13 @@ describe("a server that stops", () => {
     const pid = (await processOf(id))?.pid ?? 0;
     await server.stop(0);
     await server.engine.close();
+    expect(told).toContainEqual({
+      event: "stopping",
+      running: 0,
+      waiting: 0,
+      jobs: 1,
+      jobsWithinSeconds: 60,
+    });
     expect(isAlive(pid)).toBe(false);
     server = await jobServer({ dataDir: folder });
     const model = done.fine_tuned_model ?? "";

@@ -1,0 +1,139 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { JobOption } from "../src/server/dashboard/shapes.ts";
+import type { JobPreview } from "../src/server/jobs/preview-object.ts";
+import { ask, messageOf, send } from "./api.ts";
+
+const JOBS = "v1/fine_tuning/jobs";
+
+/** A job that is not started yet. */
+export interface Draft {
+  readonly file: File;
+  /** null: it is on its way to the server. */
+  readonly fileId: string | null;
+  readonly suffix: string;
+  /** Options that were changed, as they were typed. */
+  readonly values: Readonly<Record<string, string>>;
+  readonly state: "uploading" | "planning" | "ready" | "starting";
+  /** Of these values; of the values before while the state is "planning". */
+  readonly preview: JobPreview | null;
+  readonly error: string | null;
+}
+
+/** What can be done with a draft. */
+export interface DraftActions {
+  /** Uploads a file and asks what a job on it would do. */
+  choose(file: File): void;
+  /** Takes what is typed; `plan` then asks anew. */
+  change(change: Partial<Pick<Draft, "suffix" | "values">>): void;
+  plan(): void;
+  start(): void;
+  /** Forgets it, its file too. */
+  discard(): void;
+}
+
+/** The job that is being made, at most one. `onStarted` gets the id of one that was started. */
+export function useDraft(
+  base: string,
+  options: readonly JobOption[],
+  onStarted: (id: string) => void,
+): readonly [Draft | null, DraftActions] {
+  const [draft, setDraft] = useState<Draft | null>(null);
+  const work = useRef(new AbortController());
+  useEffect(() => () => work.current.abort(), []);
+  const update = (change: Partial<Draft>): void => setDraft((before) => before && { ...before, ...change });
+  /** What was under way before is given up. */
+  const attempt = async (run: (signal: AbortSignal) => Promise<void>): Promise<void> => {
+    work.current.abort();
+    work.current = new AbortController();
+    const { signal } = work.current;
+    await run(signal).catch((error) => {
+      if (!signal.aborted) update({ state: "ready", error: messageOf(error) });
+    });
+  };
+  const planFor = async (one: Draft, signal: AbortSignal): Promise<void> => {
+    update({ state: "planning", error: null });
+    const preview = await send<JobPreview>(`${JOBS}/preview`, bodyOf(base, one, options), signal);
+    update({ state: "ready", preview });
+  };
+  const discard = (): void => {
+    work.current.abort();
+    if (draft?.fileId) forget(draft.fileId);
+    setDraft(null);
+  };
+  return [
+    draft,
+    {
+      choose: (file) => {
+        discard();
+        const one = draftOf(file);
+        setDraft(one);
+        void attempt(async (signal) => {
+          const fileId = await upload(file, signal);
+          if (signal.aborted) return forget(fileId);
+          update({ fileId });
+          await planFor({ ...one, fileId }, signal);
+        });
+      },
+      change: update,
+      plan: () => void (draft?.fileId && attempt((signal) => planFor(draft, signal))),
+      start: () =>
+        void attempt(async () => {
+          if (draft === null) return;
+          update({ state: "starting", error: null });
+          const { id } = await send<{ id: string }>(JOBS, bodyOf(base, draft, options));
+          setDraft(null);
+          onStarted(id);
+        }),
+      discard,
+    },
+  ];
+}
+
+function draftOf(file: File): Draft {
+  const suffix = file.name
+    .replace(/\.[^.]*$/, "")
+    .replace(/[^\p{L}\p{N}_.-]+/gu, "-")
+    .slice(0, 64);
+  return { file, fileId: null, suffix, values: {}, state: "uploading", preview: null, error: null };
+}
+
+async function upload(file: File, signal: AbortSignal): Promise<string> {
+  const form = new FormData();
+  form.append("purpose", "fine-tune");
+  form.append("file", file);
+  return (await send<{ id: string }>("v1/files", form, signal)).id;
+}
+
+/** No job needs it: where it stays, nobody is hurt. */
+function forget(fileId: string): void {
+  ask(`v1/files/${fileId}`, { method: "DELETE" }).catch(() => undefined);
+}
+
+/** The request for the job. What is empty, or no option of the method, is left out. */
+function bodyOf(base: string, draft: Draft, options: readonly JobOption[]): object {
+  const { fileId, suffix, values } = draft;
+  const method = methodOf(draft);
+  const given = options.filter((one) => isFor(one, method) && (values[one.key] ?? "").trim() !== "");
+  const lowrank = given.map(({ key, isNumber }) => [key, isNumber ? numberIn(values[key]) : values[key]]);
+  return {
+    model: base,
+    training_file: fileId,
+    ...(suffix === "" ? {} : { suffix }),
+    lowrank: Object.fromEntries(lowrank),
+  };
+}
+
+/** What is no number stays as it is: the server says what it expects. */
+function numberIn(text = ""): number | string {
+  return Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+/** The chosen method; before anything was planned "". */
+export function methodOf({ values, preview }: Draft): string {
+  return values.method ?? String(preview?.lowrank.method ?? "");
+}
+
+/** Whether a method has an option. */
+export function isFor({ methods }: JobOption, method: string): boolean {
+  return methods === null || methods.includes(method);
+}
