@@ -9,7 +9,7 @@ const config: ViteUserConfig = defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, "test/real-model/**"],
+    exclude: [...configDefaults.exclude, "test/real-model/**", "test/device/**"],
     setupFiles: ["test/no-network.ts"],
     // Tests of the command line start processes; on a busy machine with two cores each takes seconds.
     testTimeout: 60_000,

@@ -2,12 +2,24 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { topologicalOrder } from "./gradients.ts";
-import { type Attributes, type Dim, type Node, type Place, resolve, type Value, type WeightLocation } from "./value.ts";
+import {
+  type Attributes,
+  type Dim,
+  type Node,
+  type Place,
+  resolve,
+  type Value,
+  type WeightLocation,
+} from "./value.ts";
 
 /** A graph ready to run: its ONNX bytes and what goes in and out. */
 export interface SerializedGraph {
   readonly bytes: Uint8Array;
-  readonly inputs: readonly { readonly name: string; readonly dtype: DType; readonly shape: readonly Dim[] }[];
+  readonly inputs: readonly {
+    readonly name: string;
+    readonly dtype: DType;
+    readonly shape: readonly Dim[];
+  }[];
   readonly outputs: readonly string[];
   /** ONNX nodes, by operator. */
   readonly opCounts: ReadonlyMap<string, number>;

@@ -61,7 +61,9 @@ export function createRuntime(
     threads,
     supports,
     load: async (outputs, options = {}) => {
-      const { outputs: own, hostInputs } = lowering ? lower(outputs, lowering) : { outputs, hostInputs: NONE };
+      const { outputs: own, hostInputs } = lowering
+        ? lower(outputs, lowering)
+        : { outputs, hostInputs: NONE };
       const graph = serialize(own);
       const inputs = graph.inputs.filter(({ name }) => !hostInputs.has(name));
       checkGraph({ ...graph, inputs }, { device, lowering }, supports, options);

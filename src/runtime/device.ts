@@ -63,8 +63,7 @@ export function checkDevice(device: Device, platform: string = process.platform)
 
 /** What the user of a device should know. */
 export function deviceWarnings(device: Device): readonly string[] {
-  if (deviceSpec(device).isTested) return [];
-  return [
-    `device "${device}" is not tested: no test runs on it, so compare its results with those of --device ${DEFAULT_DEVICE}`,
-  ];
+  const { notice } = deviceSpec(device);
+  if (notice === null) return [];
+  return [`device "${device}" ${notice}, so compare its results with those of --device ${DEFAULT_DEVICE}`];
 }

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
 import { gradients } from "../../src/graph/gradients.ts";
+import { webgpuLowering } from "../../src/graph/lower/webgpu.ts";
 import * as op from "../../src/graph/ops/index.ts";
 import { input, type Value } from "../../src/graph/value.ts";
-import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
+import { createRuntime } from "../../src/runtime/create-runtime.ts";
+import { graphFiles } from "../../src/runtime/graph-file.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import { openThread } from "../../src/runtime/thread.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import {
   type Build,
@@ -157,45 +161,68 @@ const COVERED_BY = new Map([
 const { cases } = readFixture<{ cases: OpCase[] }>("ops/ops.json");
 const isDifferentiable = (c: OpCase): boolean => Object.keys(c.gradients).length > 0;
 
-let runtime: Runtime;
-beforeAll(() => {
-  runtime = openRuntime({ threads: 1 });
-});
-afterAll(() => runtime.close());
+/** The processor, with graphs as they are and in the operators that WebGPU has. */
+const RUNTIMES = {
+  "as it is": null,
+  "in WebGPU's operators": webgpuLowering,
+};
 
-async function ready(c: OpCase): Promise<BuiltCase> {
-  const build = BUILD[c.op];
-  if (!build) throw new Error(`no builder for op "${c.op}"`);
-  return buildCase(runtime, c, build);
-}
+/** Operators with a rule for some of their uses. */
+const STAYS = new Set(["SimplifiedLayerNormalization", "Split", "Slice"]);
 
-describe.each(cases)("$name", (c) => {
-  test("forward and gradients are PyTorch's", async () => {
-    const { session, feeds } = await ready(c);
-    const got = await session.run(feeds);
-    c.outputs.forEach((want, i) => {
-      const y = got[`y${i}`] as Tensor;
-      expect(y.shape, "shape of the output").toEqual(want.shape);
-      expect(relativeError(numbers(y), want.data), `output ${i}`).toBeLessThan(FORWARD);
-    });
-    for (const [name, want] of Object.entries(c.gradients)) {
-      const dx = got[`d ${name}`] as Tensor;
-      expect(dx.shape, `shape of the gradient of ${name}`).toEqual(want.shape);
-      expect(relativeError(numbers(dx), want.data), `gradient of ${name}`).toBeLessThan(GRADIENT);
-    }
-    await session.close();
+describe.each(Object.entries(RUNTIMES))("%s", (_, lowering) => {
+  let runtime: Runtime;
+  beforeAll(() => {
+    runtime = createRuntime(openThread("cpu", 1), graphFiles(), { device: "cpu", threads: 1, lowering });
   });
-});
+  afterAll(() => runtime.close());
 
-describe.each(cases.filter(isDifferentiable))("$name", (c) => {
-  test("gradients are finite differences", async () => {
-    const built = await ready(c);
-    const got = await built.session.run(built.feeds);
-    for (const name of Object.keys(c.gradients)) {
-      const slopes = await finiteDifferences(built, c, name);
-      expect(relativeError(numbers(got[`d ${name}`] as Tensor), slopes), name).toBeLessThan(DIFFERENCES);
+  async function ready(c: OpCase): Promise<BuiltCase> {
+    const build = BUILD[c.op];
+    if (!build) throw new Error(`no builder for op "${c.op}"`);
+    return buildCase(runtime, c, build);
+  }
+
+  describe.each(cases)("$name", (c) => {
+    test("forward and gradients are PyTorch's", async () => {
+      const { session, feeds } = await ready(c);
+      const got = await session.run(feeds);
+      c.outputs.forEach((want, i) => {
+        const y = got[`y${i}`] as Tensor;
+        expect(y.shape, "shape of the output").toEqual(want.shape);
+        expect(relativeError(numbers(y), want.data), `output ${i}`).toBeLessThan(FORWARD);
+      });
+      for (const [name, want] of Object.entries(c.gradients)) {
+        const dx = got[`d ${name}`] as Tensor;
+        expect(dx.shape, `shape of the gradient of ${name}`).toEqual(want.shape);
+        expect(relativeError(numbers(dx), want.data), `gradient of ${name}`).toBeLessThan(GRADIENT);
+      }
+      await session.close();
+    });
+  });
+
+  describe.each(cases.filter(isDifferentiable))("$name", (c) => {
+    test("gradients are finite differences", async () => {
+      const built = await ready(c);
+      const got = await built.session.run(built.feeds);
+      for (const name of Object.keys(c.gradients)) {
+        const slopes = await finiteDifferences(built, c, name);
+        expect(relativeError(numbers(got[`d ${name}`] as Tensor), slopes), name).toBeLessThan(DIFFERENCES);
+      }
+      await built.session.close();
+    });
+  });
+
+  test("no operator is left that the device lacks", async () => {
+    if (!lowering) return;
+    const left = new Set<string>();
+    for (const c of cases) {
+      const { session } = await ready(c);
+      for (const operator of session.graph.opCounts.keys())
+        if (operator in lowering.rules && !STAYS.has(operator)) left.add(operator);
+      await session.close();
     }
-    await built.session.close();
+    expect([...left]).toEqual([]);
   });
 });
 

@@ -40,8 +40,8 @@ describe("the table", () => {
   });
 
   test("has a default that is tested and everywhere", () => {
-    const { isTested, isAlwaysThere, platforms } = DEVICE_TABLE[DEFAULT_DEVICE];
-    expect([isTested, isAlwaysThere, platforms]).toEqual([true, true, PLATFORMS]);
+    const { notice, isAlwaysThere, platforms } = DEVICE_TABLE[DEFAULT_DEVICE];
+    expect([notice, isAlwaysThere, platforms]).toEqual([null, true, PLATFORMS]);
     expect(deviceSettings.device.parse(undefined)).toBe(DEFAULT_DEVICE);
   });
 
@@ -62,12 +62,17 @@ describe("the table", () => {
   });
 
   // Its conformance tests run in backend.test.ts.
-  test("only the CPU is tested; of any other device its user is told, once", () => {
+  test("only the CPU is tested on every machine; of any other device its user is told, once", () => {
     expect(deviceWarnings("cpu")).toEqual([]);
-    for (const device of DEVICES.filter((name) => name !== "cpu"))
+    for (const device of DEVICES.filter((name) => name !== "cpu")) {
+      const how =
+        device === "webgpu"
+          ? "was tested on Mesa's software driver alone, not on a GPU"
+          : "is not tested: no test runs on it";
       expect(deviceWarnings(device)).toEqual([
-        `device "${device}" is not tested: no test runs on it, so compare its results with those of --device cpu`,
+        `device "${device}" ${how}, so compare its results with those of --device cpu`,
       ]);
+    }
   });
 });
 
@@ -117,7 +122,7 @@ const FAKE: DeviceSpec = {
   features: { ...cpu.features, packedOperators: ["Conv"] },
   fallsBack: true,
   lowering: null,
-  isTested: false,
+  notice: null,
 };
 
 describe("a device is one object", () => {

@@ -18,11 +18,7 @@ function sizesOf(inputs: Inputs, feeds: Feeds): DimSizes {
 }
 
 /** The feeds of a run of a lowered graph: `feeds`, and what the host forms of their sizes. */
-export function withHostInputs(
-  inputs: Inputs,
-  hostInputs: LoweredGraph["hostInputs"],
-  feeds: Feeds,
-): Feeds {
+export function withHostInputs(inputs: Inputs, hostInputs: LoweredGraph["hostInputs"], feeds: Feeds): Feeds {
   if (hostInputs.size === 0) return feeds;
   const sizes = sizesOf(inputs, feeds);
   const formed = inputs.flatMap(({ name }) => {

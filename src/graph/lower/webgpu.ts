@@ -43,7 +43,7 @@ const fusedMatmul: Rule = (node, inputs, { sizes }) => {
   if (b.shape.length !== 2 || transA)
     return [scale(apply("MatMul", [swapped(a, transA), swapped(b, transB)], shape, {}, null), alpha.float)];
   const width = a.shape.at(-1) as Dim;
-  const flat = apply("Reshape", [a, int64s([-1, known(width, "webgpu")])], ["*", width], {}, null);
+  const flat = apply("Reshape", [a, int64s([-1, known(width, "matmul")])], ["*", width], {}, null);
   return [apply("Reshape", [gemm(flat, ["*", shape.at(-1) as Dim]), sizes(shape)], shape, {}, null)];
 };
 
@@ -71,7 +71,7 @@ const split: Rule = (node, inputs) => {
   const axis = node.attributes.axis as number;
   let from = 0;
   return node.outputs.map(({ shape }) => {
-    const to = from + known(shape[axis], "webgpu: one of many pieces");
+    const to = from + known(shape[axis], "split");
     const bounds = [from, to, axis].map((n) => int64s([n]));
     from = to;
     return apply("Slice", [x, ...bounds], shape, {}, null);
@@ -85,7 +85,7 @@ const sliceOfWeight: Rule = (node, inputs, { fixed }) => {
   if (x.dtype !== "uint8" || source?.kind !== "weight") return null;
   const [from] = fixed(node.inputs[1] as Value) ?? [];
   if (from === undefined) return null;
-  const shape = (node.outputs[0] as Value).shape.map((d) => known(d, "webgpu: rows of a weight"));
+  const shape = (node.outputs[0] as Value).shape.map((d) => known(d, "rows of a weight"));
   const rowBytes = source.file.sizeBytes / known(x.shape[0], source.name);
   const file = {
     ...source.file,

@@ -1,5 +1,5 @@
 import type { DeviceSpec } from "./spec.ts";
-import { UNTESTED } from "./untested.ts";
+import { NOT_TESTED, UNTESTED } from "./untested.ts";
 
 /** Apple's GPU and neural engine, by Core ML. */
 export const coreml: DeviceSpec = {
@@ -10,5 +10,5 @@ export const coreml: DeviceSpec = {
   lowering: null,
   isAlwaysThere: false,
   features: UNTESTED,
-  isTested: false,
+  notice: NOT_TESTED,
 };

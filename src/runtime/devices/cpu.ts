@@ -19,5 +19,5 @@ export const cpu: DeviceSpec = {
     profile: true,
     threads: true,
   },
-  isTested: true,
+  notice: null,
 };

@@ -1,5 +1,5 @@
 import type { DeviceSpec } from "./spec.ts";
-import { UNTESTED } from "./untested.ts";
+import { NOT_TESTED, UNTESTED } from "./untested.ts";
 
 /** NVIDIA's GPUs. The CPU's graphs are run as they are: every tensor that is kept passes over the host between runs, because ONNX Runtime's binding for Node has no tensors of this device. */
 export const cuda: DeviceSpec = {
@@ -10,5 +10,5 @@ export const cuda: DeviceSpec = {
   lowering: null,
   isAlwaysThere: false,
   features: UNTESTED,
-  isTested: false,
+  notice: NOT_TESTED,
 };

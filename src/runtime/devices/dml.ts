@@ -1,5 +1,5 @@
 import type { DeviceSpec } from "./spec.ts";
-import { UNTESTED } from "./untested.ts";
+import { NOT_TESTED, UNTESTED } from "./untested.ts";
 
 /** GPUs of Windows, by DirectML. */
 export const dml: DeviceSpec = {
@@ -10,5 +10,5 @@ export const dml: DeviceSpec = {
   lowering: null,
   isAlwaysThere: false,
   features: UNTESTED,
-  isTested: false,
+  notice: NOT_TESTED,
 };

@@ -15,6 +15,6 @@ export interface DeviceSpec {
   /** Every build of ONNX Runtime has it: what fails there is not its absence. */
   readonly isAlwaysThere: boolean;
   readonly features: Features;
-  /** The conformance tests (`test/runtime/backend.test.ts`) and those of models run on it. Else its user is told that they do not. */
-  readonly isTested: boolean;
+  /** What its user is told of how it was tested (`test/runtime/backend.test.ts`, `test/device`), after its name; null: on every machine. */
+  readonly notice: string | null;
 }

@@ -29,7 +29,7 @@ import {
   methodsWith,
   namesIn,
 } from "../../peft/methods/table.ts";
-import { type DeviceOptions, deviceSettings, deviceSpec } from "../../runtime/device.ts";
+import { type DeviceOptions, deviceSettings } from "../../runtime/device.ts";
 import { type TemplateOptions, templateSettings } from "../../text/template-options.ts";
 import { RECOMPUTE_LEVELS, type Recompute } from "../step-graphs.ts";
 import { type TaskOptions, taskSettings } from "../tasks/table.ts";
@@ -313,11 +313,6 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     clash("warmupRatio", "warmupSteps", "says the same as");
   if (config.compute === "int8" && config.baseBits === 32)
     problems.push({ where: where("compute"), message: `int8 needs ${where("baseBits")} 8 or 4` });
-  if (!deviceSpec(config.device).features.gradients)
-    problems.push({
-      where: where("device"),
-      message: `${config.device} computes wrong gradients: it cannot train`,
-    });
   if (config.validationFraction > 0 && config.validationData !== null)
     clash("validationFraction", "validationData", "cannot stand beside");
   if (config.earlyStopping !== null && !hasValidation(config))

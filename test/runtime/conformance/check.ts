@@ -25,7 +25,11 @@ export interface Check {
 }
 
 /** Runs a check on a backend of its own. */
-export async function holds(check: Check, open: () => Backend, lowering: Lowering | null = null): Promise<void> {
+export async function holds(
+  check: Check,
+  open: () => Backend,
+  lowering: Lowering | null = null,
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "lowrank-backend-"));
   const backend = open();
   try {
