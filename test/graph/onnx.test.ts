@@ -97,8 +97,8 @@ test("the graph lists its inputs in order and counts its operators", () => {
   const [a, b] = [float("a", 2, 3), input("b", "int32", [4])];
   const graph = serialize({ y: op.square(op.gather(a, b)) });
   expect(graph.inputs).toEqual([
-    { name: "a", dtype: "float32" },
-    { name: "b", dtype: "int32" },
+    { name: "a", dtype: "float32", shape: [2, 3] },
+    { name: "b", dtype: "int32", shape: [4] },
   ]);
   expect(graph.outputs).toEqual(["y"]);
   expect(Object.fromEntries(graph.opCounts)).toEqual({ Gather: 1, Mul: 1 });
