@@ -1,17 +1,10 @@
-import { packSequences } from "../data/sequence-batch.ts";
 import type { PoolingMode } from "../formats/hf/pooling.ts";
-import { foldRows, gather, matmul } from "../graph/ops/index.ts";
+import { gather, matmul } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
-import { batchAttention } from "../models/base-context.ts";
-import {
-  type AdaptedModel,
-  adaptedContext,
-  adaptedGraph,
-  forwardAdapted,
-} from "../peft/use/adapted-model.ts";
+import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { floats, ints, longs, type Tensor } from "../tensor/tensor.ts";
-import type { EncodedSequence } from "../text/sequence.ts";
+import { floats, ints, type Tensor } from "../tensor/tensor.ts";
+import { packedSequences, sequenceGraph, type WholeSequence } from "./whole-sequences.ts";
 
 /** How token vectors become one of a text. */
 export interface VectorOptions {
@@ -21,14 +14,7 @@ export interface VectorOptions {
 
 /** Vectors [E, d] of E texts: pooling · hidden, of which `nodes` [N] are the tokens of the texts. */
 function vectorGraph(model: AdaptedModel): Record<string, Value> {
-  const ids = input("tokens", "int32", ["R", "T"]);
-  const positions = input("positions", "int64", ["R", "T"]);
-  const ends = input("ends", "int32", ["R", "T"]);
-  const types = input("types", "int32", ["R", "T"]);
-  const columns = input("columns", "int32", ["T"]);
-  return adaptedGraph(model, { ids }, (inputs) => {
-    const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
-    const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, model.positionCount));
+  return sequenceGraph(model, (_ctx, hidden) => {
     const tokens = gather(hidden, input("nodes", "int32", ["N"]));
     return { vectors: matmul(input("pooling", "float32", ["E", "N"]), tokens) };
   });
@@ -53,7 +39,7 @@ function weightOf(mode: PoolingMode, i: number, n: number): number {
 /** Makes vectors of sequences. θ, where something is adapted, is what was `put` as "theta". */
 export interface Embedder {
   /** A vector [d] of each. */
-  embed(sequences: readonly Pick<EncodedSequence, "ids" | "types">[]): Promise<Float32Array[]>;
+  embed(sequences: readonly WholeSequence[]): Promise<Float32Array[]>;
   close(): Promise<void>;
 }
 
@@ -77,37 +63,22 @@ export async function createEmbedder(
   };
 }
 
-function feedsOf(
-  sequences: readonly Pick<EncodedSequence, "ids" | "types">[],
-  mode: PoolingMode,
-): Record<string, Tensor> {
-  const batch = packSequences(
-    sequences.map(({ ids, types }, index) => ({
-      ids: Int32Array.from(ids),
-      types: Uint8Array.from(types),
-      isLabel: new Uint8Array(ids.length),
-      target: index, // edges are in the order of packing
-      index,
-    })),
-  );
+function feedsOf(sequences: readonly WholeSequence[], mode: PoolingMode): Record<string, Tensor> {
+  const { batch, feeds } = packedSequences(sequences);
   const count = sequences.reduce((n, { ids }) => n + ids.length, 0);
   const nodes = new Int32Array(count);
   const pooling = new Float32Array(sequences.length * count);
   let column = 0;
   for (let edge = 0; edge < sequences.length; edge++) {
     const index = batch.edgeLabels[edge] as number;
-    const length = (sequences[index] as EncodedSequence).ids.length;
+    const length = (sequences[index] as WholeSequence).ids.length;
     for (let i = 0; i < length; i++, column++) {
       nodes[column] = (batch.edgeNodes[edge] as number) + i;
       pooling[index * count + column] = weightOf(mode, i, length);
     }
   }
-  const shape = [batch.rows, batch.length];
   return {
-    tokens: ints(batch.tokens, shape),
-    positions: longs(BigInt64Array.from(batch.positions, BigInt), shape),
-    ends: ints(batch.ends, shape),
-    types: ints(batch.types as Int32Array, shape),
+    ...feeds,
     nodes: ints(nodes, [count]),
     pooling: floats(pooling, [sequences.length, count]),
   };

@@ -1,19 +1,12 @@
-import { packSequences } from "../data/sequence-batch.ts";
 import type { Classifier } from "../formats/model.ts";
-import { foldRows, gather } from "../graph/ops/index.ts";
+import { gather } from "../graph/ops/index.ts";
 import { input, type Value } from "../graph/value.ts";
-import { batchAttention } from "../models/base-context.ts";
 import { encoderOf } from "../models/family.ts";
-import {
-  type AdaptedModel,
-  adaptedContext,
-  adaptedGraph,
-  forwardAdapted,
-} from "../peft/use/adapted-model.ts";
+import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ints, type Tensor } from "../tensor/tensor.ts";
 import { topIndex } from "../tensor/top-index.ts";
-import type { EncodedSequence } from "../text/sequence.ts";
+import { packedSequences, sequenceGraph, type WholeSequence } from "./whole-sequences.ts";
 
 /** What an encoder makes of one text or pair. */
 export interface Prediction {
@@ -23,23 +16,16 @@ export interface Prediction {
   readonly scores: readonly number[];
 }
 
-/** Logits [E, n] at the first tokens (`edgeNodes`) of a batch of whole sequences. θ is an input where something is adapted. */
+/** Logits [E, n] at the first tokens (`edgeNodes`) of a batch of whole sequences. */
 function predictionGraph(model: AdaptedModel): Record<string, Value> {
-  const ids = input("tokens", "int32", ["R", "T"]);
-  const positions = input("positions", "int32", ["R", "T"]);
-  const ends = input("ends", "int32", ["R", "T"]);
-  const types = input("types", "int32", ["R", "T"]);
-  const columns = input("columns", "int32", ["T"]);
-  return adaptedGraph(model, { ids }, (inputs) => {
-    const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
-    const hidden = foldRows(forwardAdapted(model, ctx, { ids, positions, types }, model.positionCount));
-    return { logits: model.family.logits(ctx, gather(hidden, input("edgeNodes", "int32", ["E"]))) };
-  });
+  return sequenceGraph(model, (ctx, hidden) => ({
+    logits: model.family.logits(ctx, gather(hidden, input("edgeNodes", "int32", ["E"]))),
+  }));
 }
 
 /** Runs sequences through an encoder. θ, where something is adapted, is what was `put` as "theta". */
 export interface Predictor {
-  predict(sequences: readonly Pick<EncodedSequence, "ids" | "types">[]): Promise<Prediction[]>;
+  predict(sequences: readonly WholeSequence[]): Promise<Prediction[]>;
   close(): Promise<void>;
 }
 
@@ -54,22 +40,9 @@ export async function createPredictor(
   const { labels, kind } = encoderOf(model.config).classifier;
   return {
     predict: async (sequences) => {
-      const examples = sequences.map(({ ids, types }, index) => ({
-        ids: Int32Array.from(ids),
-        types: Uint8Array.from(types),
-        isLabel: new Uint8Array(ids.length),
-        target: index, // edges are in the order of packing
-        index,
-      }));
-      const batch = packSequences(examples);
-      const shape = [batch.rows, batch.length];
-      const outputs = await session.run({
-        tokens: ints(batch.tokens, shape),
-        positions: ints(batch.positions, shape),
-        ends: ints(batch.ends, shape),
-        types: ints(batch.types as Int32Array, shape),
-        edgeNodes: ints(batch.edgeNodes, [batch.edgeNodes.length]),
-      });
+      const { batch, feeds } = packedSequences(sequences);
+      const edgeNodes = ints(batch.edgeNodes, [batch.edgeNodes.length]);
+      const outputs = await session.run({ ...feeds, edgeNodes });
       const logits = (outputs.logits as Tensor).data as Float32Array;
       const predictions = new Array<Prediction>(sequences.length);
       for (let e = 0; e < sequences.length; e++) {
@@ -87,7 +60,7 @@ export async function predict(
   runtime: Runtime,
   model: AdaptedModel,
   folder: string,
-  sequences: readonly Pick<EncodedSequence, "ids" | "types">[],
+  sequences: readonly WholeSequence[],
 ): Promise<Prediction[]> {
   const predictor = await createPredictor(runtime, model, folder, { prepack: false });
   try {
