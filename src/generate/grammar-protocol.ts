@@ -13,6 +13,8 @@ export interface GrammarTokens {
 /** What the grammar's thread is asked. Tokens and matchers have numbers that the asker gives. */
 export type GrammarRequest =
   | { readonly kind: "tokens"; readonly tokens: number; readonly given: GrammarTokens }
+  /** Nobody has the model any more; answers under way go on. */
+  | { readonly kind: "forget"; readonly tokens: number }
   /** Begins an answer. */
   | { readonly kind: "begin"; readonly matcher: number; readonly tokens: number; readonly form: AnswerForm }
   | { readonly kind: "accept"; readonly matcher: number; readonly id: number }

@@ -7,6 +7,8 @@ import type { GrammarReply, GrammarRequest, GrammarTokens } from "./grammar-prot
 export interface GrammarThread {
   /** Makes tokens known. Returns their number. */
   addTokens(given: GrammarTokens): number;
+  /** Forgets tokens, and what was compiled for them. */
+  forget(tokens: number): void;
   /** Begins an answer. Its number, and the tokens that it may begin with. What is aborted is not compiled.
    *  @throws RuntimeError with what the library says */
   begin(
@@ -73,6 +75,7 @@ export function startGrammarThread(onExit: () => void): GrammarThread {
       send({ kind: "tokens", tokens, given });
       return tokens;
     },
+    forget: (tokens) => send({ kind: "forget", tokens }),
     begin: async (tokens, form, signal) => {
       const matcher = numbers++;
       const asked = ask({ kind: "begin", matcher, tokens, form });

@@ -48,7 +48,7 @@ export function grammarPlace(form: AnswerForm, model: GrammarModel): GrammarPlac
   if (member.forms.size > KEPT_FORMS) member.forms.delete([...member.forms][0] as string);
   const ofTokenizer = member.tokens.get(model.tokenizer) ?? new Map<string, number>();
   member.tokens.set(model.tokenizer, ofTokenizer);
-  const tokens = ofTokenizer.get(shown) ?? member.thread.addTokens(tokensOf(model));
+  const tokens = ofTokenizer.get(shown) ?? addTokens(member.thread, model);
   ofTokenizer.set(shown, tokens);
   member.answers++;
   let isThere = true;
@@ -57,6 +57,15 @@ export function grammarPlace(form: AnswerForm, model: GrammarModel): GrammarPlac
     isThere = false;
   };
   return { thread: member.thread, tokens, leave };
+}
+
+const collected = new FinalizationRegistry<() => void>((forget) => forget());
+
+/** The thread forgets them when the tokenizer is gone. */
+function addTokens(thread: GrammarThread, model: GrammarModel): number {
+  const tokens = thread.addTokens(tokensOf(model));
+  collected.register(model.tokenizer, () => thread.forget(tokens));
+  return tokens;
 }
 
 function memberFor(key: string): Member {

@@ -99,6 +99,11 @@ async function handle(request: GrammarRequest): Promise<void> {
     vocabularies.set(request.tokens, request.given);
     return;
   }
+  if (request.kind === "forget") {
+    vocabularies.delete(request.tokens);
+    instances.delete(request.tokens);
+    return;
+  }
   const { matcher } = request;
   if (request.kind === "end") {
     try {

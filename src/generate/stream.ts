@@ -26,7 +26,12 @@ export async function openContinuation(
   const model = { tokenizer, vocabSize: config.vocabSize, eosIds, shown: shownTokens(base, request) };
   const isHeld = form !== null && problems.length === 0;
   const grammar = isHeld ? await createGrammar(form, model, request.signal) : null;
-  return continuationOf(base, request, contextLength, virtual, grammar);
+  try {
+    return continuationOf(base, request, contextLength, virtual, grammar);
+  } catch (error) {
+    grammar?.end();
+    throw error;
+  }
 }
 
 /** Special tokens that stay in the text: those of calls, where there are tools. */

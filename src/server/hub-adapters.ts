@@ -30,7 +30,7 @@ export interface HubAdapterOptions {
 const RETRY_AFTER_MS = 10_000;
 /** Fetched at a time; more are told to try again. */
 const MOST_AT_ONCE = 4;
-/** Fetched by one server: names are chosen by clients, and disks are full some day. */
+/** Fetched by one server, without those that were not there: names are chosen by clients, and disks are full some day. */
 const MOST_FETCHED = 256;
 /** Failures that are remembered. */
 const MOST_FAILURES = 1000;
@@ -63,6 +63,7 @@ export function hubAdapters(options: HubAdapterOptions): HubAdapters {
       await engine.loadAdapter(name, path);
       log.info("adapter_loaded", { adapter: name, from: "hub" });
     } catch (error) {
+      if (error instanceof NotFoundError || error instanceof NetworkError) fetched.delete(name);
       const failure = failureOf(name, error, repoFolder({ type: "model", name, revision: "main" }, hub));
       log.warn("adapter_failed", { adapter: name, from: "hub", reason: failure.message });
       failures.set(name, { error: failure, untilMs: performance.now() + retryAfterMs });

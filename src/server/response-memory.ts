@@ -49,6 +49,7 @@ export function createResponseMemory(maxCharacters: number): ResponseMemory {
     recall,
     forget,
     keep: (id, kept) => {
+      if (sizeOf(id, kept) > maxCharacters) return; // it would push out all others, and then itself
       responses.set(id, kept);
       for (const item of kept.output.keys()) ofItem.set(item, id);
       size += sizeOf(id, kept);

@@ -150,7 +150,12 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     const virtual = virtualLayout(methods, base.config.vocabSize);
     const { positionCount } = engineModel(base, methods, limits.contextLength);
     const continuation = await openContinuation(chosen.base, request, positionCount, virtual);
-    checkOpen();
+    try {
+      checkOpen();
+    } catch (error) {
+      continuation.flush(); // ends its grammar
+      throw error;
+    }
     const inbox = createInbox();
     let isLeft = false;
     const one: Waiting = {
@@ -164,11 +169,11 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
       end: (error) => {
         open.delete(one);
         try {
-          const rest = error === undefined ? continuation.flush() : null;
-          if (rest) inbox.give(rest);
+          const rest = continuation.flush();
+          if (rest && error === undefined) inbox.give(rest);
           inbox.end(error);
         } catch (other) {
-          inbox.end(other);
+          inbox.end(error ?? other);
         }
       },
     };

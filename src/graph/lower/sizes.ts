@@ -59,6 +59,7 @@ export function termsOf(node: Node, known: ReadonlyMap<Value, readonly Term[]>):
   if (node.source?.kind === "constant" && out.dtype === "int64")
     return Array.from(node.source.tensor.data as Extract<TensorData, BigInt64Array>, (n) => () => n);
   if (node.opType === "Shape") return shapeTerms(node);
+  if (node.opType === "Cast" && out.dtype !== "float32" && out.dtype !== "int64") return null;
   const parts = node.inputs.map((v) => v && known.get(resolve(v)));
   if (parts.length === 0 || parts.some((part) => !part)) return null;
   return ARITHMETIC[node.opType]?.(parts as (readonly Term[])[]) ?? null;
@@ -67,9 +68,16 @@ export function termsOf(node: Node, known: ReadonlyMap<Value, readonly Term[]>):
 /** The numbers of terms that are the same at every run; null for others. */
 export function fixedNumbers(terms: readonly Term[]): readonly number[] | null {
   const at = (size: number): number[] => {
-    const all = { get: () => size } as unknown as DimSizes;
+    const sizes = new Map<string, number>();
+    // Another size for every name, so that no difference or quotient of two is the same at both.
+    const get = (name: string): number => {
+      const own = sizes.get(name) ?? size * (sizes.size + 1) ** 2;
+      sizes.set(name, own);
+      return own;
+    };
+    const all = { get } as unknown as DimSizes;
     return terms.map((term) => Number(term(all)));
   };
-  const [one, other] = [at(6), at(1024)];
+  const [one, other] = [at(12), at(1020)];
   return one.every((n, i) => n === other[i]) ? one : null;
 }

@@ -78,13 +78,17 @@ const split: Rule = (node, inputs) => {
   });
 };
 
+/** Rows of weights by the whole and their name: a graph has one initializer of a name. */
+const ROWS = new WeakMap<Value, Map<string, Value>>();
+
 /** Bytes are not sliced; rows of a weight lie together in its file. */
 const sliceOfWeight: Rule = (node, inputs, { fixed }) => {
   const [x] = inputs as [Value];
   const { source } = x.node;
   if (x.dtype !== "uint8" || source?.kind !== "weight") return null;
   const [from] = fixed(node.inputs[1] as Value) ?? [];
-  if (from === undefined) return null;
+  const axes = fixed(node.inputs[3] as Value);
+  if (from === undefined || axes?.length !== 1 || axes[0] !== 0) return null;
   const shape = (node.outputs[0] as Value).shape.map((d) => known(d, "rows of a weight"));
   const rowBytes = source.file.sizeBytes / known(x.shape[0], source.name);
   const file = {
@@ -92,7 +96,12 @@ const sliceOfWeight: Rule = (node, inputs, { fixed }) => {
     offsetBytes: source.file.offsetBytes + from * rowBytes,
     sizeBytes: (shape[0] as number) * rowBytes,
   };
-  return [weight(`${source.name} from ${from}`, shape, file, "uint8")];
+  const name = `${source.name} from ${from}, ${shape[0]}`;
+  const made = ROWS.get(x) ?? new Map<string, Value>();
+  ROWS.set(x, made);
+  const rows = made.get(name) ?? weight(name, shape, file, "uint8");
+  made.set(name, rows);
+  return [rows];
 };
 
 function asFloat(x: Value): Value {
