@@ -173,7 +173,7 @@ export type { DataSpan, Rendering } from "./text/jinja/template.ts";
 export type { Message, MessageContent, RenderOptions, Role, TextPart } from "./text/messages.ts";
 export type { TemplateArgs } from "./text/template-options.ts";
 export type { Tokenizer } from "./text/tokenizer.ts";
-export type { ToolCall, ToolCallForm, ToolCallRead } from "./text/tool-call-forms.ts";
+export type { ToolCall, ToolCallForm, ToolCallRead, WrittenCalls } from "./text/tool-call-forms.ts";
 export { type AnswerPart, parseToolCalls, readToolCalls, type ToolCallReader } from "./text/tool-calls.ts";
 export {
   type TrainConfig,
