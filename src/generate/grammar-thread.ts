@@ -3,6 +3,9 @@ import { RuntimeError } from "../errors.ts";
 import type { AnswerForm } from "./answer-form.ts";
 import type { GrammarReply, GrammarRequest, GrammarTokens } from "./grammar-protocol.ts";
 
+/** What the library says against a form, or a token. */
+export class GrammarRefusal extends RuntimeError {}
+
 /** The thread that compiles grammars and follows answers. */
 export interface GrammarThread {
   /** Makes tokens known. Returns their number. */
@@ -10,7 +13,7 @@ export interface GrammarThread {
   /** Forgets tokens, and what was compiled for them. */
   forget(tokens: number): void;
   /** Begins an answer. Its number, and the tokens that it may begin with. What is aborted is not compiled.
-   *  @throws RuntimeError with what the library says */
+   *  @throws GrammarRefusal; RuntimeError where the thread is gone */
   begin(
     tokens: number,
     form: AnswerForm,
@@ -53,7 +56,7 @@ export function startGrammarThread(onExit: () => void): GrammarThread {
     const one = waiting.get(reply.matcher);
     waiting.delete(reply.matcher);
     if (waiting.size === 0) worker.unref();
-    if ("error" in reply) one?.reject(new RuntimeError(reply.error));
+    if ("error" in reply) one?.reject(new GrammarRefusal(reply.error));
     else one?.resolve(reply.mask);
   });
   worker.on("error", (error) => fail(`the thread of grammars failed: ${error.message}`));

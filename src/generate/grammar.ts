@@ -1,5 +1,6 @@
 import { InputError, RuntimeError } from "../errors.ts";
 import type { AnswerForm } from "./answer-form.ts";
+import { GrammarRefusal } from "./grammar-thread.ts";
 import { type GrammarModel, grammarPlace } from "./grammar-threads.ts";
 
 export type { GrammarModel };
@@ -36,6 +37,7 @@ export async function createGrammar(
   const first = await thread.begin(tokens, form, signal).catch((error: Error) => {
     leave();
     if (signal?.aborted) return null;
+    if (!(error instanceof GrammarRefusal)) throw error;
     const problem = { where: "responseFormat", message: error.message };
     throw new InputError("the answer cannot be held to this", [problem]);
   });

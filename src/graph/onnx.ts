@@ -1,6 +1,7 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { ELEM_TYPE } from "./elem-type.ts";
 import { topologicalOrder } from "./gradients.ts";
 import {
   type Attributes,
@@ -30,16 +31,6 @@ export interface SerializedGraph {
 // Field numbers: onnx.proto3 (ONNX IR version 10).
 const IR_VERSION = 10;
 const OPSET = 21;
-const ELEM_TYPE: Readonly<Record<DType, number>> = {
-  float32: 1,
-  uint8: 2,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  uint32: 12,
-  uint4: 21,
-};
-
 type Write = (w: BinaryWriter) => void;
 
 function message(w: BinaryWriter, field: number, body: Write): void {

@@ -1,4 +1,5 @@
 import { dtypeBytes } from "../tensor/dtype.ts";
+import { dimSizeBy } from "./dim-size.ts";
 import { topologicalOrder } from "./gradients.ts";
 import type { Dim, Node, Value } from "./value.ts";
 
@@ -19,18 +20,9 @@ export interface GraphWork {
 /** Sizes of named dimensions. */
 export type DimSizes = Readonly<Record<string, number>>;
 
-/** A dimension as a number: sums (`P+T`) and products (`3·T`) of names and numbers. @throws RangeError for a name without size */
+/** A dimension as a number. @throws RangeError for a name without size */
 export function dimSize(dim: Dim, sizes: DimSizes): number {
-  if (typeof dim === "number") return dim;
-  const known = sizes[dim];
-  if (known !== undefined) return known;
-  const part = (term: string): number => {
-    const value = sizes[term] ?? Number(term);
-    if (Number.isNaN(value)) throw new RangeError(`no size for the dimension ${term} of ${dim}`);
-    return value;
-  };
-  const product = (term: string): number => term.split("·").reduce((n, factor) => n * part(factor), 1);
-  return dim.split("+").reduce((n, term) => n + product(term), 0);
+  return dimSizeBy(dim, (name) => sizes[name]);
 }
 
 const SHAPE_ONLY: ReadonlySet<string> = new Set(["Reshape", "Unsqueeze", "Squeeze", "Identity", "Shape"]);

@@ -1,6 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
+import { FormatError } from "../errors.ts";
+
 const MAX_FILES = 1000;
 
 /** What changes when a file does. */
@@ -11,7 +13,7 @@ export function fileMark(
   return `${name} ${size} ${mtimeMs} ${ino}`;
 }
 
-/** Files of a folder and of the folders in it, not deeper, in order. @throws the system's error, and for more than 1000 */
+/** Files of a folder and of the folders in it, not deeper, in order. @throws the system's error, FormatError for more than 1000 */
 export async function filesOf(path: string): Promise<string[]> {
   const files: string[] = [];
   for (const entry of await readdir(path, { withFileTypes: true })) {
@@ -19,7 +21,7 @@ export async function filesOf(path: string): Promise<string[]> {
     else
       for (const inner of await readdir(join(path, entry.name), { withFileTypes: true }))
         if (!inner.isDirectory()) files.push(`${entry.name}/${inner.name}`);
-    if (files.length > MAX_FILES) throw new Error(`holds more than ${MAX_FILES} files`);
+    if (files.length > MAX_FILES) throw new FormatError(path, `holds more than ${MAX_FILES} files`);
   }
   return files.sort();
 }

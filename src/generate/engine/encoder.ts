@@ -8,7 +8,7 @@ import { floats } from "../../tensor/tensor.ts";
 import { embedInputs } from "../embed-inputs.ts";
 import { createEmbedder, type Embedder } from "../embedder.ts";
 import type { EmbedRequest, EmbedResult, Engine } from "./engine.ts";
-import { openResidents, type Resident } from "./residents.ts";
+import { adapterCalls, openResidents, type Resident } from "./residents.ts";
 
 /** Texts that are run side by side. */
 const BATCH = 32;
@@ -98,13 +98,7 @@ export function createEncoderEngine(parts: EncoderParts): Engine {
         open--;
       });
     },
-    speaking: async (adapters = {}) => {
-      const [first] = Object.keys(adapters);
-      return first === undefined ? base : (await residents.get(first)).base;
-    },
-    loadAdapter: (name, path) => residents.load(name, path),
-    announceAdapter: (name, path) => residents.announce(name, path),
-    unloadAdapter: async (name) => residents.unload(name),
+    ...adapterCalls(base, residents),
     close: async () => {
       isClosed = true;
       await inTurn(graphs.close);

@@ -14,7 +14,7 @@ import { createEncoderEngine } from "./encoder.ts";
 import type { Engine, EngineOptions, EngineRequest } from "./engine.ts";
 import { type Chosen, engineModel, openLanes, type Waiting } from "./lanes.ts";
 import type { Mixture } from "./pool.ts";
-import { openResidents, type Resident } from "./residents.ts";
+import { adapterCalls, openResidents, type Resident } from "./residents.ts";
 
 const DEFAULTS = { contextLength: 2048, maxBatch: 16, maxQueue: 64 } as const;
 /** Adapters in memory at once. */
@@ -205,13 +205,7 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
         `${source.name} is a decoder (${config.architecture}): it generates text and makes no embeddings; an encoder does (minilm-l6)`,
       );
     },
-    speaking: async (adapters = {}) => {
-      const [first] = Object.keys(adapters);
-      return first === undefined ? base : (await residents.get(first)).base;
-    },
-    loadAdapter: (name, path) => residents.load(name, path),
-    announceAdapter: (name, path) => residents.announce(name, path),
-    unloadAdapter: async (name) => residents.unload(name),
+    ...adapterCalls(base, residents),
     close: async () => {
       isClosed = true;
       wake();

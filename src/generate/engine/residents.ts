@@ -14,6 +14,7 @@ import { parameterCount } from "../../peft/parameters.ts";
 import { withAdapterLabels } from "../../peft/use/adapted-base.ts";
 import { type PooledAdapter, pooledAdapter } from "../../peft/use/pool.ts";
 import { type ActiveAdapter, describeAdapter } from "../model.ts";
+import type { Engine } from "./engine.ts";
 
 /** An adapter in memory. Loaded anew it is another one, whatever its name. */
 export interface Resident {
@@ -37,6 +38,22 @@ export interface Residents {
   unload(name: string): void;
   /** Reads it again where it has left. @throws NotFoundError, and what reading throws */
   get(name: string): Promise<Resident>;
+}
+
+/** What every engine does with adapters alike. */
+export function adapterCalls(
+  base: BaseModel,
+  residents: Residents,
+): Pick<Engine, "speaking" | "loadAdapter" | "announceAdapter" | "unloadAdapter"> {
+  return {
+    speaking: async (adapters = {}) => {
+      const [first] = Object.keys(adapters);
+      return first === undefined ? base : (await residents.get(first)).base;
+    },
+    loadAdapter: (name, path) => residents.load(name, path),
+    announceAdapter: (name, path) => residents.announce(name, path),
+    unloadAdapter: async (name) => residents.unload(name),
+  };
 }
 
 interface Entry {

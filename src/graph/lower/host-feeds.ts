@@ -1,13 +1,13 @@
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { SerializedGraph } from "../onnx.ts";
 import type { LoweredGraph } from "./lower.ts";
-import type { DimSizes } from "./sizes.ts";
+import type { RunSizes } from "./sizes.ts";
 
 type Inputs = SerializedGraph["inputs"];
 type Feeds = Readonly<Record<string, Tensor>>;
 
 /** What the shapes of fed tensors say about named dimensions. */
-function sizesOf(inputs: Inputs, feeds: Feeds): DimSizes {
+function sizesOf(inputs: Inputs, feeds: Feeds): RunSizes {
   const sizes = new Map<string, number>();
   for (const { name, shape } of inputs)
     shape.forEach((d, i) => {

@@ -1,13 +1,13 @@
 import { floats, longs, type Tensor } from "../../tensor/tensor.ts";
 import { topologicalOrder } from "../gradients.ts";
 import { atPlace, type Dim, input, type Node, resolve, type Value, withInputs } from "../value.ts";
-import { type DimSizes, dimTerms, fixedNumbers, type Term, termsOf } from "./sizes.ts";
+import { dimTerms, fixedNumbers, type RunSizes, type Term, termsOf } from "./sizes.ts";
 
 /** A graph in the operators that a device has. */
 export interface LoweredGraph {
   readonly outputs: Readonly<Record<string, Value>>;
   /** Inputs that the host forms from the sizes of dimensions, before each run. */
-  readonly hostInputs: ReadonlyMap<string, (sizes: DimSizes) => Tensor>;
+  readonly hostInputs: ReadonlyMap<string, (sizes: RunSizes) => Tensor>;
 }
 
 /** What a rule may ask for. */
@@ -35,7 +35,7 @@ export interface Lowering {
 
 /** Inputs that the host forms, each made once. */
 function createHostInputs() {
-  const forms = new Map<string, (sizes: DimSizes) => Tensor>();
+  const forms = new Map<string, (sizes: RunSizes) => Tensor>();
   const made = new Map<string, Value>();
   return {
     forms,

@@ -1,29 +1,16 @@
 import type { TensorData } from "../../tensor/dtype.ts";
+import { dimSizeBy } from "../dim-size.ts";
 import { type Dim, type Node, resolve, type Value } from "../value.ts";
 
 /** Sizes of a run's named dimensions. */
-export type DimSizes = ReadonlyMap<string, number>;
+export type RunSizes = ReadonlyMap<string, number>;
 
 /** A whole number that a run's sizes decide. */
-export type Term = (sizes: DimSizes) => bigint;
-
-/** Size of a dimension: a number, a name, or what `repeatDim`, `foldRows` and concatenation make of names.
- *  @throws Error where nothing says how large a name is */
-export function sizeOfDim(dim: Dim, sizes: DimSizes): number {
-  if (typeof dim === "number") return dim;
-  const found = sizes.get(dim);
-  if (found !== undefined) return found;
-  if (/^\d+$/.test(dim)) return Number(dim);
-  const parts = (by: string): number[] => dim.split(by).map((part) => sizeOfDim(part, sizes));
-  if (dim.includes("+")) return parts("+").reduce((a, b) => a + b);
-  if (dim.includes("·")) return parts("·").reduce((a, b) => a * b);
-  if (dim.includes("/")) return parts("/").reduce((a, b) => a / b);
-  throw new Error(`no input says how large dimension ${dim} is`);
-}
+export type Term = (sizes: RunSizes) => bigint;
 
 /** Terms of dimensions. */
 export function dimTerms(dims: readonly Dim[]): readonly Term[] {
-  return dims.map((d) => (sizes) => BigInt(sizeOfDim(d, sizes)));
+  return dims.map((d) => (sizes) => BigInt(dimSizeBy(d, (name) => sizes.get(name))));
 }
 
 function zip(
@@ -35,7 +22,7 @@ function zip(
   const count = Math.max(left.length, right.length);
   return Array.from(
     { length: count },
-    (_, i) => (sizes: DimSizes) => combine(at(left, i)(sizes), at(right, i)(sizes)),
+    (_, i) => (sizes: RunSizes) => combine(at(left, i)(sizes), at(right, i)(sizes)),
   );
 }
 
@@ -75,7 +62,7 @@ export function fixedNumbers(terms: readonly Term[]): readonly number[] | null {
       sizes.set(name, own);
       return own;
     };
-    const all = { get } as unknown as DimSizes;
+    const all = { get } as unknown as RunSizes;
     return terms.map((term) => Number(term(all)));
   };
   const [one, other] = [at(12), at(1020)];

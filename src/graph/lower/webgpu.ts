@@ -1,4 +1,5 @@
 import { add, mul, scale, sub } from "../ops/arithmetic.ts";
+import { cast } from "../ops/cast.ts";
 import { int64s } from "../ops/reduce.ts";
 import { transpose } from "../ops/shape.ts";
 import { apply, type Dim, type FloatAttribute, known, scalarConstant, type Value, weight } from "../value.ts";
@@ -6,11 +7,6 @@ import type { Lowering, Rule } from "./lower.ts";
 
 /** A shader has at least 8 storage buffers; what is cut into more pieces is cut one by one. */
 const MOST_PIECES = 7;
-/** ONNX's number of float32, for Cast. */
-const FLOAT = 1;
-/** And of bool. */
-const BOOL = 9;
-
 function overLast(op: string, x: Value): Value {
   const kept = x.shape.with(-1, 1);
   return apply(op, [x, int64s([x.shape.length - 1])], kept, { keepdims: 1 }, null);
@@ -104,16 +100,14 @@ const sliceOfWeight: Rule = (node, inputs, { fixed }) => {
   return [rows];
 };
 
-function asFloat(x: Value): Value {
-  return apply("Cast", [x], x.shape, { to: FLOAT }, null, "float32");
-}
+const asFloat = (x: Value): Value => cast(x, "float32");
 
 /** It is wrong where its program was compiled for operands that broadcast otherwise: as a product. */
 const and: Rule = (node, inputs) => {
   const [a, b] = inputs as [Value, Value];
   const { shape } = node.outputs[0] as Value;
   const both = apply("Mul", [asFloat(a), asFloat(b)], shape, {}, null);
-  return [apply("Cast", [both], shape, { to: BOOL }, null, "bool")];
+  return [cast(both, "bool")];
 };
 
 /** There is none: (0 < x) − (x < 0). */

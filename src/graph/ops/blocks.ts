@@ -11,6 +11,7 @@ import {
   type Value,
 } from "../value.ts";
 import { add, mul, scale, sub } from "./arithmetic.ts";
+import { cast } from "./cast.ts";
 import { total } from "./loss.ts";
 import { matmul } from "./matrix.ts";
 import { int64s, sum, unsqueeze } from "./reduce.ts";
@@ -47,8 +48,6 @@ const BLOCK = 32;
 const MIDDLE = 128;
 /** The middle of 4 bits, 8, twice in a byte. */
 const MIDDLES_4 = 0x88;
-/** ONNX's number of float32, for Cast. */
-const FLOAT = 1;
 /** MatMulNBits' accuracy levels: activations as floats, and in 8 bits. */
 const LEVEL = { float: 1, int8: 4 };
 
@@ -140,7 +139,7 @@ export const FORMED_ROWS = 12_288;
 function partsFor(m: BlockMatrix, x: Value): readonly Value[] {
   const rows = apply("Shape", [x], [1], { start: 0, end: 1 }, null, "int64");
   const zero = apply("Mul", [rows, int64s([0])], [1], {}, null);
-  const late = apply("Cast", [zero], [1], { to: FLOAT }, null, "float32");
+  const late = cast(zero, "float32");
   const parts = rowParts(m);
   if (parts.length === 1) return [scaled(m, m.rows, add(m.scales, late))];
   const blocks = m.shape[1] / BLOCK;
@@ -227,7 +226,7 @@ function rows({ shape, quanta, scales }: BlockMatrix, indices: Value): Value {
   const pick = (from: Value, tail: readonly Dim[]): Value =>
     apply("Gather", [from, indices], [...indices.shape, ...tail], { axis: 0 }, null);
   const taken = pick(quanta, [blocks, BLOCK]);
-  const numbers = apply("Cast", [taken], taken.shape, { to: FLOAT }, null, "float32");
+  const numbers = cast(taken, "float32");
   const centred = sub(numbers, scalarConstant(MIDDLE));
   const wide = apply("Unsqueeze", [pick(scales, [blocks]), int64s([-1])], taken.shape.with(-1, 1), {}, null);
   return reshape(mul(centred, wide), [...indices.shape, shape[1]]);

@@ -1,4 +1,5 @@
 import { apply, type Dim, type Value } from "../value.ts";
+import { cast } from "./cast.ts";
 import { int64s } from "./reduce.ts";
 import { zeros } from "./shape.ts";
 
@@ -27,7 +28,7 @@ const WIDE = new WeakMap<Value, Value>();
 /** `x` as int64, made once for all that ask. Not differentiable. */
 export function toInt64(x: Value): Value {
   if (x.dtype === "int64") return x;
-  const made = WIDE.get(x) ?? apply("Cast", [x], x.shape, { to: 7 }, null, "int64");
+  const made = WIDE.get(x) ?? cast(x, "int64");
   WIDE.set(x, made);
   return made;
 }

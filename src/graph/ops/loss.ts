@@ -1,5 +1,6 @@
 import { apply, compose, known, type Value } from "../value.ts";
 import { add, exp, mul, neg, scale, sub } from "./arithmetic.ts";
+import { cast } from "./cast.ts";
 import { int64s, mean, sumAll } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 
@@ -56,7 +57,7 @@ function onesLike(x: Value): Value {
 export function topIsLabel(logits: Value, labels: Value): Value {
   const best = apply("ReduceMax", [logits, int64s([1])], labels.shape, { keepdims: 0 }, null);
   const isTop = apply("LessOrEqual", [best, picked(logits, column(labels))], labels.shape, {}, null, "bool");
-  return apply("Cast", [isTop], labels.shape, { to: 1 }, null, "float32");
+  return cast(isTop, "float32");
 }
 
 /** Sum of terms. */

@@ -1,6 +1,7 @@
 import { apply, compose, type Dim, scalarConstant, type Value } from "../value.ts";
 import { sub } from "./arithmetic.ts";
 import type { TrieTokens } from "./attention.ts";
+import { cast } from "./cast.ts";
 import { int32s, int64s, sum, unsqueeze } from "./reduce.ts";
 import { concat, shapeOf } from "./shape.ts";
 
@@ -66,7 +67,7 @@ export function stemMask(mask: Value, stem: Stem, queries: TrieTokens, window: n
   const shape = [rows, 1, length, count];
   const both = (a: Value, b: Value): Value => apply("And", [a, b], shape, {}, null, "bool");
   const first = unsqueeze(stem.rows, [1, 2, 3], [rows, 1, 1, 1]);
-  const others = apply("Cast", [first], first.shape, { to: 9 }, null, "bool");
+  const others = cast(first, "bool");
   const before = apply("LessOrEqual", [to, from], shape, {}, null, "bool");
   const near =
     window === null

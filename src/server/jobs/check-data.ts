@@ -137,7 +137,7 @@ function dataError(error: InputError, config: TrainConfig): HttpError {
   const faults = error.problems
     .filter((problem) => paramOf(problem) === first)
     .map((problem) => faultOf(problem, path));
-  const leftOut = error.count - error.problems.length;
+  const leftOut = error.count - faults.length;
   const lines = [...faults.map(faultText), ...(leftOut > 0 ? [`and ${leftOut} more`] : [])];
   const isJson = error.problems.every(({ message }) => /not valid JSON|expected a JSON object/.test(message));
   const text = `Invalid file format. ${isJson ? JSONL : ""}${lines.join("; ")}`;

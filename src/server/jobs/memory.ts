@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 
-/** Of the machine's memory, what all jobs together may take where nobody says: the rest is the server's own. */
+/** Of the machine's memory, what all jobs together may take where nobody says: the rest is the server's own, and that of a preview, which trains nothing. */
 const SHARE = 0.7;
 const EVERY_MS = 250;
 

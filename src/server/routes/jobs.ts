@@ -33,12 +33,12 @@ const eventsQuery = pageQuery.extend({
 export function jobRoutes(parts: ServerParts): readonly Route[] {
   const { jobs } = parts;
   if (jobs === null) return [];
-  return [...lists(jobs, parts), ...actions(jobs), preview(jobs, parts), ...jobsThemselves(jobs)];
+  return [...lists(jobs, parts), ...actions(jobs), preview(jobs, parts), ...jobsThemselves(jobs, parts)];
 }
 
 const idOf = (c: RequestContext): string => c.req.param("id") ?? "";
 
-function jobsThemselves(jobs: Jobs): Route[] {
+function jobsThemselves(jobs: Jobs, parts: ServerParts): Route[] {
   return [
     route({
       method: "post",
@@ -48,7 +48,12 @@ function jobsThemselves(jobs: Jobs): Route[] {
       answer: jobObject,
       handle: async (c, body) => {
         const key = c.req.header("idempotency-key") ?? null;
-        return Response.json(jobAnswer(await jobs.create(body, checkedKey(key), c.req.raw.signal)));
+        const { signal, end } = requestEnd(c, parts);
+        try {
+          return Response.json(jobAnswer(await jobs.create(body, checkedKey(key), signal)));
+        } finally {
+          end();
+        }
       },
     }),
     route({
