@@ -1,5 +1,6 @@
 import type { JobOption } from "../src/server/dashboard/shapes.ts";
-import { type Draft, isFor, methodOf } from "./draft.ts";
+import { type Draft, type DraftChange, optionsFor } from "./draft.ts";
+import { ValidationFile } from "./validation-file.tsx";
 
 /** Options that are seldom needed, but where a file is not understood. */
 const DATA = "Data";
@@ -7,7 +8,8 @@ const DATA = "Data";
 interface DraftFormProps {
   readonly draft: Draft;
   readonly options: readonly JobOption[];
-  onChange(change: Partial<Pick<Draft, "suffix" | "values">>): void;
+  onChange(change: DraftChange): void;
+  onValidation(file: File | null): void;
   /** What was changed is to be planned. */
   onPlan(): void;
   onStart(): void;
@@ -16,9 +18,9 @@ interface DraftFormProps {
 
 /** Options of a job, and its start. */
 export function DraftForm(props: DraftFormProps) {
-  const { draft, options, onChange, onPlan, onStart, onDiscard } = props;
-  const { state, preview, suffix } = draft;
-  const shown = options.filter((option) => isFor(option, methodOf(draft)));
+  const { draft, options, onChange, onValidation, onPlan, onStart, onDiscard } = props;
+  const { state, preview, suffix, seed } = draft;
+  const shown = optionsFor(draft, options);
   const fields = (list: readonly JobOption[]) =>
     list.map((option) => (
       <Field
@@ -49,6 +51,19 @@ export function DraftForm(props: DraftFormProps) {
           <span class="facts">it becomes a part of it: ft:…:{suffix || "name"}:…</span>
         </label>
         {fields(shown.filter(({ group }) => group !== DATA))}
+        <label>
+          Seed
+          <input
+            name="seed"
+            value={seed}
+            inputMode="numeric"
+            placeholder="a random one"
+            onInput={(event) => onChange({ seed: event.currentTarget.value })}
+            onChange={onPlan}
+          />
+          <span class="facts">the same seed on the same machine gives the same adapter</span>
+        </label>
+        <ValidationFile name={draft.validation?.name ?? null} onFile={onValidation} />
       </div>
       <details open={preview?.plan === null}>
         <summary>Options of the data</summary>

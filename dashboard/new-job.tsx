@@ -16,7 +16,7 @@ interface NewJobProps {
 export function NewJob({ base, onStarted }: NewJobProps) {
   const options = useOptions();
   const [started, setStarted] = useState(false);
-  const [draft, { choose, change, plan, start, discard }] = useDraft(base, options, (id) => {
+  const [draft, { choose, validateOn, change, plan, start, discard }] = useDraft(base, options, (id) => {
     setStarted(true);
     onStarted(id);
   });
@@ -46,6 +46,7 @@ export function NewJob({ base, onStarted }: NewJobProps) {
               draft={draft}
               options={options}
               onChange={change}
+              onValidation={validateOn}
               onPlan={plan}
               onStart={start}
               onDiscard={discard}
@@ -57,9 +58,10 @@ export function NewJob({ base, onStarted }: NewJobProps) {
   );
 }
 
-function stateOf({ file, state, preview }: Draft): string {
+function stateOf({ file, fileId, state, preview }: Draft): string {
   const name = `${file.name} (${bytes(file.size)})`;
-  if (state === "uploading") return `Uploading ${name} …`;
+  if (state === "uploading")
+    return fileId === null ? `Uploading ${name} …` : "Uploading the validation file …";
   if (state === "planning") return `Reading ${name} and planning the training; nothing is started yet …`;
   if (state === "starting") return "Starting …";
   if (preview === null) return name;

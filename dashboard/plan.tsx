@@ -14,7 +14,7 @@ interface PlanProps {
 export function PlanFacts({ preview, plan, options }: PlanProps) {
   return (
     <>
-      <Facts facts={factsOf(plan, rankOf(preview, options))} small />
+      <Facts facts={factsOf(preview, plan, rankOf(preview, options))} small />
       {preview.warnings.map((warning) => (
         <p key={warning} class="notice">
           {warning}
@@ -49,8 +49,9 @@ function Problems({ preview: { problems, problems_left_out: leftOut } }: Pick<Pl
     <div class="rows">
       <h3>Problems of the file</h3>
       <ul class="problems">
-        {problems.map(({ where, message }) => (
-          <li key={where + message}>
+        {problems.map(({ file, where, message }) => (
+          <li key={file + where + message}>
+            {file === "validation_file" && "validation file, "}
             <strong>{where}</strong>: {message}
           </li>
         ))}
@@ -67,10 +68,10 @@ function rankOf({ lowrank }: JobPreview, options: readonly JobOption[]): string 
   return option && isFor(option, String(lowrank.method)) ? String(lowrank.rank) : null;
 }
 
-function factsOf(plan: PreviewPlan, rank: string | null): readonly Fact[] {
+function factsOf(preview: JobPreview, plan: PreviewPlan, rank: string | null): readonly Fact[] {
   const { trainable_parameters: trained, total_parameters: all, steps, estimated_seconds: seconds } = plan;
   return [
-    ["Examples", examplesText(plan)],
+    ["Examples", examplesText(plan, preview.validation_file !== null)],
     ["Method", rank === null ? plan.method : `${plan.method}, rank ${rank}`],
     ["What is trained", placesText(plan)],
     ["Trained numbers", `${count(trained)} of ${short(all)} (${share(trained / all)})`],
@@ -92,10 +93,11 @@ function timeText(seconds: number | null): string {
   return `about ${duration(seconds * 1000)}, as fast as this machine is now`;
 }
 
-function examplesText({ examples, validation_examples: heldOut, truncated, dropped }: PreviewPlan): string {
+function examplesText(plan: PreviewPlan, hasFile: boolean): string {
+  const { examples, validation_examples: measured, truncated, dropped } = plan;
   const parts = [
     count(examples),
-    ...(heldOut > 0 ? [`${count(heldOut)} held out`] : []),
+    ...(measured > 0 ? [`${count(measured)} ${hasFile ? "to measure on" : "held out"}`] : []),
     ...(truncated > 0 ? [`${count(truncated)} cut`] : []),
     ...(dropped > 0 ? [`${count(dropped)} too long and left out`] : []),
   ];

@@ -140,6 +140,41 @@ describe.skipIf(!isThere)("fine-tuning in the dashboard, in Chromium", () => {
     expect(said).toEqual([]);
   });
 
+  test("a validation file is measured on, and a seed is the job's", async () => {
+    await drop("train.jsonl", rows(ROWS));
+    await part.getByText(/64 examples\. Nothing is started yet/).waitFor();
+    const choose = async (name: string, text: string): Promise<void> =>
+      part
+        .locator("input[name=validation]")
+        .setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from(text) });
+    await choose("broken.jsonl", "{");
+    await part
+      .getByRole("listitem")
+      .filter({ hasText: /^validation file, line 1: not valid JSON/ })
+      .waitFor();
+    await choose("held.jsonl", rows(5));
+    await fact("Examples").getByText("64, 5 to measure on").waitFor();
+    expect(await part.getByLabel("Validation fraction").count()).toBe(0);
+    await part.getByRole("button", { name: "Remove" }).click();
+    await part.getByLabel("Validation fraction").waitFor({ state: "attached" }); // among the options of the data
+    await fact("Examples").getByText("64", { exact: true }).waitFor();
+    await choose("held.jsonl", rows(5));
+    await fact("Examples").getByText("64, 5 to measure on").waitFor();
+    await part.getByLabel("Seed").fill("11");
+    await part.getByLabel("Seed").press("Tab");
+    await part.getByText(/64 examples\. Nothing is started yet/).waitFor();
+    await part.getByRole("button", { name: "Start" }).click();
+    await part.getByRole("button", { name: /^train done/ }).waitFor();
+    const [job] = (await server.openai.fineTuning.jobs.list()).data;
+    const files = (await server.openai.files.list({ purpose: "fine-tune" })).data;
+    const held = files.filter(({ filename }) => filename === "held.jsonl");
+    expect(job).toMatchObject({ seed: 11, validation_file: held[0]?.id });
+    expect(held).toHaveLength(1); // the removed one is gone
+    expect(held[0]?.expires_at).toBeGreaterThan(Date.now() / 1000);
+    expect(files.map(({ filename }) => filename)).not.toContain("broken.jsonl");
+    expect(said).toEqual([]);
+  });
+
   test("a broken file says its lines, and is started when it is corrected; nothing of it stays when it is discarded", async () => {
     const broken = `${rows(12)}{"messages": [\n{"messages": [{"role": "user", "content": "a"}]}\n`;
     await drop("notes.jsonl", broken);

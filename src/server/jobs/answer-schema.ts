@@ -54,6 +54,7 @@ export const fileObject: z.ZodType<FileObject> = z.object({
   object: z.literal("file"),
   bytes: z.int(),
   created_at: z.int(),
+  expires_at: z.int().optional().describe("seconds since 1970; without one it stays until it is deleted"),
   filename: z.string(),
   purpose: z.enum(["fine-tune", "fine-tune-results"]),
   status: z.literal("processed"),

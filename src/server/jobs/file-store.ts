@@ -11,14 +11,22 @@ export interface FileRow {
   readonly bytes: number;
   /** Seconds since 1970. */
   readonly created_at: number;
+  /** From then on it may be deleted; null: never. */
+  readonly expires_at: number | null;
 }
+
+/** A file that the store does not know yet. */
+export type NewFile = Omit<FileRow, "created_at" | "expires_at">;
 
 /** Uploaded files; deleted ones are known to the jobs that used them alone. */
 export interface FileStore {
-  add(file: Omit<FileRow, "created_at">): FileRow;
+  /** `lifetimeSeconds` null: it stays until somebody deletes it. */
+  add(file: NewFile, lifetimeSeconds?: number | null): FileRow;
   get(id: string): FileRow | null;
   list(page: PageRequest, purpose?: string): Page<FileRow>;
   delete(id: string): void;
+  /** Files whose time is over, and that are not deleted. */
+  expired(): readonly FileRow[];
   /** Every file that is not deleted. */
   all(): readonly FileRow[];
 }
@@ -28,10 +36,12 @@ export function fileStore(db: Database): FileStore {
     db.one<FileRow>("SELECT * FROM files WHERE id = ? AND deleted_at IS NULL", id);
   return {
     get,
-    add: ({ id, filename, extension, purpose, bytes }) => {
+    add: ({ id, filename, extension, purpose, bytes }, lifetimeSeconds = null) => {
+      const now = nowSeconds();
+      const expiry = lifetimeSeconds === null ? null : now + lifetimeSeconds;
       const insert =
-        "INSERT INTO files (id, filename, extension, purpose, bytes, created_at) VALUES (?, ?, ?, ?, ?, ?)";
-      db.run(insert, id, filename, extension, purpose, bytes, nowSeconds());
+        "INSERT INTO files (id, filename, extension, purpose, bytes, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
+      db.run(insert, id, filename, extension, purpose, bytes, now, expiry);
       return get(id) as FileRow;
     },
     list: (page, purpose) => {
@@ -40,6 +50,8 @@ export function fileStore(db: Database): FileStore {
       return pageOf(db, "files", { sql, values: purpose === undefined ? [] : [purpose] }, page);
     },
     delete: (id) => void db.run("UPDATE files SET deleted_at = ? WHERE id = ?", nowSeconds(), id),
+    expired: () =>
+      db.all<FileRow>("SELECT * FROM files WHERE deleted_at IS NULL AND expires_at <= ?", nowSeconds()),
     all: () => db.all<FileRow>("SELECT * FROM files WHERE deleted_at IS NULL"),
   };
 }

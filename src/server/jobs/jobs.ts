@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { rm } from "node:fs/promises";
 import type { Engine } from "../../generate/engine/engine.ts";
 import { HttpError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type JobContext, type JobSettings, newJob } from "./create.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { deleteExpired, deleteFile } from "./delete-files.ts";
 import { deleteModel } from "./delete-model.ts";
 import { isEnded, type Job } from "./job-store.ts";
 import { defaultJobBytes } from "./memory.ts";
@@ -64,8 +64,14 @@ export async function openJobs(options: JobsOptions, engine: Engine, log: Log): 
     const queue = jobQueue({ folder, published: adapters, baseName, maxJobs, killAfterMs, limitBytes, log });
     await queue.open();
     const context = { ...options, base: engine.base, limitBytes };
+    const stopExpiry = deleteExpired(folder, log);
     return {
       ...actions(folder, queue, context),
+      close: async () => {
+        await stopExpiry();
+        await queue.close();
+        await folder.close();
+      },
       deleteModel: (name) => deleteModel(name, { folder, engine, isActive: queue.isActive }),
       ...{ folder, queue, maxFileBytes },
     };
@@ -75,10 +81,10 @@ export async function openJobs(options: JobsOptions, engine: Engine, log: Log): 
   }
 }
 
-type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes" | "deleteModel">;
+type Actions = Omit<Jobs, "folder" | "queue" | "maxFileBytes" | "deleteModel" | "close">;
 
 function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Actions {
-  const { jobs, events, files } = folder;
+  const { jobs, events } = folder;
   const get = (id: string): Job => {
     const job = jobs.get(id);
     if (job !== null) return job;
@@ -122,25 +128,8 @@ function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Act
       queue.wake();
       return get(id);
     },
-    deleteFile: async (id) => {
-      const file = files.get(id);
-      if (file === null) throw noFile(id);
-      if (jobs.usesFile(id))
-        throw new HttpError(409, "file_in_use", `a job that has not ended needs the file ${id}`);
-      files.delete(id);
-      await rm(folder.filePath(file), { force: true });
-    },
-    close: async () => {
-      await queue.close();
-      await folder.close();
-    },
+    deleteFile: (id) => deleteFile(id, folder),
   };
-}
-
-export function noFile(id: string): HttpError {
-  return new HttpError(404, "file_not_found", `there is no file ${JSON.stringify(id)}`, {
-    type: "not_found_error",
-  });
 }
 
 function wrongState(id: string, status: Job["status"], what: string): HttpError {

@@ -60,4 +60,5 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT`,
   `ALTER TABLE jobs ADD COLUMN result_files TEXT;
   ALTER TABLE jobs ADD COLUMN deleted_at INTEGER`,
+  "ALTER TABLE files ADD COLUMN expires_at INTEGER",
 ];

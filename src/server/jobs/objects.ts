@@ -111,9 +111,10 @@ export function checkpointAnswer(row: CheckpointRow): CheckpointObject {
 }
 
 export function fileAnswer(row: FileRow): FileObject {
-  const { id, bytes, created_at, filename } = row;
+  const { id, bytes, created_at, filename, expires_at } = row;
   const purpose = row.purpose as FileObject["purpose"];
-  return { id, object: "file", bytes, created_at, filename, purpose, status: "processed" };
+  const expiry = expires_at === null ? {} : { expires_at };
+  return { id, object: "file", bytes, created_at, ...expiry, filename, purpose, status: "processed" };
 }
 
 /** A page as OpenAI's clients read it. */

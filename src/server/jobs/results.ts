@@ -1,7 +1,7 @@
 import { writeFileAtomic } from "../../io/disk.ts";
 import { type MetricsEvent, readMetrics } from "../../train/metrics-log.ts";
 import type { DataFolder } from "./data-folder.ts";
-import type { FileRow } from "./file-store.ts";
+import type { NewFile } from "./file-store.ts";
 import { newId } from "./paging.ts";
 
 export const RESULTS_PURPOSE = "fine-tune-results";
@@ -35,7 +35,7 @@ export function resultsCsv(events: readonly MetricsEvent[]): string {
 }
 
 /** Writes the measures of a job's run as a file, which the database does not know yet. @throws LowrankError ("storage") */
-export async function writeResults(jobId: string, folder: DataFolder): Promise<Omit<FileRow, "created_at">> {
+export async function writeResults(jobId: string, folder: DataFolder): Promise<NewFile> {
   const file = {
     id: newId("file"),
     filename: "step_metrics.csv",

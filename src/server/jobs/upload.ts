@@ -1,9 +1,8 @@
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeStream } from "node:stream/web";
 import { Busboy, type BusboyFileStream, type BusboyHeaders } from "@fastify/busboy";
-import { dataExtensions } from "../../data/records.ts";
 import { storing, syncFolder, writeAll } from "../../io/disk.ts";
 import { temporaryPath } from "../../io/temporary.ts";
 import { refusal } from "../body.ts";
@@ -11,11 +10,11 @@ import { HttpError } from "../errors.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { FileRow } from "./file-store.ts";
 import { newId } from "./paging.ts";
+import { checkedForm, type Form, PURPOSE } from "./upload-form.ts";
 
 /** As OpenAI's. */
 export const MAX_FILE_BYTES: number = 512 * 2 ** 20;
 
-const PURPOSE = "fine-tune";
 const MAX_FIELD_BYTES = 1000;
 const MAX_PARTS = 8;
 const MAX_NAME = 255;
@@ -24,12 +23,6 @@ const IDLE_MS = 60_000;
 /** Of some damaged forms the parser takes no more, and never says so. */
 const STUCK_MS = 5000;
 
-/** What a form held. */
-interface Form {
-  readonly fields: Map<string, string>;
-  file: { readonly filename: string; readonly bytes: number } | null;
-}
-
 /** Writes the file of a multipart form to disk as it comes, and makes it known when all of it is there: before, it has a temporary name.
  *  @throws HttpError 400, 413, 415; LowrankError ("storage") */
 export async function receiveFile(request: Request, folder: DataFolder, maxBytes: number): Promise<FileRow> {
@@ -37,13 +30,13 @@ export async function receiveFile(request: Request, folder: DataFolder, maxBytes
   const temporary = temporaryPath(join(folder.filesPath, id));
   try {
     const form = await storing(folder.filesPath, () => receiveForm(request, temporary, maxBytes));
-    const { filename, extension, bytes } = checkedForm(form);
+    const { filename, extension, bytes, lifetimeSeconds } = checkedForm(form);
     const path = folder.filePath({ id, extension });
     await storing(path, async () => {
       await rename(temporary, path);
       await syncFolder(folder.filesPath);
     });
-    return folder.files.add({ id, filename, extension, purpose: PURPOSE, bytes });
+    return folder.files.add({ id, filename, extension, purpose: PURPOSE, bytes }, lifetimeSeconds);
   } finally {
     await rm(temporary, { force: true });
   }
@@ -163,23 +156,4 @@ function malformed(error: unknown): unknown {
 function shownName(name: string | undefined): string {
   const shown = basename((name ?? "").replaceAll("\\", "/")).replace(/\p{C}/gu, "");
   return shown.slice(-MAX_NAME) || "file";
-}
-
-function checkedForm({ fields, file }: Form): { filename: string; extension: string; bytes: number } {
-  const problems = [];
-  const purpose = fields.get("purpose");
-  if (file === null) problems.push({ where: "file", message: "is missing" });
-  else if (file.bytes === 0) problems.push({ where: "file", message: "is empty" });
-  if (purpose !== PURPOSE)
-    problems.push({
-      where: "purpose",
-      message: `expected "${PURPOSE}", got ${purpose === undefined ? "none" : JSON.stringify(purpose)}`,
-    });
-  for (const name of fields.keys())
-    if (name !== "purpose") problems.push({ where: name, message: "there is no such field" });
-  const extension = extname(file?.filename ?? "").toLowerCase();
-  if (file !== null && !dataExtensions.includes(extension))
-    problems.push({ where: "file", message: `expected a name that ends in ${dataExtensions.join(", ")}` });
-  if (file === null || problems.length > 0) throw refusal(problems);
-  return { ...file, extension };
 }

@@ -2,16 +2,25 @@ import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { z } from "zod";
 import { fileObject, listOf } from "../jobs/answer-schema.ts";
-import { type Jobs, noFile } from "../jobs/jobs.ts";
+import { noFile } from "../jobs/delete-files.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import { fileAnswer, listAnswer } from "../jobs/objects.ts";
 import { receiveFile } from "../jobs/upload.ts";
+import { LIFETIME_SECONDS, PURPOSE } from "../jobs/upload-form.ts";
 import type { ServerParts } from "../parts.ts";
 import { readQuery } from "../query.ts";
 import { type RequestContext, type Route, route } from "../route.ts";
 
 const form = z.object({
   file: z.string().meta({ format: "binary" }),
-  purpose: z.literal("fine-tune"),
+  purpose: z.literal(PURPOSE),
+  expires_after: z
+    .strictObject({
+      anchor: z.literal("created_at"),
+      seconds: z.int().min(LIFETIME_SECONDS.min).max(LIFETIME_SECONDS.max),
+    })
+    .optional()
+    .describe("when the file is deleted by itself, unless a job that has not ended needs it; default: never"),
 });
 
 const listQuery = z.strictObject({

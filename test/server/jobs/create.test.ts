@@ -95,11 +95,19 @@ describe("/v1/files", () => {
   test("what cannot be taken is refused with its reason, and leaves nothing", async () => {
     const twice = form(rows(1));
     twice.append("file", new Blob(["x"]), "y.jsonl");
+    const expiring = (anchor: string, seconds: string): FormData => {
+      const data = form(rows(1));
+      data.append("expires_after[anchor]", anchor);
+      data.append("expires_after[seconds]", seconds);
+      return data;
+    };
     const cases: [FormData, number, RegExp][] = [
       [form(rows(1), "x.jsonl", null), 400, /purpose: expected "fine-tune", got none/],
       [form(rows(1), "x.jsonl", "batch"), 400, /purpose: expected "fine-tune", got "batch"/],
       [form(rows(1), "x.exe"), 400, /file: expected a name that ends in \.jsonl/],
       [form("", "x.jsonl"), 400, /file: is empty/],
+      [expiring("created_at", "60"), 400, /seconds\]: expected a number from 3600 to 2592000, got "60"/],
+      [expiring("last_used", "1e4"), 400, /anchor\]: expected "created_at", got "last_used"; .*got "1e4"/s],
       [new FormData(), 400, /file: is missing|the form cannot be read/],
       [twice, 400, /more parts/],
       [form("x".repeat(MAX_BYTES + 1)), 413, /larger than 200000 bytes/],

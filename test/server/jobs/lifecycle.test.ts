@@ -2,7 +2,7 @@ import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type OpenAI from "openai";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { openDatabase } from "../../../src/server/jobs/database.ts";
 import type { ProcessIdentity } from "../../../src/train/process.ts";
 import { type JobServer, jobServer, QUICK, rows } from "./job-server.ts";
@@ -185,4 +185,36 @@ describe("a server that stops", () => {
       expect.arrayContaining([expect.stringMatching(/^Training goes on after step [1-9]/)]),
     );
   });
+});
+
+test("a file whose time is over is deleted, unless a job that has not ended needs it", async () => {
+  server = await jobServer();
+  const { folder, openai } = server;
+  const upload = (): Promise<OpenAI.FileObject> =>
+    openai.files.create({
+      file: new File([rows(40)], "rows.jsonl"),
+      purpose: "fine-tune",
+      expires_after: { anchor: "created_at", seconds: 3600 },
+    });
+  const [used, unused, kept] = [await upload(), await upload(), await server.upload(rows(2))];
+  expect(used.expires_at).toBe(used.created_at + 3600);
+  expect(kept.expires_at).toBeUndefined();
+  const { id } = await create(used.id, LONG);
+  await hasCheckpoint(id);
+  const db = await openDatabase(join(folder, "jobs.db"));
+  db.run("UPDATE files SET expires_at = 1 WHERE expires_at IS NOT NULL");
+  db.close();
+  const names = async (): Promise<string[]> => (await readdir(join(folder, "files"))).sort();
+  const namesOf = (...files: { id: string }[]): string[] => files.map(({ id }) => `${id}.jsonl`).sort();
+  const restart = async (): Promise<void> => {
+    await server.stop(0);
+    await server.engine.close();
+    server = await jobServer({ dataDir: folder });
+  };
+  await restart();
+  await vi.waitFor(async () => expect(await names()).toEqual(namesOf(used, kept)));
+  await expect(server.openai.files.retrieve(unused.id)).rejects.toMatchObject({ status: 404 });
+  await server.openai.fineTuning.jobs.cancel(id);
+  await restart();
+  await vi.waitFor(async () => expect(await names()).toEqual(namesOf(kept)));
 });
