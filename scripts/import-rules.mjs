@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 /** Layers of src, the lowest first; those of a line may import each other. docs/architecture.md says what each is. */
 export const LAYERS = [
   ["errors"],
-  ["tensor", "options"],
+  ["tensor", "options", "parallel"],
   ["io"],
   ["text", "formats", "graph"],
   ["hub"],

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { describeSettings, type Layer } from "../options/setting.ts";
+import { fromFirst } from "../parallel/group.ts";
 import { type TrainConfig, trainConfigSchema } from "../train/config/config.ts";
 import { loadTrainConfig, quickStart } from "../train/config/file.ts";
 import type { TrainEvent } from "../train/events.ts";
@@ -9,6 +10,7 @@ import { shellQuote } from "./display/train-text.ts";
 import { UsageError } from "./errors.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { importTrain } from "./library.ts";
+import { asMember } from "./member.ts";
 import { addSettings, givenSettings } from "./options.ts";
 
 /** `lowrank train`: flags, then a config file, then defaults; events shown as they come. */
@@ -31,12 +33,17 @@ export function build(command: Command, cli: Cli): void {
 async function action(command: Command, cli: Cli): Promise<void> {
   const { config: configFile, json } = command.opts<{ config?: string; json?: boolean }>();
   const flags = givenSettings(command, trainConfigSchema);
-  const config = await UsageError.fromAsync(() => loadTrainConfig({ flags, configFile }));
-  const train = await importTrain();
-  const show = json ? jsonLines(cli) : trainDisplay(cli.out);
-  const recipe = await quickStart({ flags, configFile });
-  if (recipe !== null) show.print(quickStartText(recipe, flags, config));
-  await runTraining((signal) => train(config, { signal }), show, cli);
+  await asMember(cli, async (group, notices) => {
+    const load = (): Promise<TrainConfig> =>
+      UsageError.fromAsync(() => loadTrainConfig({ flags, configFile }));
+    const config = await fromFirst(group, load);
+    const train = await importTrain();
+    const show = group.rank > 0 ? silent : json ? jsonLines(cli) : trainDisplay(cli.out);
+    const recipe = group.rank > 0 ? null : await quickStart({ flags, configFile });
+    if (recipe !== null) show.print(quickStartText(recipe, flags, config));
+    for (const line of notices) show.print(line);
+    await runTraining((signal) => train(config, { signal, group }), show, cli);
+  });
 }
 
 /** What a run takes from the quick start's recipe: options that nobody stated and that have an effect. */
@@ -74,6 +81,9 @@ export async function runTraining(
     interrupts.dispose();
   }
 }
+
+/** Member 0 shows what all do. */
+const silent: TrainDisplay = { show: () => undefined, print: () => undefined, close: () => undefined };
 
 function jsonLines(cli: Cli): TrainDisplay {
   return {

@@ -8,6 +8,8 @@ import { cacheFolder } from "../io/cache-folder.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type OpenBaseOptions, openBase } from "../models/base-model.ts";
 import type { Measures } from "../objectives/measures.ts";
+import { ALONE } from "../parallel/group.ts";
+import { jointWork } from "../parallel/joint.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/use/adapted-model.ts";
@@ -186,7 +188,7 @@ async function* score(
     return yield* reporting<EvaluateEvent, EvaluationResult>((report) =>
       engine.evaluate(examples, {
         onBatch: (done) => report({ type: "examples", done, total }),
-        ...(signal ? { signal } : {}),
+        joint: jointWork(ALONE, signal),
       }),
     );
   } finally {

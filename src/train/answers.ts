@@ -23,11 +23,11 @@ function spread(rows: Rows, count: number): DatasetRow[] {
 /** Answers `count` held-out rows greedily, as many of them as can be asked, and compares the texts with those in the data, white space at
  *  both ends aside (one of several equally good ones is enough); null where none can be asked. An answer is cut one token after the longest that is right: what is longer is wrong. */
 export async function scoreAnswers(request: SampleRequest): Promise<ExactMatch | null> {
-  const { runtime, model, base, rows, count, maxLength, signal } = request;
+  const { runtime, model, base, rows, count, maxLength, signal, group } = request;
   const prompts = promptsOf(base, model.methods, spread(rows, count), maxLength);
   if (prompts.length === 0) return null;
   const maxTokens = 1 + Math.max(...prompts.map((p) => p.answerLength));
-  const options = { maxTokens, batchSize: SIDE_BY_SIDE, signal };
+  const options = { maxTokens, batchSize: SIDE_BY_SIDE, signal, group };
   const samples = await answer(runtime, model, base, prompts, options);
   const hits = samples.filter((one) => referencesOf(one).includes(one.output.trim())).length;
   return { share: hits / samples.length, prompts: samples.length };

@@ -107,6 +107,8 @@ export interface PlanEvent {
   readonly resources: ResourcePlan;
   /** Seconds the run will take; null where nothing was measured yet. */
   readonly estimatedSeconds: number | null;
+  /** Processes that train together; missing where it is one. */
+  readonly processes?: number;
   /** Where the run is written. */
   readonly runFolder: string;
 }

@@ -3,6 +3,7 @@ import { formatWhere } from "../data/place.ts";
 import { TrainingError } from "../errors.ts";
 import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { afterFirst } from "../parallel/group.ts";
 import { exactMatchChange } from "./answers.ts";
 import { writeRunCard } from "./card.ts";
 import { checkpointPath } from "./checkpoint.ts";
@@ -25,6 +26,7 @@ import {
   checkpoint,
   evaluateSplit,
   exportAdapter,
+  type KeptParameters,
   noteEvaluation,
   type Run,
   restoreBest,
@@ -67,7 +69,7 @@ export async function* wholeRun(run: Run, planned: PlanEvent): AsyncGenerator<Tr
     if (profiled) yield profiled;
     yield* after(run, planned);
   } catch (error) {
-    if (!isAbort(error, run.signal)) throw error;
+    if (!isAbort(error, run.joint.signal)) throw error;
     yield* interrupted(run);
   }
 }
@@ -112,7 +114,7 @@ async function* steps(run: Run): AsyncGenerator<TrainEvent> {
       yield { type: "stopped", reason: "early-stopping", step, resumeHint: null };
       return;
     }
-    run.signal.throwIfAborted();
+    await run.joint.check();
     yield await takeStep(run);
     const profiled = await settleProfile(run, false);
     if (profiled) yield profiled;
@@ -193,7 +195,7 @@ async function* settle(run: Run): AsyncGenerator<TrainEvent> {
   yield* midwaySamples(run);
   const checkpointEvery = config.checkpointEvery ?? Math.ceil(plan.steps / CHECKPOINTS_PER_RUN);
   const isCheckpointDue = step % checkpointEvery === 0 || step === plan.steps;
-  if (isBest || (isCheckpointDue && run.savedStep !== step)) yield await checkpoint(run);
+  if (isBest || (isCheckpointDue && run.savedStep !== step)) yield* checkpoint(run);
 }
 
 /** An evaluation between steps; whether it is the best so far. */
@@ -222,13 +224,23 @@ async function* midwaySamples(run: Run): AsyncGenerator<SamplesEvent> {
 }
 
 async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> {
-  if (run.savedStep !== run.progression.step) yield await checkpoint(run);
+  if (run.savedStep !== run.progression.step) yield* checkpoint(run);
   const kept = await restoreBest(run);
   if (kept.warning !== null) yield { type: "warning", message: kept.warning };
   await run.engine.rest(); // no update follows
   const lossAfter = yield* evaluations(run, kept.step);
   const samples = await takeSamples(run, "after", kept.step);
   if (samples) yield samples;
+  if (run.joint.group.rank === 0) yield await finish(run, planned, kept, lossAfter);
+}
+
+/** Writes what a run leaves. */
+async function finish(
+  run: Run,
+  planned: PlanEvent,
+  kept: KeptParameters,
+  lossAfter: number | null,
+): Promise<DoneEvent> {
   const adapterPath = adapterFolder(run.folder);
   await exportAdapter(run, kept.theta, adapterPath);
   const { step, elapsedMs, lossBefore } = run.progression;
@@ -247,13 +259,14 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   const reportPath = await storing(folder, () => writeReport(folder, { config, plan: planned, outcome }));
   const done: DoneEvent = { type: "done", ...outcome, reportPath };
   await storing(folder, () => saveSummary(folder, { plan: planned, done }));
-  yield done;
+  return done;
 }
 
 async function* interrupted(run: Run): AsyncGenerator<TrainEvent> {
   const profiled = await settleProfile(run, true);
   if (profiled) yield profiled;
   const { step } = run.progression;
-  if (step > 0 && run.savedStep !== step) yield await checkpoint(run);
+  if (step > 0 && run.savedStep !== step) yield* checkpoint(run);
+  await afterFirst(run.joint.group); // which writes
   yield interruptedEvent(step, run.folder);
 }

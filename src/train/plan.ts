@@ -232,6 +232,7 @@ export async function planEvent(
   plan: RunPlan,
   runtime: Runtime,
   runFolder: string,
+  processes = 1,
 ): Promise<PlanEvent> {
   const { task, base, train, windows, steps, packing, work, recompute, resources } = plan;
   const trainables = trainablesOf(plan.model.methods);
@@ -241,6 +242,7 @@ export async function planEvent(
   const added = trainables.filter((t) => !own.has(t.name));
   const totalParameters = parameterTotal(base.modules) + trainedCount(added);
   const perEpoch = stepsPerEpoch(windows);
+  const alone = await estimateSeconds(runtime, base, work);
   return {
     type: "plan",
     model: config.model,
@@ -270,7 +272,8 @@ export async function planEvent(
     dropped: train.report.dropped,
     recompute,
     resources,
-    estimatedSeconds: await estimateSeconds(runtime, base, work),
+    estimatedSeconds: alone === null ? null : alone / processes,
+    ...(processes > 1 && { processes }),
     runFolder,
   };
 }

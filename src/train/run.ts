@@ -5,12 +5,15 @@ import { writeTemplateArgs } from "../formats/peft/text.ts";
 import { publicModelName } from "../hub/resolve.ts";
 import { storing } from "../io/disk.ts";
 import { createOptimizer } from "../optim/table.ts";
+import { fromFirst } from "../parallel/group.ts";
+import type { JointWork } from "../parallel/joint.ts";
 import { baseActivations } from "../peft/base-activations.ts";
 import { writeMethods } from "../peft/files/adapter.ts";
 import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { agreeOnState } from "./agreement.ts";
 import { scoreAnswers } from "./answers.ts";
 import { chunkCount, maxBatchLabels } from "./batch.ts";
 import {
@@ -37,7 +40,8 @@ export interface Run {
   readonly folder: string;
   readonly runtime: Runtime;
   readonly engine: TrainEngine;
-  readonly signal: AbortSignal;
+  /** Who trains together, and stops together. Member 0 alone writes. */
+  readonly joint: JointWork;
   /** Example indices of each micro-batch of a step. */
   readonly windowAt: (step: number) => Int32Array[];
   progression: Progression;
@@ -52,19 +56,21 @@ export interface Run {
 
 /** Loads the graphs and the state to start from: fresh parameters, or a checkpoint's. */
 export async function startRun(
-  parts: Pick<Run, "config" | "plan" | "folder" | "runtime" | "signal">,
+  parts: Pick<Run, "config" | "plan" | "folder" | "runtime" | "joint">,
   from: Pick<CheckpointContent, "progression" | "state"> | null,
 ): Promise<Run> {
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
-  const profiling = config.profile ? startProfiling(parts.folder) : null;
+  const { group } = parts.joint;
+  const profiling = config.profile && group.rank === 0 ? startProfiling(parts.folder) : null;
   const engine = await createTrainEngine(runtime, plan.subject, folder, {
     ...config,
     steps: plan.steps,
     recompute: plan.recompute,
     profile: profiling?.prefix ?? null,
+    group,
   });
-  await engine.setState(from?.state ?? (await freshState(config, plan, runtime)));
+  await engine.setState(from?.state ?? (await fromFirst(group, () => freshState(config, plan, runtime))));
   const progression = from?.progression ?? START;
   const savedStep = from ? progression.step : -1;
   const windowAt = windowReader(plan.windows, config.groupByPrefix ? plan.train.examples : null);
@@ -146,12 +152,12 @@ export async function evaluateSplit(
   encoded: NonNullable<EncodedSplit>,
   step: number,
 ): Promise<EvaluationEvent> {
-  const { plan, runtime, signal } = run;
+  const { plan, runtime, joint } = run;
   const started = performance.now();
   const chunks = chunkCount(maxBatchLabels(encoded, EVALUATION_BATCH));
   const engine = await createEvaluationEngine(runtime, { ...plan.subject, chunks }, plan.base.weights.folder);
   try {
-    const result = await engine.evaluate(encoded.examples, { signal });
+    const result = await engine.evaluate(encoded.examples, { joint });
     const { bestLoss } = run.progression;
     return {
       type: "evaluation",
@@ -182,10 +188,11 @@ export async function takeSamples(
   when: SamplesEvent["when"],
   step: number,
 ): Promise<SamplesEvent | null> {
-  const { plan, config, runtime, signal } = run;
+  const { plan, config, runtime } = run;
+  const { signal, group } = run.joint;
   const rows = plan.dataset.test.length > 0 ? plan.dataset.test : plan.dataset.validation;
   const { task, base, model } = plan;
-  const request = { runtime, model, base, rows, maxLength: model.positionCount, signal };
+  const request = { runtime, model, base, rows, maxLength: model.positionCount, signal, group };
   const samples = config.samples > 0 ? await task.samples({ ...request, count: config.samples }) : [];
   const scored = when === "during" ? 0 : config.scoreAnswers;
   const exactMatch = scored > 0 ? await scoreAnswers({ ...request, count: scored }) : null;
@@ -203,20 +210,26 @@ export async function exportAdapter(run: Run, theta: Float32Array, folder: strin
 
 /** Writes a checkpoint of where the run is, and removes old ones.
  *  @throws TrainingError if the disk does not take it; the checkpoints before stay */
-export async function checkpoint(run: Run): Promise<CheckpointEvent> {
+export async function* checkpoint(run: Run): AsyncGenerator<WarningEvent | CheckpointEvent> {
+  const warning = await agreeOnState(run.engine, run.joint.group);
+  if (warning !== null) yield { type: "warning", message: warning };
+  const { step, bestStep } = run.progression;
+  const path = checkpointPath(run.folder, step);
+  if (run.joint.group.rank === 0) await writeCheckpoint(run);
+  run.savedStep = step;
+  yield { type: "checkpoint", step, path, isBest: bestStep === step };
+}
+
+async function writeCheckpoint(run: Run): Promise<void> {
   const { progression, folder, config } = run;
   const { identity } = run.plan;
   const { step, bestStep } = progression;
   const state = await run.engine.state();
   const content = { progression, identity, state };
-  const path = await saveCheckpoint(folder, content, (dir) => exportAdapter(run, state.theta, dir)).catch(
-    (error) => {
-      throw error instanceof LowrankError ? notSaved(run, error) : error;
-    },
-  );
-  run.savedStep = step;
+  await saveCheckpoint(folder, content, (dir) => exportAdapter(run, state.theta, dir)).catch((error) => {
+    throw error instanceof LowrankError ? notSaved(run, error) : error;
+  });
   await pruneCheckpoints(folder, { step, keep: config.keepCheckpoints, bestStep });
-  return { type: "checkpoint", step, path, isBest: bestStep === step };
 }
 
 function notSaved(run: Run, error: LowrankError): TrainingError {
@@ -239,14 +252,22 @@ export async function restoreBest(run: Run): Promise<KeptParameters> {
   const { bestStep, step } = run.progression;
   const last = { theta: await run.engine.theta(), step, warning: null };
   if (bestStep === null || bestStep === step) return last;
+  const best = await fromFirst(run.joint.group, () => stateOf(checkpointPath(run.folder, bestStep)));
+  if (typeof best === "string") {
+    const warning = `the best checkpoint cannot be used, the adapter is that of the last step: ${best}`;
+    return { ...last, warning };
+  }
+  await run.engine.setState(best);
+  return { theta: best.theta, step: bestStep, warning: null };
+}
+
+/** The state in a checkpoint, or why it cannot be used. */
+async function stateOf(path: string): Promise<TrainState | string> {
   try {
-    const { state } = await loadCheckpoint(checkpointPath(run.folder, bestStep));
-    await run.engine.setState(state);
-    return { theta: state.theta, step: bestStep, warning: null };
+    return (await loadCheckpoint(path)).state;
   } catch (error) {
     if (!(error instanceof LowrankError)) throw error;
-    const warning = `the best checkpoint cannot be used, the adapter is that of the last step: ${error.message}`;
-    return { ...last, warning };
+    return error.message;
   }
 }
 

@@ -4,6 +4,7 @@ import { continueAll, textOf } from "../generate/continuation.ts";
 import { createDecoder } from "../generate/decoder.ts";
 import { withoutLeadIn } from "../generate/lead-in.ts";
 import type { BaseModel } from "../models/base.ts";
+import { ALONE, type ProcessGroup } from "../parallel/group.ts";
 import type { Method } from "../peft/method.ts";
 import type { AdaptedModel } from "../peft/use/adapted-model.ts";
 import { virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
@@ -50,7 +51,8 @@ export function promptsOf(
   return prompts;
 }
 
-/** Answers prompts greedily with the parameters in the runtime, `batchSize` side by side. */
+/** Answers prompts greedily with the parameters in the runtime, `batchSize` side by side. Members of a group answer a part each, and get
+ *  all answers. */
 export async function answer(
   runtime: Runtime,
   model: AdaptedModel,
@@ -61,7 +63,22 @@ export async function answer(
     readonly batchSize: number;
     readonly signal?: AbortSignal | undefined;
     readonly onDone?: (done: number) => void;
+    readonly group?: ProcessGroup;
   },
+): Promise<Sample[]> {
+  const { rank, size, gather } = options.group ?? ALONE;
+  const from = (member: number): number => Math.floor((member * prompts.length) / size);
+  const own = prompts.slice(from(rank), from(rank + 1));
+  const answers = own.length === 0 ? [] : await answerOwn(runtime, model, base, own, options);
+  return (await gather(answers)).flat();
+}
+
+async function answerOwn(
+  runtime: Runtime,
+  model: AdaptedModel,
+  base: BaseModel,
+  prompts: readonly Prompt[],
+  options: Parameters<typeof answer>[4],
 ): Promise<Sample[]> {
   const decoder = await createDecoder(runtime, { ...model, frozen: base.decoding }, base.weights.folder, {
     prepack: false, // not worth it for a few answers

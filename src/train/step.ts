@@ -1,8 +1,10 @@
 import type { Example, PackedBatch } from "../data/batch.ts";
+import { shareOut } from "../data/share.ts";
 import type { Value } from "../graph/value.ts";
 import type { ClipOptions } from "../optim/clip.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { createOptimizer, type OptimizerChoice } from "../optim/table.ts";
+import { ALONE, type ProcessGroup } from "../parallel/group.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { LoadOptions, Runtime, Session } from "../runtime/runtime.ts";
@@ -42,6 +44,10 @@ export interface StepOptions extends OptimizerChoice, ClipOptions {
   readonly profile?: string | null;
   /** Default "none". */
   readonly recompute?: Recompute;
+  /** Members that share the examples of a window out among them, and have the same parameters after it. Default: this process alone. */
+  readonly group?: ProcessGroup;
+  /** Most examples of a member's micro-batch, where there are several. Default: as many as the window's have. */
+  readonly batchSize?: number;
   /** Private copies of the weights in the layout that products read fastest. Default false: they stay memory-mapped. */
   readonly prepack?: boolean;
 }
@@ -81,6 +87,7 @@ export async function createTrainEngine(
   options: StepOptions,
 ): Promise<TrainEngine> {
   const { model, objective, chunks } = subject;
+  const { group = ALONE } = options;
   const optimizer = createOptimizer(options);
   const updater = await createUpdater(runtime, model, options);
   const size = parameterCount(trainablesOf(model.methods));
@@ -92,16 +99,19 @@ export async function createTrainEngine(
 
   /** How much each label of the window counts. A mean over labels knows that beforehand: normalized by the labels of the whole
    *  window, so that accumulation equals the big batch. Other losses follow from the sequences' log-probabilities. */
-  const weigh = async (batches: readonly PackedBatch[], step: number): Promise<Weighed> => {
-    if (objective.weigh === null) return { batches, scale: 1 / labelsOf(batches), loss: null };
+  const weigh = async (batches: readonly PackedBatch[], step: number, labels: number): Promise<Weighed> => {
+    if (objective.weigh === null) return { batches, scale: 1 / labels, loss: null };
     const session = await graphs.forward();
     const scored = [];
     for (const [i, batch] of batches.entries()) {
-      const outputs = await session.run(feedsOf(session, batch, noiseStream(step, i)));
+      const outputs = await session.run(feedsOf(session, batch, noiseStream(step, i, group)));
       scored.push(...scoredSequences(batch, outputs));
     }
-    const { loss, weights } = objective.weigh(scored);
-    return { batches: weightedBatches(batches, { weights }), scale: 1, loss };
+    const all = await group.gather(scored);
+    const { loss, weights } = objective.weigh(all.flat());
+    const before = all.slice(0, group.rank).reduce((n, list) => n + list.length, 0);
+    const own = weights.slice(before, before + scored.length);
+    return { batches: weightedBatches(batches, { weights: own }), scale: 1, loss };
   };
 
   /** Adds a micro-batch's gradient to the window's; returns its part of the loss. */
@@ -122,12 +132,19 @@ export async function createTrainEngine(
       await graphs.backward();
     },
     update: async (window, step, learningRate) => {
-      const packed = window.map((examples) => packBatch(examples, subject));
-      const { batches, scale, loss: known } = await weigh(packed, step);
-      let sum = 0;
+      const own = ownPart(window, objective, group, options.batchSize);
+      const packed = own.map((examples) => packBatch(examples, subject));
+      const trieTokens = packed.reduce((n, b) => n + b.trieTokens, 0);
+      const counts = Float64Array.of(labelsOf(packed), packed.length, trieTokens);
+      await group.sum(counts);
+      const [labelTokens, passes, allTokens] = counts as unknown as [number, number, number];
+      const { batches, scale, loss: known } = await weigh(packed, step, labelTokens);
+      const sum = Float64Array.of(0);
       for (const [i, batch] of batches.entries())
-        sum += await accumulate(batch, scale, 1 / batches.length, noiseStream(step, i));
-      const loss = known ?? sum;
+        sum[0] = Number(sum[0]) + (await accumulate(batch, scale, 1 / passes, noiseStream(step, i, group)));
+      await sumGradients(runtime, group);
+      await group.sum(sum);
+      const loss = known ?? Number(sum[0]);
       const { gradNorm, isKept } = await updater.apply({
         learningRate: scalar(learningRate),
         optimizer: optimizerScalars(optimizer, step),
@@ -135,8 +152,7 @@ export async function createTrainEngine(
         others: methodScalars(model, step, options.steps ?? step),
       });
       if (!isKept) await clearGradient();
-      const trieTokens = batches.reduce((n, b) => n + b.trieTokens, 0);
-      return { loss, gradNorm, isFinite: isKept, labelTokens: labelsOf(batches), trieTokens };
+      return { loss, gradNorm, isFinite: isKept, labelTokens, trieTokens: allTokens };
     },
     theta: async () => (await runtime.get(["theta"])).theta.data as Float32Array,
     // One at a time: each is copied on its way.
@@ -214,8 +230,30 @@ function labelsOf(batches: readonly PackedBatch[]): number {
   return batches.reduce((n, b) => n + b.labelCount, 0);
 }
 
-function noiseStream(step: number, microBatch: number): string {
-  return `noise ${step}.${microBatch}`;
+/** Every micro-batch of an update has its own, whoever computes it. */
+function noiseStream(step: number, microBatch: number, { rank, size }: ProcessGroup): string {
+  return `noise ${step}.${microBatch * size + rank}`;
+}
+
+/** Micro-batches of a window that this member computes. */
+function ownPart(
+  window: readonly (readonly Example[])[],
+  { packedSize }: StepSubject["objective"],
+  { rank, size }: ProcessGroup,
+  batchSize: number = Math.max(...window.map((batch) => batch.length)),
+): readonly (readonly Example[])[] {
+  if (size === 1) return window;
+  const own = shareOut(window.flat(), size, packedSize)[rank] as Example[];
+  const count = Math.ceil(own.length / batchSize);
+  return Array.from({ length: count }, (_, i) => own.slice(i * batchSize, (i + 1) * batchSize));
+}
+
+/** Each member's gradient is of its labels, normalized by those of all: the sum is that of the whole window. */
+async function sumGradients(runtime: Runtime, group: ProcessGroup): Promise<void> {
+  if (group.size === 1) return;
+  const { gradient } = await runtime.get(["gradient"]);
+  await group.sum(gradient.data as Float32Array);
+  await runtime.put({ gradient });
 }
 
 function optimizerScalars(optimizer: Optimizer, step: number): Record<string, Tensor> {

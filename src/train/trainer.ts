@@ -4,12 +4,16 @@ import { type Example, sequencesOf } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { noteText } from "../data/notes.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
+import { TrainingError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
+import { ALONE, afterFirst, fromFirst, type ProcessGroup } from "../parallel/group.ts";
+import { type JointWork, jointWork } from "../parallel/joint.ts";
+import { threadsOf } from "../parallel/threads.ts";
 import { deviceWarnings } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
-import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, newestCheckpoint, type RunIdentity } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
 import { readData } from "./data.ts";
@@ -37,6 +41,10 @@ export interface TrainRunOptions {
   /** Memory that the run may take. One that is estimated to take more is refused before anything is written, with a LowrankError
    *  ("memory_limit") that says what would fit. Default: what the machine has. */
   readonly limitBytes?: number;
+  /** Processes that train this adapter together (`openProcessGroup`); each calls `train` with a group of its own. The examples of an update are
+   *  shared out among them, losses and adapter are those of one process; options are those of member 0, which alone writes and ends with a
+   *  `done` event. A member that fails leaves the others waiting: it must `abort` the group. */
+  readonly group?: ProcessGroup;
 }
 
 /** Options with the day that the chat template takes for today: a run that goes on later keeps its first one. */
@@ -49,6 +57,7 @@ interface Means {
   readonly signal: AbortSignal;
   readonly spill: Spill;
   readonly limitBytes: number | undefined;
+  readonly group: ProcessGroup;
 }
 
 /** Fine-tunes a model as a stream of typed events: reads the data (before anything is fetched), opens the model, says the
@@ -66,15 +75,15 @@ export async function* train(
 /** `train` with options that are complete: of `loadTrainConfig`. */
 export async function* trainWith(
   options: TrainConfig,
-  { signal, memoryBytes, limitBytes }: TrainRunOptions = {},
+  { signal, memoryBytes, limitBytes, group = ALONE }: TrainRunOptions = {},
 ): AsyncGenerator<TrainEvent> {
-  const config = dated(options);
+  const config = await group.broadcast(dated(options));
   const own = new AbortController();
   const forward = (): void => own.abort(signal?.reason);
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
   const spill = openSpill(cacheFolder(), memoryBytes);
-  const means = { signal: own.signal, spill, limitBytes };
+  const means = { signal: own.signal, spill, limitBytes, group };
   try {
     yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
@@ -102,7 +111,9 @@ async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainE
 /** Data come first: where they are wrong, no folder is made and nothing is fetched. */
 async function* withFolder(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
   const dataset = yield* reading(config, means);
-  const folder = await storing(config.output ?? "runs", () => prepareRunFolder(config));
+  if (means.group.rank > 0)
+    return yield* inFolder(config, dataset, await folderOf(config, means.group), means);
+  const folder = await folderOf(config, means.group);
   const release = await storing(folder, () => lockRunFolder(folder));
   try {
     yield* inFolder(config, dataset, folder, means);
@@ -110,6 +121,10 @@ async function* withFolder(config: TrainConfig, means: Means): AsyncGenerator<Tr
     await release();
     await removeIfEmpty(folder, config);
   }
+}
+
+function folderOf(config: TrainConfig, group: ProcessGroup): Promise<string> {
+  return fromFirst(group, () => storing(config.output ?? "runs", () => prepareRunFolder(config)));
 }
 
 /** A run that failed before its first file leaves no folder. */
@@ -135,15 +150,19 @@ async function* reading(
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill, limitBytes }: Means,
+  { signal, spill, limitBytes, group }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
+  // One member fetches the model, others find it in the cache.
+  if (group.rank > 0) await afterFirst(group);
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
+  if (group.rank === 0) await afterFirst(group);
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
     planRun(config, base, dataset, { spill, onProgress, signal, ...(limitBytes && { limitBytes }) }),
   );
+  checkAlike(await group.gather(plan.identity));
   const notices = plan.model.methods.flatMap((m) => m.notices);
   for (const message of [
     ...base.warnings,
@@ -187,19 +206,31 @@ async function* inFolder(
   folder: string,
   means: Means,
 ): AsyncGenerator<TrainEvent> {
-  const { signal } = means;
-  const from = typeof config.resume === "string" ? yield* resumable(folder) : null;
+  const { signal, group } = means;
+  const isFirst = group.rank === 0;
+  const own = typeof config.resume === "string" && isFirst ? yield* resumable(folder) : null;
+  const from = await group.broadcast(own);
   let plan: RunPlan;
   try {
     plan = yield* planning(config, dataset, means);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
-    await saveTrainConfig(folder, config); // what --resume reads
+    if (isFirst) await saveTrainConfig(folder, config); // what --resume reads
     return yield interruptedEvent(from?.progression.step ?? 0, folder);
   }
   const warning = from && checkIdentity(from.identity, plan.identity, folder);
   if (warning) yield { type: "warning", message: warning };
-  yield* running(config, plan, folder, from, signal);
+  yield* running(config, plan, folder, from, jointWork(group, signal));
+}
+
+/** @throws TrainingError if members have other data or another model than the first */
+function checkAlike([first, ...others]: readonly RunIdentity[]): void {
+  for (const [i, other] of others.entries())
+    for (const part of ["model", "data", "adapter"] as const)
+      if (other[part] !== first?.[part])
+        throw new TrainingError(
+          `rank ${i + 1} has another ${part} than rank 0: all must read the same files`,
+        );
 }
 
 /** The checkpoint to go on from, or null for a start from the beginning. */
@@ -216,24 +247,27 @@ async function* running(
   plan: RunPlan,
   folder: string,
   from: Checkpoint | null,
-  signal: AbortSignal,
+  joint: JointWork,
 ): AsyncGenerator<TrainEvent> {
   const resumeStep = from?.progression.step ?? null;
-  const log = await storing(folder, async () => {
-    // The chosen level: another may sum gradients in a different order on resume.
-    await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
-    return openMetricsLog(folder, { resumeStep });
-  });
-  const runtime = openRuntime(config);
+  const openLog = (): Promise<MetricsLog> =>
+    storing(folder, async () => {
+      // The chosen level: another may sum gradients in a different order on resume.
+      await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
+      return openMetricsLog(folder, { resumeStep });
+    });
+  const log = joint.group.rank === 0 ? await openLog() : null;
+  const runtime = openRuntime({ ...config, threads: config.threads ?? threadsOf(joint.group) });
   try {
-    const planned = await planEvent(config, plan, runtime, folder);
+    const planned = await planEvent(config, plan, runtime, folder, joint.group.size);
     yield planned;
     yield preview(plan, PREVIEW_EXAMPLES);
-    const run = await startRun({ config, plan, folder, runtime, signal }, from);
+    const run = await startRun({ config, plan, folder, runtime, joint }, from);
     if (from) yield { type: "resumed", step: from.progression.step, path: from.path };
-    yield* logged(log, folder, wholeRun(run, planned));
+    const events = wholeRun(run, planned);
+    yield* log === null ? events : logged(log, folder, events);
   } finally {
-    await log.close();
+    await log?.close();
     await runtime.close();
   }
 }

@@ -34,8 +34,13 @@ export function runCli(args: readonly string[], options: RunOptions = {}): Promi
 
 /** Runs a script in Node. */
 export function runNode(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  return runProgram(process.execPath, args, options);
+}
+
+/** Runs any program. */
+export function runProgram(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const { NO_COLOR: _no, FORCE_COLOR: _force, ...env } = process.env;
-  const child = spawn(process.execPath, args, { cwd: options.cwd, env: { ...env, ...options.env } });
+  const child = spawn(program, args, { cwd: options.cwd, env: { ...env, ...options.env } });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data) => {
     stdout += data;

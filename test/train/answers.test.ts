@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Rows } from "../../src/data/rows.ts";
 import type { BaseModel } from "../../src/models/base.ts";
 import { openBase } from "../../src/models/base-model.ts";
+import { ALONE } from "../../src/parallel/group.ts";
 import { adaptBase } from "../../src/peft/use/adapted-base.ts";
 import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 import { openRuntime, type Runtime } from "../../src/runtime/runtime.ts";
@@ -51,7 +52,7 @@ async function using<T>(
 function scored(rows: Rows, count: number, adapter: string | null = null): Promise<ExactMatch | null> {
   const { signal } = new AbortController();
   return using(adapter, (runtime, model) =>
-    scoreAnswers({ runtime, model, base, rows, count, maxLength: MAX_LENGTH, signal }),
+    scoreAnswers({ runtime, model, base, rows, count, maxLength: MAX_LENGTH, signal, group: ALONE }),
   );
 }
 

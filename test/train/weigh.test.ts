@@ -9,6 +9,7 @@ import { floats } from "../../src/tensor/tensor.ts";
 import { createEvaluationEngine } from "../../src/train/evaluation.ts";
 import { createTrainEngine } from "../../src/train/step.ts";
 import { openTiny, subjectOf, type TinyModel, tinyLora } from "../models/harness.ts";
+import { localGroup } from "../parallel/local-group.ts";
 
 let runtime: Runtime;
 let tiny: TinyModel;
@@ -147,4 +148,25 @@ test("likelihood said through sequences is the mean over labels", async () => {
   expect(weighed.loss).toBeCloseTo(direct.loss, 5);
   const difference = weighed.gradient.map((x, i) => x - (direct.gradient[i] as number));
   expect(norm(difference)).toBeLessThan(1e-5 * norm(direct.gradient));
+});
+
+test("members of a group weigh the sequences of all", async () => {
+  const examples = examplesOf(tiny.config.vocabSize);
+  const whole = await gradientOf(preference, [examples]);
+  const { subject, theta } = await adapted(preference);
+  const sums = localGroup(2).map(async (group) => {
+    const own = openRuntime({ threads: 1 });
+    const engine = await createTrainEngine(own, subject, tiny.file.folder, { ...SGD, group });
+    await engine.setState({ theta });
+    const { loss } = await engine.update([examples], 1, 1);
+    const after = await engine.theta();
+    await engine.close();
+    await own.close();
+    return { loss, gradient: theta.map((x, i) => x - (after[i] as number)) };
+  });
+  for (const { loss, gradient } of await Promise.all(sums)) {
+    expect(loss).toBeCloseTo(whole.loss, 5);
+    const difference = gradient.map((x, i) => x - (whole.gradient[i] as number));
+    expect(norm(difference)).toBeLessThan(1e-5 * norm(whole.gradient));
+  }
 });

@@ -35,6 +35,11 @@ function taskRows({ task, labels }: PlanEvent): [string, string][] {
   return [["Task", shown === "" ? task : `${task}: ${shown}${more}`]];
 }
 
+/** Who trains, where that is not one process. */
+function processRows({ processes }: PlanEvent): [string, string][] {
+  return processes === undefined ? [] : [["Processes", `${processes}, which share out each step's examples`]];
+}
+
 /** The plan as a table. */
 export function planLines(plan: PlanEvent, columns: number): string[] {
   const { padded, trie, labels, countedBatches } = plan.tokensPerEpoch;
@@ -62,6 +67,7 @@ export function planLines(plan: PlanEvent, columns: number): string[] {
         `${formatInteger(labels)} ${plan.counts === "tokens" ? "" : `${plan.counts} `}with a loss, per epoch`,
     ],
     ["Steps", `${formatInteger(plan.steps)} (${formatInteger(plan.stepsPerEpoch)} per epoch)`],
+    ...processRows(plan),
     ["Memory", memoryText(plan)],
     ["Files", filesText(plan.resources)],
   ];

@@ -6,10 +6,11 @@ import type { Task } from "./task.ts";
 
 const SAMPLE_TOKENS = 64;
 
-const samples: Task["samples"] = async ({ runtime, model, base, rows, count, maxLength, signal }) => {
+const samples: Task["samples"] = async (request) => {
+  const { runtime, model, base, rows, count, maxLength, signal, group } = request;
   const prompts = promptsOf(base, model.methods, rows.slice(0, 4 * count), maxLength).slice(0, count);
   if (prompts.length === 0) return [];
-  const options = { maxTokens: SAMPLE_TOKENS, batchSize: prompts.length, signal };
+  const options = { maxTokens: SAMPLE_TOKENS, batchSize: prompts.length, signal, group };
   return answer(runtime, model, base, prompts, options);
 };
 

@@ -3,6 +3,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { Rows } from "../../data/rows.ts";
 import type { BaseModel } from "../../models/base.ts";
 import type { Objective } from "../../objectives/objective.ts";
+import type { ProcessGroup } from "../../parallel/group.ts";
 import type { Method } from "../../peft/method.ts";
 import type { AdaptedModel } from "../../peft/use/adapted-model.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -24,6 +25,8 @@ export interface SampleRequest {
   readonly count: number;
   readonly maxLength: number;
   readonly signal: AbortSignal;
+  /** Who answers together. */
+  readonly group: ProcessGroup;
 }
 
 /** What a model with its head is for: which models and data call for it, and what is learned then. */
