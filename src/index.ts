@@ -133,6 +133,8 @@ export type { BaseBits } from "./models/weight-storage.ts";
 export type { Measures } from "./objectives/measures.ts";
 export type { ScheduleName } from "./optim/schedule.ts";
 export type { Setting, SettingsOf } from "./options/setting.ts";
+export type { ProcessGroup } from "./parallel/group.ts";
+export { openProcessGroup } from "./parallel/mpi.ts";
 export type { CombineAccess } from "./peft/combine/access.ts";
 export {
   type CombinationKind,

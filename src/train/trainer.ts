@@ -1,4 +1,5 @@
 import { readdir, rm, rmdir } from "node:fs/promises";
+import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { type Example, sequencesOf } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -83,7 +84,7 @@ export async function* trainWith(
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
   const spill = openSpill(cacheFolder(), memoryBytes);
-  const means = { signal: own.signal, spill, limitBytes, group };
+  const means = { signal: own.signal, spill, limitBytes: limitBytes ?? partOfMemory(group), group };
   try {
     yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
@@ -94,6 +95,11 @@ export async function* trainWith(
     own.abort(); // what is still under way when the caller stops listening
     spill.close();
   }
+}
+
+/** Members on one machine share its memory; a process by itself has no limit but what is there. */
+function partOfMemory({ localSize }: ProcessGroup): number | undefined {
+  return localSize === 1 ? undefined : totalmem() / localSize;
 }
 
 async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
