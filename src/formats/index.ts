@@ -14,7 +14,8 @@ export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
 export { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "./foreign-adapter.ts";
 export { type GgufAdapter, readGgufAdapter, writeGgufAdapter } from "./gguf/adapter.ts";
-export { type GgufEntry, type GgufFile, type GgufValue, openGguf } from "./gguf/file.ts";
+export type { GgufEntry, GgufFile, GgufValue } from "./gguf/file.ts";
+export { openGguf } from "./gguf/open.ts";
 export { type GgufTensorType, quantize } from "./gguf/quantize.ts";
 export { dequantize, READABLE_TYPES } from "./gguf/quants.ts";
 export { type WriteModelGgufOptions, writeModelGguf } from "./gguf/save.ts";
@@ -49,12 +50,8 @@ export {
 export type { BaseIdentity } from "./peft/base-identity.ts";
 export { DEFAULT_LORA_CONFIG, type LoraConfig } from "./peft/config.ts";
 export type { ModuleTensors } from "./peft/keys.ts";
-export {
-  openSafetensors,
-  READABLE_DTYPES,
-  type SafetensorsEntry,
-  type SafetensorsFile,
-} from "./safetensors/read.ts";
+export { READABLE_DTYPES, type SafetensorsEntry, type SafetensorsFile } from "./safetensors/file.ts";
+export { openSafetensors } from "./safetensors/read.ts";
 export {
   type FloatDType,
   type SafetensorsInput,

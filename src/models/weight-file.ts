@@ -7,6 +7,7 @@ import type { WeightLocation } from "../graph/value.ts";
 import { matchesSums, sumsBytes, sumWriter } from "../io/chunk-sums.ts";
 import { openFile, writeFileAtomic } from "../io/disk.ts";
 import { fileIdentity } from "../io/file-identity.ts";
+import { hashesIn } from "../io/fingerprint.ts";
 import type { OnProgress } from "../io/progress.ts";
 import { openRegular } from "../io/regular-file.ts";
 import { removeAbandoned } from "../io/temporary.ts";
@@ -233,7 +234,7 @@ export async function openWeightFile(
   { storages = floatStorages(specs), ...options }: WeightFileOptions = {},
 ): Promise<WeightFile> {
   const layout = layoutOf(specs, storages);
-  const fingerprint = await source.fingerprint(cacheFolder);
+  const fingerprint = await source.fingerprint(hashesIn(cacheFolder));
   const folder = join(cacheFolder, "weights", keyOf(fingerprint, layout));
   const file = join(folder, FILE_NAME);
   const look = () => stateOf(file, layout.sizeBytes, cacheFolder);

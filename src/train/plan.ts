@@ -9,7 +9,7 @@ import type { RowWork } from "../data/visit-rows.ts";
 import { InputError, type Problem } from "../errors.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { hfModuleName } from "../formats/names.ts";
-import { publicModelName } from "../hub/resolve.ts";
+import { publicModelName } from "../hub/known-names.ts";
 import type { BaseModel } from "../models/base.ts";
 import { parameterTotal } from "../models/base-model.ts";
 import { moduleWeights } from "../models/family.ts";

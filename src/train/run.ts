@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { LowrankError, TrainingError } from "../errors.ts";
 import { writeLabels } from "../formats/peft/labels.ts";
 import { writeTemplateArgs } from "../formats/peft/text.ts";
-import { publicModelName } from "../hub/resolve.ts";
+import { publicModelName } from "../hub/known-names.ts";
 import { storing } from "../io/disk.ts";
 import { createOptimizer } from "../optim/table.ts";
 import { baseActivations } from "../peft/base-activations.ts";

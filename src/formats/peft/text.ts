@@ -3,6 +3,7 @@ import { readBytesIfThere, writeFileAtomic } from "../../io/disk.ts";
 import { exists } from "../../io/download.ts";
 import { requireInside } from "../../io/inside.ts";
 import { parseJsonObject } from "../../io/json.ts";
+import { folderStorage } from "../../io/storage/disk-storage.ts";
 import { readChatTemplate, readHfTokenizer } from "../hf/tokenizer.ts";
 import type { TokenizerSource } from "../model.ts";
 
@@ -21,12 +22,12 @@ export interface AdapterText {
 /** What an adapter's folder brings beside its weights; trainers save tokenizer and chat template there. @throws FormatError */
 export async function readAdapterText(folder: string): Promise<AdapterText> {
   const hasTokenizer = (await readBytesIfThere(join(folder, "tokenizer.json"))) !== null;
-  const tokenizer = hasTokenizer ? await readHfTokenizer(folder) : null;
+  const tokenizer = hasTokenizer ? await readHfTokenizer(folderStorage(folder)) : null;
   const path = join(folder, TEMPLATE_ARGS_FILE);
   const args = await readBytesIfThere(path);
   return {
     tokenizer,
-    chatTemplate: tokenizer?.chatTemplate ?? (await readChatTemplate(folder)),
+    chatTemplate: tokenizer?.chatTemplate ?? (await readChatTemplate(folderStorage(folder))),
     templateArgs: args === null ? {} : parseJsonObject(args, path),
   };
 }

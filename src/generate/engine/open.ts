@@ -1,6 +1,6 @@
 import { BusyError, InputError, LowrankError, UnsupportedError } from "../../errors.ts";
 import { type Pooling, readPooling } from "../../formats/hf/pooling.ts";
-import { poolingOf } from "../../hub/resolve.ts";
+import { poolingOf } from "../../hub/known-names.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
 import { createComposer, structureOf } from "../../peft/use/active.ts";

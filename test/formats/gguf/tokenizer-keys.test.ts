@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { rebuildTokenizer } from "../../../src/formats/gguf/tokenizer.ts";
 import { tokenizerKeys } from "../../../src/formats/gguf/tokenizer-keys.ts";
 import { text, writeGguf } from "../../../src/formats/gguf/write.ts";

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { InputError, ShapeError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { type GgufTensorType, quantize } from "../../../src/formats/gguf/quantize.ts";
 import { dequantize } from "../../../src/formats/gguf/quants.ts";
 import {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { InputError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { f32, type GgufInput, type GgufTyped, text, writeGguf } from "../../../src/formats/gguf/write.ts";
 import { writeSafetensors } from "../../../src/formats/safetensors/write.ts";
 import { loadModel } from "../../../src/generate/model.ts";
