@@ -19,13 +19,8 @@ export { openGguf } from "./gguf/open.ts";
 export { type GgufTensorType, quantize } from "./gguf/quantize.ts";
 export { dequantize, READABLE_TYPES } from "./gguf/quants.ts";
 export { type WriteModelGgufOptions, writeModelGguf } from "./gguf/save.ts";
-export {
-  type GgufArray,
-  type GgufInput,
-  type GgufScalarType,
-  type GgufTyped,
-  writeGguf,
-} from "./gguf/write.ts";
+export type { GgufArray, GgufScalarType, GgufTyped } from "./gguf/values.ts";
+export { type GgufInput, writeGguf } from "./gguf/write.ts";
 export { type WriteModelFolderOptions, writeModelFolder } from "./hf/save.ts";
 export { type LoraFactors, type PeftFiles, peftFilesOf } from "./lora-factors.ts";
 export { type MlxAdapter, readMlxAdapter, writeMlxAdapter } from "./mlx/adapter.ts";
@@ -50,12 +45,12 @@ export {
 export type { BaseIdentity } from "./peft/base-identity.ts";
 export { DEFAULT_LORA_CONFIG, type LoraConfig } from "./peft/config.ts";
 export type { ModuleTensors } from "./peft/keys.ts";
-export { READABLE_DTYPES, type SafetensorsEntry, type SafetensorsFile } from "./safetensors/file.ts";
-export { openSafetensors } from "./safetensors/read.ts";
 export {
   type FloatDType,
   type SafetensorsInput,
   safetensorsBytes,
   type WriteSafetensorsOptions,
-  writeSafetensors,
-} from "./safetensors/write.ts";
+} from "./safetensors/encode.ts";
+export { READABLE_DTYPES, type SafetensorsEntry, type SafetensorsFile } from "./safetensors/file.ts";
+export { openSafetensors } from "./safetensors/read.ts";
+export { writeSafetensors } from "./safetensors/write.ts";

@@ -4,13 +4,8 @@ import { NetworkError, UnsupportedError } from "../errors.ts";
 import { POOLING_FILES } from "../formats/hf/pooling.ts";
 import { INDEX_FILE, shardsOf } from "../formats/hf/shards.ts";
 import { isMlxConfig, MLX_WEIGHTS } from "../formats/mlx/adapter.ts";
-import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  combinationParts,
-  LABELS_FILE,
-  readAdapterConfig,
-} from "../formats/peft/folder.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts, LABELS_FILE } from "../formats/peft/files.ts";
+import { readAdapterConfig } from "../formats/peft/folder.ts";
 import { TEXT_FILES } from "../formats/peft/text.ts";
 import { exists } from "../io/download.ts";
 import { SMALL_FILE_BYTES, TOKENIZER_FILE_BYTES } from "../io/limits.ts";

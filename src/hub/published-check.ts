@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { FormatError, InputError, LowrankError, type Problem, UnsupportedError } from "../errors.ts";
 import { openGguf } from "../formats/gguf/open.ts";
 import { INDEX_FILE, shardsOf } from "../formats/hf/shards.ts";
-import { combinationParts } from "../formats/peft/folder.ts";
+import { combinationParts } from "../formats/peft/files.ts";
 import { openSafetensors } from "../formats/safetensors/read.ts";
 import { readBytes } from "../io/disk.ts";
 import { parseJsonObject } from "../io/json.ts";

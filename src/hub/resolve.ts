@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
-import { ADAPTER_CONFIG } from "../formats/peft/folder.ts";
+import { ADAPTER_CONFIG } from "../formats/peft/files.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { exists } from "../io/download.ts";
 import { KNOWN_MODELS, type KnownModel } from "./known-models.ts";

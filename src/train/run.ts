@@ -1,32 +1,19 @@
-import { join } from "node:path";
 import { LowrankError, TrainingError } from "../errors.ts";
-import { writeLabels } from "../formats/peft/labels.ts";
-import { writeTemplateArgs } from "../formats/peft/text.ts";
-import { publicModelName } from "../hub/known-names.ts";
-import { storing } from "../io/disk.ts";
 import { createOptimizer } from "../optim/table.ts";
 import { baseActivations } from "../peft/base-activations.ts";
-import { writeMethods } from "../peft/files/adapter.ts";
-import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { scoreAnswers } from "./answers.ts";
 import { chunkCount, maxBatchLabels } from "./batch.ts";
-import {
-  type CheckpointContent,
-  checkpointPath,
-  loadCheckpoint,
-  type Progression,
-  pruneCheckpoints,
-  saveCheckpoint,
-} from "./checkpoint.ts";
+import type { CheckpointContent, Progression } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
 import type { EncodedSplit } from "./data.ts";
 import { createEvaluationEngine, EVALUATION_BATCH } from "./evaluation.ts";
 import type { CheckpointEvent, EvaluationEvent, ProfileEvent, SamplesEvent, WarningEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
-import { type Profiling, startProfiling } from "./profile/take.ts";
+import type { Profiling } from "./profile/take.ts";
+import type { RunStore } from "./run-store.ts";
 import { createTrainEngine, type TrainEngine, type TrainState } from "./step.ts";
 import { windowReader } from "./windows.ts";
 
@@ -34,7 +21,8 @@ import { windowReader } from "./windows.ts";
 export interface Run {
   readonly config: TrainConfig;
   readonly plan: RunPlan;
-  readonly folder: string;
+  /** Where it leaves what it makes. */
+  readonly store: RunStore;
   readonly runtime: Runtime;
   readonly engine: TrainEngine;
   readonly signal: AbortSignal;
@@ -52,12 +40,12 @@ export interface Run {
 
 /** Loads the graphs and the state to start from: fresh parameters, or a checkpoint's. */
 export async function startRun(
-  parts: Pick<Run, "config" | "plan" | "folder" | "runtime" | "signal">,
+  parts: Pick<Run, "config" | "plan" | "store" | "runtime" | "signal">,
   from: Pick<CheckpointContent, "progression" | "state"> | null,
 ): Promise<Run> {
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
-  const profiling = config.profile ? startProfiling(parts.folder) : null;
+  const profiling = config.profile ? parts.store.startProfiling() : null;
   const engine = await createTrainEngine(runtime, plan.subject, folder, {
     ...config,
     steps: plan.steps,
@@ -101,12 +89,6 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
   return { theta, ...Object.fromEntries(vectors.map((name) => [name, new Float32Array(theta.length)])) };
 }
 
-/** The command that goes on with a run. */
-export function resumeCommand(folder: string): string {
-  const isPlain = /^[\p{L}\p{N}_./~:\\-]+$/u.test(folder);
-  return `lowrank train --resume ${isPlain ? folder : `'${folder.replaceAll("'", `'\\''`)}'`}`;
-}
-
 /** What a run that ends here leaves, in words. */
 export function whatIsKept({ savedStep }: Run): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
@@ -114,12 +96,12 @@ export function whatIsKept({ savedStep }: Run): string {
 
 /** Ends the profile once it has enough steps, or at the end of the run. */
 export async function settleProfile(run: Run, isEnd: boolean): Promise<ProfileEvent | null> {
-  const { profiling, folder } = run;
+  const { profiling } = run;
   if (profiling === null) return null;
   const isEnough = isEnd || profiling.noteStep(run.windowAt(run.progression.step).length);
   if (!isEnough) return null;
   run.profiling = null;
-  return storing(folder, () => profiling.finish(run.engine));
+  return profiling.finish(run.engine);
 }
 
 /** Checks that the first update with a learning rate changed the factors that start at zero.
@@ -193,36 +175,26 @@ export async function takeSamples(
   return { type: "samples", step, when, samples, ...(exactMatch && { exactMatch }) };
 }
 
-/** Writes the adapter of given parameters. */
-export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
-  const { model, base } = run.plan;
-  await writeMethods(folder, model.methods, theta, publicModelName(base.source.name), baseIdentityOf(base));
-  if (base.config.encoder) await writeLabels(folder, base.config.encoder.classifier);
-  await writeTemplateArgs(folder, base.templateVariables.args);
-}
-
 /** Writes a checkpoint of where the run is, and removes old ones.
  *  @throws TrainingError if the disk does not take it; the checkpoints before stay */
 export async function checkpoint(run: Run): Promise<CheckpointEvent> {
-  const { progression, folder, config } = run;
-  const { identity } = run.plan;
+  const { progression, store, config, plan } = run;
+  const { identity } = plan;
   const { step, bestStep } = progression;
   const state = await run.engine.state();
   const content = { progression, identity, state };
-  const path = await saveCheckpoint(folder, content, (dir) => exportAdapter(run, state.theta, dir)).catch(
-    (error) => {
-      throw error instanceof LowrankError ? notSaved(run, error) : error;
-    },
-  );
+  const path = await store.saveCheckpoint(content, plan).catch((error) => {
+    throw error instanceof LowrankError ? notSaved(run, error) : error;
+  });
   run.savedStep = step;
-  await pruneCheckpoints(folder, { step, keep: config.keepCheckpoints, bestStep });
+  await store.prune({ step, keep: config.keepCheckpoints, bestStep });
   return { type: "checkpoint", step, path, isBest: bestStep === step };
 }
 
 function notSaved(run: Run, error: LowrankError): TrainingError {
   const message =
-    `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}. ` +
-    `Then go on with: ${resumeCommand(run.folder)}`;
+    `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}.` +
+    (run.store.resumeHint === null ? "" : ` Then go on with: ${run.store.resumeHint}`);
   return new TrainingError(message, { cause: error });
 }
 
@@ -240,7 +212,7 @@ export async function restoreBest(run: Run): Promise<KeptParameters> {
   const last = { theta: await run.engine.theta(), step, warning: null };
   if (bestStep === null || bestStep === step) return last;
   try {
-    const { state } = await loadCheckpoint(checkpointPath(run.folder, bestStep));
+    const state = await run.store.loadState(bestStep);
     await run.engine.setState(state);
     return { theta: state.theta, step: bestStep, warning: null };
   } catch (error) {
@@ -248,9 +220,4 @@ export async function restoreBest(run: Run): Promise<KeptParameters> {
     const warning = `the best checkpoint cannot be used, the adapter is that of the last step: ${error.message}`;
     return { ...last, warning };
   }
-}
-
-/** Where the finished adapter lies in a run folder. */
-export function adapterFolder(runFolder: string): string {
-  return join(runFolder, "adapter");
 }

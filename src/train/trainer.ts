@@ -1,8 +1,8 @@
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Example, sequencesOf } from "../data/batch.ts";
-import type { Dataset } from "../data/dataset.ts";
 import { noteText } from "../data/notes.ts";
+import type { Dataset } from "../data/read-dataset.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
@@ -12,14 +12,16 @@ import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
-import { readData } from "./data.ts";
 import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
+import { folderStore, interruptedEvent } from "./folder-store.ts";
 import { checkIdentity } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
-import { interruptedEvent, isAbort, wholeRun } from "./loop.ts";
+import { isAbort, wholeRun } from "./loop.ts";
+import { machineMemory } from "./machine.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
 import { planEvent, planRun, type RunPlan } from "./plan.ts";
 import { withProgress } from "./progress.ts";
+import { readData } from "./read-data.ts";
 import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
 
@@ -142,7 +144,10 @@ async function* planning(
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
-    planRun(config, base, dataset, { spill, onProgress, signal, ...(limitBytes && { limitBytes }) }),
+    planRun(config, base, dataset, {
+      ...{ spill, onProgress, signal, memory: machineMemory() },
+      ...(limitBytes && { limitBytes }),
+    }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
   for (const message of [
@@ -229,7 +234,7 @@ async function* running(
     const planned = await planEvent(config, plan, runtime, folder);
     yield planned;
     yield preview(plan, PREVIEW_EXAMPLES);
-    const run = await startRun({ config, plan, folder, runtime, signal }, from);
+    const run = await startRun({ config, plan, store: folderStore(folder), runtime, signal }, from);
     if (from) yield { type: "resumed", step: from.progression.step, path: from.path };
     yield* logged(log, folder, wholeRun(run, planned));
   } finally {

@@ -10,7 +10,8 @@ import { ggufTensorName, pathOfGgufTensor } from "../names.ts";
 import type { GgufFile } from "./file.ts";
 import { openGguf } from "./open.ts";
 import { permutedHeads, rowsFromGguf, rowsToGguf } from "./permute.ts";
-import { f32, type GgufInput, type GgufTyped, text, u32, writeGguf } from "./write.ts";
+import { f32, type GgufTyped, text, u32 } from "./values.ts";
+import { type GgufInput, writeGguf } from "./write.ts";
 
 /** A GGUF LoRA adapter, read. */
 export interface GgufAdapter {

@@ -13,7 +13,8 @@ import type { FloatTensor } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import type { ModelSource, TokenizerSource, WeightEntry } from "../model.ts";
 import { hfTensorName, isTransposed } from "../names.ts";
-import { type FloatDType, type SafetensorsInput, writeSafetensors } from "../safetensors/write.ts";
+import type { FloatDType, SafetensorsInput } from "../safetensors/encode.ts";
+import { writeSafetensors } from "../safetensors/write.ts";
 import { readOptionalJson } from "./tokenizer.ts";
 
 export interface WriteModelFolderOptions {

@@ -6,9 +6,7 @@ import { parseJsonObject } from "../../io/json.ts";
 import { folderStorage } from "../../io/storage/disk-storage.ts";
 import { readChatTemplate, readHfTokenizer } from "../hf/tokenizer.ts";
 import type { TokenizerSource } from "../model.ts";
-
-/** Of an adapter: the variables of the chat template that it was trained with. PEFT has no place for that, and passes it over. */
-export const TEMPLATE_ARGS_FILE = "chat_template_args.json";
+import { TEMPLATE_ARGS_FILE, templateArgsText } from "./template-args.ts";
 
 /** What an adapter's folder says of the text that it was trained on. */
 export interface AdapterText {
@@ -58,6 +56,6 @@ export async function writeTemplateArgs(
   folder: string,
   args: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  if (Object.keys(args).length === 0) return;
-  await writeFileAtomic(join(folder, TEMPLATE_ARGS_FILE), `${JSON.stringify(args, null, 2)}\n`);
+  const text = templateArgsText(args);
+  if (text !== null) await writeFileAtomic(join(folder, TEMPLATE_ARGS_FILE), text);
 }

@@ -16,9 +16,10 @@ import type { Method } from "../method.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
 import { baseIdentityOf, type ModelShape } from "../model-shape.ts";
 import { unflatten } from "../parameters.ts";
-import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import { openAdapter, writeMethods } from "./adapter.ts";
 import { adapterShape } from "./adapter-shape.ts";
 import { shownName, writeAdapterCard } from "./card.ts";
+import type { OpenedAdapter } from "./parts.ts";
 
 /** Formats that adapters can be written in: PEFT's folder, mlx-lm's folder, llama.cpp's and Ollama's .gguf file. */
 export type AdapterFormat = "peft" | "mlx" | "gguf";
