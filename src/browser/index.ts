@@ -19,10 +19,12 @@ export type { BrowserDevice } from "../runtime/devices/browser-table.ts";
 export type { TrainEvent } from "../train/events.ts";
 export type { PreviewSpan } from "../train/sample.ts";
 export type { PageData } from "./data.ts";
+export { type FetchModelOptions, fetchModel } from "./fetch-model.ts";
 export {
   type OpenModelOptions,
   openModel,
   type PageAnswers,
   type PageModel,
 } from "./model.ts";
+export { browserStorage } from "./opfs.ts";
 export type { PageTrainOptions } from "./train.ts";

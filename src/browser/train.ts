@@ -3,6 +3,7 @@ import { noteText } from "../data/notes.ts";
 import type { Dataset } from "../data/read-dataset.ts";
 import { InputError, type Problem } from "../errors.ts";
 import type { Storage } from "../io/storage/storage.ts";
+import { nextTurn } from "../io/turn.ts";
 import type { BaseModel } from "../models/base.ts";
 import type { Runtime } from "../runtime/create-runtime.ts";
 import { type TrainConfig, type TrainOptions, trainConfig } from "../train/config/config.ts";
@@ -89,6 +90,7 @@ export async function* trainInPage(
   for await (const event of wholeRun(run, planned)) {
     if (event.type === "samples") store.note(event);
     yield event;
+    await nextTurn(); // messages of the page come in: steps alone would leave them no turn
   }
 }
 

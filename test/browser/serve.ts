@@ -27,7 +27,10 @@ export async function serve({ files = {}, folders = {}, isIsolated = true }: Sit
 }> {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://x").pathname);
-    response.setHeader("content-type", TYPES[path === "/" ? ".html" : extname(path)] ?? "application/octet-stream");
+    response.setHeader(
+      "content-type",
+      TYPES[path === "/" ? ".html" : extname(path)] ?? "application/octet-stream",
+    );
     if (isIsolated) {
       response.setHeader("cross-origin-opener-policy", "same-origin");
       response.setHeader("cross-origin-embedder-policy", "require-corp");
