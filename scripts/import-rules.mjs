@@ -13,7 +13,7 @@ export const LAYERS = [
   ["peft"],
   ["objectives"],
   ["train", "evaluate", "inspect", "explain", "generate"],
-  ["server"],
+  ["server", "browser"],
   ["cli"],
 ];
 

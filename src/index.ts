@@ -1,7 +1,7 @@
 export type { OnBadRow } from "./data/bad-rows.ts";
 export type { Example, Sequence } from "./data/batch.ts";
 export { type BatchOrderOptions, batchOrder } from "./data/batches.ts";
-export { type Dataset, type DatasetOptions, loadDataset } from "./data/dataset.ts";
+export { type DatasetOptions, loadDataset } from "./data/dataset.ts";
 export type { Duplicates } from "./data/duplicates.ts";
 export type { Histogram } from "./data/example-store.ts";
 export {
@@ -14,6 +14,7 @@ export type { Conversation, Labelled, PlainText, Row } from "./data/formats/form
 export type { Indexed } from "./data/indexed.ts";
 export type { DataNote, NoteKind } from "./data/notes.ts";
 export type { Where } from "./data/place.ts";
+export type { Dataset } from "./data/read-dataset.ts";
 export type { DatasetRow, Rows } from "./data/rows.ts";
 export type { LossOn, TextCodec } from "./data/sequence.ts";
 export type { FetchDataset } from "./data/sources.ts";
@@ -96,8 +97,9 @@ export type {
 export { openEngine } from "./generate/engine/open.ts";
 export type { ResponseFormat, ToolChoice } from "./generate/held-answer.ts";
 export type { JsonSchema } from "./generate/json-schema.ts";
+export type { ActiveAdapter, LoadedModel } from "./generate/loaded.ts";
 export type { ChosenLogprob, TokenLogprob } from "./generate/logprobs.ts";
-export { type ActiveAdapter, type LoadedModel, type LoadModelOptions, loadModel } from "./generate/model.ts";
+export { type LoadModelOptions, loadModel } from "./generate/model.ts";
 export type { GeneratedPiece, GenerateRequest, GenerateResult } from "./generate/stream.ts";
 export type { HubDataset } from "./hub/dataset.ts";
 export type { DataFile, DataFormat } from "./hub/dataset-files.ts";
@@ -128,7 +130,7 @@ export type {
 export type { Family, ModuleSpec } from "./models/family.ts";
 export type { TemplateVariables } from "./models/model-text.ts";
 export type { QuantizedBits } from "./models/quantize.ts";
-export type { WeightFile } from "./models/weight-file.ts";
+export type { WeightFile } from "./models/weight-layout.ts";
 export type { BaseBits } from "./models/weight-storage.ts";
 export type { Measures } from "./objectives/measures.ts";
 export type { ScheduleName } from "./optim/schedule.ts";

@@ -2,7 +2,7 @@ import { createInterface, type Interface } from "node:readline/promises";
 import type { Command } from "commander";
 import { z } from "zod";
 import { LowrankError } from "../errors.ts";
-import type { LoadedModel } from "../generate/model.ts";
+import type { LoadedModel } from "../generate/loaded.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
 import { setting } from "../options/setting.ts";
 import type { Message } from "../text/messages.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { LoadedModel } from "../generate/model.ts";
+import type { LoadedModel } from "../generate/loaded.ts";
 import type { GenerateRequest } from "../generate/stream.ts";
 import { setting } from "../options/setting.ts";
 import { templateSettings } from "../text/template-options.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { baseModelOfAdapter } from "../formats/foreign-adapter.ts";
-import type { LoadedModel } from "../generate/model.ts";
+import type { LoadedModel } from "../generate/loaded.ts";
 import { resolveAdapter } from "../hub/resolve.ts";
 import { exists } from "../io/download.ts";
 import type { OnProgress } from "../io/progress.ts";

@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import type { FieldMapping } from "./formats/format.ts";
 
 /** A data set that comes with the package. */
@@ -8,21 +7,16 @@ export interface BundledDataset {
   readonly summary: string;
   /** SPDX identifier; its text lies beside the data. */
   readonly licence: string;
-  /** Absolute paths. */
+  /** Below the package's folder `data`; `packagedPath` says where that is. */
   readonly files: { readonly train: string; readonly validation?: string; readonly test: string };
   readonly format: string;
   /** Which fields are the prompt and the completion, unless the user maps others. */
   readonly mapping: FieldMapping;
 }
 
-/** `src/data/` and `dist/data/` are equally deep, so one relative address serves both. */
-function packaged(path: string): string {
-  return fileURLToPath(new URL(`../../data/${path}`, import.meta.url));
-}
-
 /** The files of a folder of `data`. */
 function filesOf(name: string): { readonly train: string; readonly test: string } {
-  return { train: packaged(`${name}/train.jsonl`), test: packaged(`${name}/test.jsonl`) };
+  return { train: `${name}/train.jsonl`, test: `${name}/test.jsonl` };
 }
 
 /** Every bundled data set. */
@@ -39,7 +33,7 @@ export const bundledDatasets: readonly BundledDataset[] = [
     name: "wikisql",
     summary: "a question about a table and the SQL that answers it",
     licence: "BSD-3-Clause",
-    files: { ...filesOf("wikisql"), validation: packaged("wikisql/validation.jsonl") },
+    files: { ...filesOf("wikisql"), validation: "wikisql/validation.jsonl" },
     format: "prompt-completion",
     mapping: {
       promptTemplate: "Table: {{table}}\nColumns: {{columns}}\nQuestion: {{question}}",

@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import { sha256Bytes } from "../io/sha256.ts";
 import { enlarged } from "./record-store.ts";
 
 /** Rows that occur more than once: harmless for training, misleading in an evaluation. */
@@ -28,7 +28,7 @@ export function digestList(): DigestList {
   return {
     add: (text) => {
       if (used === bytes.length) bytes = enlarged(bytes, new Uint8Array(2 * used));
-      bytes.set(hash("sha1", text, "buffer").subarray(0, DIGEST_BYTES), used);
+      bytes.set(sha256Bytes(text).subarray(0, DIGEST_BYTES), used);
       used += DIGEST_BYTES;
     },
     values: () => new BigUint64Array(bytes.buffer, 0, used / DIGEST_BYTES),

@@ -1,3 +1,4 @@
+import { concatBytes, textOfUtf8 } from "../io/bytes.ts";
 import { encodeRaw } from "../text/raw.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Example } from "./batch.ts";
@@ -92,12 +93,12 @@ export function previewExample(example: Example, tokenizer: Tokenizer): PreviewS
 function shownTokens(ids: Int32Array, tokenizer: Tokenizer): Omit<PreviewSegment, "isLabel"> {
   // Bytes, not `decode`: that would drop the space a segment starts with under some tokenizers.
   const bytes = Array.from(ids, (id) => tokenizer.tokenBytes(id));
-  const text = Buffer.concat(bytes).toString("utf8");
+  const text = textOfUtf8(concatBytes(bytes));
   const isTrueSpecial = new Set<number>();
   const borders: number[] = [];
   let at = 0;
   ids.forEach((id, i) => {
-    const length = Buffer.from(bytes[i] as Uint8Array).toString("utf8").length;
+    const length = textOfUtf8(bytes[i] as Uint8Array).length;
     if (tokenizer.isSpecial(id)) isTrueSpecial.add(at);
     at += length;
     borders.push(at);

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createSha256 } from "../io/sha256.ts";
 import { commonLength } from "../tensor/common-length.ts";
 import { countLabels, type Example, type Sequence, sequencesOf } from "./batch.ts";
 import { type Indexed, indexed } from "./indexed.ts";
@@ -50,7 +50,7 @@ const HAS_TARGET = 2;
 export function exampleStore(spill: Spill | null): ExampleStore {
   const records = recordStore(spill);
   const [lengths, labelCounts] = [new Map<number, number>(), new Map<number, number>()];
-  const hash = createHash("sha256");
+  const hash = createSha256();
   const wordsAt = (index: number): Int32Array => wordsOf(records.at(index));
   return {
     get length() {
@@ -80,7 +80,7 @@ export function exampleStore(spill: Spill | null): ExampleStore {
       ),
       lengths,
       labelCounts,
-      digest: hash.digest("hex"),
+      digest: hash.hex(),
     }),
   };
 }

@@ -25,7 +25,7 @@ export function recordStore(spill: Spill | null): RecordStore {
   let length = 0;
   let file: SpillFile | null = null;
   let onDisk = 0; // bytes
-  let held = Buffer.allocUnsafeSlow(FIRST_BYTES); // what follows those on disk
+  let held = new Uint8Array(FIRST_BYTES); // what follows those on disk
   let heldBytes = 0;
 
   const makeRoom = (size: number): void => {
@@ -37,7 +37,7 @@ export function recordStore(spill: Spill | null): RecordStore {
     }
     if (heldBytes + size > held.length) {
       const room = Math.max(heldBytes + size, 2 * held.length);
-      held = enlarged(held, Buffer.allocUnsafeSlow(room));
+      held = enlarged(held, new Uint8Array(room));
     }
   };
 
@@ -52,7 +52,7 @@ export function recordStore(spill: Spill | null): RecordStore {
 
   const read = (offset: number, size: number): Uint8Array => {
     if (offset >= onDisk) return held.subarray(offset - onDisk, offset - onDisk + size);
-    const bytes = Buffer.allocUnsafe(size);
+    const bytes = new Uint8Array(size);
     file?.read(offset, bytes);
     return bytes;
   };

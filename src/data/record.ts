@@ -1,3 +1,4 @@
+import type { Storage } from "../io/storage/storage.ts";
 import type { DataRecord } from "./formats/format.ts";
 import type { NoteList } from "./notes.ts";
 import type { Where } from "./place.ts";
@@ -9,8 +10,13 @@ export interface SourceRecord {
   readonly where: Where;
 }
 
+/** Where the files of records are. */
+export type RecordFiles = Pick<Storage, "open" | "size">;
+
 /** What a reader needs: where to note problems, and the limits. */
 export interface ReadContext {
+  /** Where files are opened. */
+  readonly files: RecordFiles;
   /** Faults of files. */
   readonly problems: ProblemList;
   /** What nobody would expect of records. */

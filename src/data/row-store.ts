@@ -1,3 +1,4 @@
+import { textOfUtf8, utf8Of } from "../io/bytes.ts";
 import { parseMarked } from "../text/exact-number.ts";
 import { indexed, subset } from "./indexed.ts";
 import type { Where } from "./place.ts";
@@ -26,9 +27,7 @@ export function rowStore(spill: Spill | null): RowStore {
   const records = recordStore(spill);
   const files: string[] = [];
   const decode = (bytes: Uint8Array): DatasetRow => {
-    const [file, line, unit, row] = parseMarked(
-      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString(),
-    ) as Stored;
+    const [file, line, unit, row] = parseMarked(textOfUtf8(bytes)) as Stored;
     return { row, where: { file: files[file] as string, line, unit } };
   };
   const inOrder = indexed(
@@ -49,7 +48,7 @@ export function rowStore(spill: Spill | null): RowStore {
     },
     append: (json, { file, line, unit }) => {
       if (files.at(-1) !== file) files.push(file);
-      records.append(Buffer.from(`[${files.length - 1},${line},"${unit}",${json}]`));
+      records.append(utf8Of(`[${files.length - 1},${line},"${unit}",${json}]`));
     },
   };
 }

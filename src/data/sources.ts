@@ -3,22 +3,9 @@ import { basename, extname, join, relative, sep } from "node:path";
 import { NotFoundError } from "../errors.ts";
 import type { HubDataset } from "../hub/dataset.ts";
 import { BUNDLED_NAMES, findBundled } from "./bundled.ts";
-import type { FieldMapping } from "./formats/format.ts";
+import { packagedPath } from "./packaged-path.ts";
+import type { SourceFiles } from "./read-dataset.ts";
 import { dataExtensions } from "./records.ts";
-
-/** The files a source names, by what they are for. */
-export interface SourceFiles {
-  /** For run names and model cards. */
-  readonly name: string;
-  /** On the Hub, without the revision; absent for files and bundled data. */
-  readonly hubId?: string;
-  readonly train: readonly string[];
-  readonly validation: readonly string[];
-  readonly test: readonly string[];
-  /** What the source itself says about its records. */
-  readonly format?: string;
-  readonly mapping?: FieldMapping;
-}
 
 /** Fetches a data set of the Hub. */
 export type FetchDataset = (id: string) => Promise<HubDataset>;
@@ -35,8 +22,15 @@ export async function resolveSource(source: string, fetchDataset: FetchDataset):
   const bundled = findBundled(source);
   if (bundled !== undefined) {
     const { name, format, mapping, files } = bundled;
-    const validation = files.validation === undefined ? [] : [files.validation];
-    return { name, format, mapping, train: [files.train], validation, test: [files.test] };
+    const validation = files.validation === undefined ? [] : [packagedPath(files.validation)];
+    return {
+      name,
+      format,
+      mapping,
+      train: [packagedPath(files.train)],
+      validation,
+      test: [packagedPath(files.test)],
+    };
   }
   if (HUB_ID.test(source) && !isDataFile(source)) return hubFiles(await fetchDataset(source), source);
   const names = BUNDLED_NAMES.join(", ");

@@ -1,5 +1,5 @@
-import { setImmediate } from "node:timers/promises";
 import type { OnProgress } from "../io/progress.ts";
+import { nextTurn } from "../io/turn.ts";
 import type { DatasetRow, Rows } from "./rows.ts";
 import type { Spill } from "./spill.ts";
 
@@ -34,7 +34,7 @@ export async function visitRows(
     visit(row, index++);
     if (performance.now() < turnEnds) continue;
     tell(Math.floor((totalBytes * index) / rows.length));
-    await setImmediate();
+    await nextTurn();
     signal?.throwIfAborted();
     turnEnds = performance.now() + TURN_MS;
   }

@@ -1,7 +1,7 @@
 import type { LoraFactors } from "../formats/lora-factors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type ModuleSpec, moduleWeights } from "../models/family.ts";
-import type { OpenedAdapter } from "../peft/files/adapter.ts";
+import type { OpenedAdapter } from "../peft/files/parts.ts";
 import { type MergedWeights, mergedWeights } from "../peft/merge/weights.ts";
 import type { Merging, Method } from "../peft/method.ts";
 import type { ModelShape } from "../peft/model-shape.ts";

@@ -1,6 +1,6 @@
 import { openFile } from "../io/disk.ts";
 import { baseModelOfGguf, readGgufAdapter } from "./gguf/adapter.ts";
-import { openGguf } from "./gguf/file.ts";
+import { openGguf } from "./gguf/open.ts";
 import { type LoraFactors, type PeftFiles, peftFilesOf } from "./lora-factors.ts";
 import { isMlxConfig, readMlxAdapter } from "./mlx/adapter.ts";
 import type { ModelConfig } from "./model.ts";

@@ -14,17 +14,13 @@ export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
 export { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "./foreign-adapter.ts";
 export { type GgufAdapter, readGgufAdapter, writeGgufAdapter } from "./gguf/adapter.ts";
-export { type GgufEntry, type GgufFile, type GgufValue, openGguf } from "./gguf/file.ts";
+export type { GgufEntry, GgufFile, GgufValue } from "./gguf/file.ts";
+export { openGguf } from "./gguf/open.ts";
 export { type GgufTensorType, quantize } from "./gguf/quantize.ts";
 export { dequantize, READABLE_TYPES } from "./gguf/quants.ts";
 export { type WriteModelGgufOptions, writeModelGguf } from "./gguf/save.ts";
-export {
-  type GgufArray,
-  type GgufInput,
-  type GgufScalarType,
-  type GgufTyped,
-  writeGguf,
-} from "./gguf/write.ts";
+export type { GgufArray, GgufScalarType, GgufTyped } from "./gguf/values.ts";
+export { type GgufInput, writeGguf } from "./gguf/write.ts";
 export { type WriteModelFolderOptions, writeModelFolder } from "./hf/save.ts";
 export { type LoraFactors, type PeftFiles, peftFilesOf } from "./lora-factors.ts";
 export { type MlxAdapter, readMlxAdapter, writeMlxAdapter } from "./mlx/adapter.ts";
@@ -50,15 +46,11 @@ export type { BaseIdentity } from "./peft/base-identity.ts";
 export { DEFAULT_LORA_CONFIG, type LoraConfig } from "./peft/config.ts";
 export type { ModuleTensors } from "./peft/keys.ts";
 export {
-  openSafetensors,
-  READABLE_DTYPES,
-  type SafetensorsEntry,
-  type SafetensorsFile,
-} from "./safetensors/read.ts";
-export {
   type FloatDType,
   type SafetensorsInput,
   safetensorsBytes,
   type WriteSafetensorsOptions,
-  writeSafetensors,
-} from "./safetensors/write.ts";
+} from "./safetensors/encode.ts";
+export { READABLE_DTYPES, type SafetensorsEntry, type SafetensorsFile } from "./safetensors/file.ts";
+export { openSafetensors } from "./safetensors/read.ts";
+export { writeSafetensors } from "./safetensors/write.ts";

@@ -1,3 +1,4 @@
+import type { HashOf } from "../io/fingerprint-of.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 
 /** Rotary position embedding: base frequency and, where the model stretches it, how. */
@@ -122,8 +123,8 @@ export interface ModelSource {
   readonly tokenizer: TokenizerSource;
   /** Ids that end generation (eos of config and generation_config, end-of-turn), ascending. */
   readonly eosIds: readonly number[];
-  /** Content identity: changes when any byte of the weight files changes. The hashes of the files are kept in `cacheFolder`. */
-  fingerprint(cacheFolder: string): Promise<string>;
+  /** Content identity: changes when any byte of the weight files changes. `hashOf`: sha256 of a file; default: it is read. */
+  fingerprint(hashOf?: HashOf): Promise<string>;
   /** For `inspect`: raw metadata, e.g. GGUF keys (arrays abbreviated) or safetensors metadata. */
   readonly metadata: Readonly<Record<string, unknown>>;
   close(): Promise<void>;

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
 import { openFile } from "../io/disk.ts";
 import { exists } from "../io/download.ts";
-import { openGgufModel } from "./gguf/source.ts";
+import { openGgufModel } from "./gguf/open.ts";
 import { openHfFolder } from "./hf/folder.ts";
 import type { ModelSource } from "./model.ts";
 

@@ -1,7 +1,7 @@
 import { InputError } from "../errors.ts";
-import type { OpenedAdapter } from "../peft/files/adapter.ts";
+import type { OpenedAdapter } from "../peft/files/parts.ts";
 import type { Factors } from "../peft/use/active.ts";
-import { type ChosenAdapters, checkNames } from "../peft/use/adapter-choice.ts";
+import { type ChosenAdapters, checkNames } from "../peft/use/chosen.ts";
 
 /** Adapters of a loaded model, and which of them are in use. A value: changes make another, with the same `factors` where
  *  what is in use stays. */

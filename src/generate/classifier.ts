@@ -2,14 +2,15 @@ import { InputError, UnsupportedError } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { openBase } from "../models/base-model.ts";
 import { encoderOf } from "../models/family.ts";
-import type { OpenedAdapter } from "../peft/files/adapter.ts";
+import type { OpenedAdapter } from "../peft/files/parts.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { checkDevice, DEFAULT_DEVICE } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { sequenceEncoder } from "../text/sequence.ts";
-import { type ActiveAdapter, describeAdapter, type LoadModelOptions, onDevice } from "./model.ts";
+import { type ActiveAdapter, describeAdapter } from "./loaded.ts";
+import { type LoadModelOptions, onDevice } from "./model.ts";
 import { createPredictor, outputText, type Prediction, type Predictor } from "./predict.ts";
 
 /** A text, or the two texts of a pair. */

@@ -17,6 +17,9 @@ export interface Grammar {
   end(): void;
 }
 
+/** Begins the grammar of one answer. */
+export type CreateGrammar = typeof createGrammar;
+
 const forgotten = new FinalizationRegistry<() => void>((end) => end());
 
 const abandoned = (): never => {

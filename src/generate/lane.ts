@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { delay } from "../io/turn.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Cache } from "./cache.ts";
 import type { Decoding } from "./decoding.ts";

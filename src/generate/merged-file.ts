@@ -4,29 +4,25 @@ import { type Value, weight } from "../graph/value.ts";
 import { storing, writeAll } from "../io/disk.ts";
 import { removeLeftovers, temporaryPath } from "../io/temporary.ts";
 import type { BaseModel } from "../models/base.ts";
-import type { WeightLookup } from "../models/base-context.ts";
 import type { MergedWeights } from "../peft/merge/weights.ts";
 import { sizeOf } from "../tensor/tensor.ts";
+import type { PlacedWeights } from "./loaded.ts";
 
 /** Weights start at page borders, so that each can be memory-mapped by itself. */
 const PAGE_BYTES = 4096;
 
-/** A file of changed weights, beside the base's own file. */
-export interface MergedFile {
-  readonly path: string;
-  /** The changed weights, and the base's for the others. */
-  readonly lookup: WeightLookup;
-}
-
-/** Writes changed weights beside the base's file, where the runtime finds both. The caller removes it.
+/** Writes changed weights beside the base's file, where the runtime finds both.
  *  @throws LowrankError ("storage") if the disk does not take it; nothing is left then */
-export async function writeMergedFile(merged: MergedWeights, base: BaseModel): Promise<MergedFile> {
+export async function writeMergedFile(merged: MergedWeights, base: BaseModel): Promise<PlacedWeights> {
   const path = temporaryPath(join(base.weights.folder, ".merged"));
   const fileName = basename(path);
   await removeLeftovers(base.weights.folder);
   try {
     const values = await storing(path, () => writeWeights(merged, path, fileName));
-    return { path, lookup: (name) => values.get(name) ?? base.decoding(name) };
+    return {
+      lookup: (name) => values.get(name) ?? base.decoding(name),
+      remove: () => rm(path, { force: true }),
+    };
   } catch (error) {
     await rm(path, { force: true });
     throw error;

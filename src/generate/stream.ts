@@ -1,11 +1,11 @@
-import { RuntimeError } from "../errors.ts";
+import { RuntimeError, UnsupportedError } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type VirtualLayout, virtualCount, virtualPrompt } from "../peft/virtual-tokens.ts";
 import { createStreamDecoder } from "../text/stream-decoder.ts";
 import { readToolCalls } from "../text/tool-calls.ts";
 import { answered } from "./answering.ts";
 import { textOf } from "./continuation.ts";
-import { createGrammar, type Grammar } from "./grammar.ts";
+import type { CreateGrammar, Grammar } from "./grammar.ts";
 import type { Lane } from "./lane.ts";
 import { createLeadIn } from "./lead-in.ts";
 import { type ChosenLogprob, chosenLogprob } from "./logprobs.ts";
@@ -14,18 +14,30 @@ import type { Continuation, GeneratedPiece, GenerateRequest, GenerateResult } fr
 
 export type { Continuation, GeneratedPiece, GenerateRequest, GenerateResult };
 
+/** What a continuation may take, and what it is held by. */
+export interface ContinuationRoom {
+  /** Tokens. */
+  readonly contextLength: number;
+  readonly virtual: VirtualLayout;
+  /** null: answers are held to no form here. */
+  readonly createGrammar: CreateGrammar | null;
+}
+
 /** A request as a continuation to feed, with the grammar that its answer is held to. @throws as `continuationOf` */
 export async function openContinuation(
   base: BaseModel,
   request: GenerateRequest,
-  contextLength: number,
-  virtual: VirtualLayout,
+  { contextLength, virtual, createGrammar }: ContinuationRoom,
 ): Promise<Continuation> {
   const { form, problems } = heldTo(base, request);
   const { tokenizer, eosIds, config } = base;
   const model = { tokenizer, vocabSize: config.vocabSize, eosIds, shown: shownTokens(base, request) };
   const isHeld = form !== null && problems.length === 0;
-  const grammar = isHeld ? await createGrammar(form, model, request.signal) : null;
+  if (isHeld && createGrammar === null)
+    throw new UnsupportedError(
+      "answers cannot be held to a form here: leave out responseFormat and required tools",
+    );
+  const grammar = isHeld && createGrammar ? await createGrammar(form, model, request.signal) : null;
   try {
     return continuationOf(base, request, contextLength, virtual, grammar);
   } catch (error) {
@@ -141,10 +153,9 @@ export async function* generateWith(
   lane: Lane,
   base: BaseModel,
   request: GenerateRequest,
-  contextLength: number,
-  virtual: VirtualLayout,
+  room: ContinuationRoom,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  const one = await openContinuation(base, request, contextLength, virtual);
+  const one = await openContinuation(base, request, room);
   for await (const piece of answered(lane, one, request.signal))
     if (piece.text !== "" || piece.logprobs) yield piece;
   if (one.finishReason === null) one.abort();

@@ -1,8 +1,8 @@
 import { realpath } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { ModelSource } from "../formats/model.ts";
+import { publicModelName } from "./known-names.ts";
 import { parseHubId } from "./models.ts";
-import { publicModelName } from "./resolve.ts";
 
 /** What names a model that is open. */
 export type NamedModel = Pick<ModelSource, "name" | "path" | "hfConfig">;

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, NetworkError } from "../errors.ts";
 import { readBytesIfThere } from "../io/disk.ts";
-import { SMALL_FILE_BYTES } from "../io/regular-file.ts";
+import { SMALL_FILE_BYTES } from "../io/limits.ts";
 import { type DataFile, selectDataFiles } from "./dataset-files.ts";
 import {
   cachedSnapshot,

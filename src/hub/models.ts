@@ -4,16 +4,12 @@ import { NetworkError, UnsupportedError } from "../errors.ts";
 import { POOLING_FILES } from "../formats/hf/pooling.ts";
 import { INDEX_FILE, shardsOf } from "../formats/hf/shards.ts";
 import { isMlxConfig, MLX_WEIGHTS } from "../formats/mlx/adapter.ts";
-import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  combinationParts,
-  LABELS_FILE,
-  readAdapterConfig,
-} from "../formats/peft/folder.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts, LABELS_FILE } from "../formats/peft/files.ts";
+import { readAdapterConfig } from "../formats/peft/folder.ts";
 import { TEXT_FILES } from "../formats/peft/text.ts";
 import { exists } from "../io/download.ts";
-import { SMALL_FILE_BYTES, TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
+import { SMALL_FILE_BYTES, TOKENIZER_FILE_BYTES } from "../io/limits.ts";
+import { folderStorage } from "../io/storage/disk-storage.ts";
 import { hubUrlOf } from "./http.ts";
 import {
   cachedSnapshot,
@@ -145,7 +141,7 @@ function isSmallFile(path: string): boolean {
 
 /** The weights as transformers picks them: the index's shards, else model.safetensors, else all safetensors. */
 async function weightFiles(name: string, remote: RemoteSnapshot): Promise<string[]> {
-  if (remote.files.has(INDEX_FILE)) return shardsOf(remote.folder);
+  if (remote.files.has(INDEX_FILE)) return shardsOf(folderStorage(remote.folder));
   if (remote.files.has("model.safetensors")) return ["model.safetensors"];
   const all = [...remote.files.keys()];
   const weights = all.filter((path) => /^[^/]+\.safetensors$/.test(path));
@@ -163,7 +159,9 @@ async function weightFiles(name: string, remote: RemoteSnapshot): Promise<string
 async function missingFiles(folder: string): Promise<string[]> {
   const present = await readdir(folder).catch((): string[] => []);
   const weights = present.filter((name) => name.endsWith(".safetensors"));
-  const shards = present.includes(INDEX_FILE) ? await shardsOf(folder).catch(() => []) : weights;
+  const shards = present.includes(INDEX_FILE)
+    ? await shardsOf(folderStorage(folder)).catch(() => [])
+    : weights;
   // Listed is not there: a link whose content is gone is listed too.
   const needed = ["config.json", "tokenizer.json", ...(shards.length > 0 ? shards : ["*.safetensors"])];
   const missing: string[] = [];

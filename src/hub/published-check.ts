@@ -1,12 +1,13 @@
 import { basename } from "node:path";
 import { FormatError, InputError, LowrankError, type Problem, UnsupportedError } from "../errors.ts";
-import { openGguf } from "../formats/gguf/file.ts";
+import { openGguf } from "../formats/gguf/open.ts";
 import { INDEX_FILE, shardsOf } from "../formats/hf/shards.ts";
-import { combinationParts } from "../formats/peft/folder.ts";
+import { combinationParts } from "../formats/peft/files.ts";
 import { openSafetensors } from "../formats/safetensors/read.ts";
 import { readBytes } from "../io/disk.ts";
 import { parseJsonObject } from "../io/json.ts";
-import { TOKENIZER_FILE_BYTES } from "../io/regular-file.ts";
+import { TOKENIZER_FILE_BYTES } from "../io/limits.ts";
+import { folderStorage } from "../io/storage/disk-storage.ts";
 import { requireFinite } from "../tensor/finite.ts";
 import type { FloatTensor } from "../tensor/tensor.ts";
 import type { PublishedFile } from "./published-files.ts";
@@ -64,7 +65,7 @@ async function checkIndex(
 ): Promise<void> {
   if (!path.endsWith(INDEX_FILE)) return checkJson({ file, folder, path, sizeBytes: 0 });
   const there = new Set(all.filter((f) => f.folder === folder).map((f) => basename(f.file)));
-  const missing = (await shardsOf(folder)).filter((name) => !there.has(name));
+  const missing = (await shardsOf(folderStorage(folder))).filter((name) => !there.has(name));
   if (missing.length > 0) throw new FormatError(file, `names ${missing.join(", ")}, not there`);
 }
 

@@ -9,12 +9,8 @@ import {
   UnsupportedError,
 } from "../errors.ts";
 import { MLX_WEIGHTS } from "../formats/mlx/adapter.ts";
-import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  combinationParts,
-  readAdapterConfig,
-} from "../formats/peft/folder.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts } from "../formats/peft/files.ts";
+import { readAdapterConfig } from "../formats/peft/folder.ts";
 import { exists } from "../io/download.ts";
 import { readFolder } from "../io/folder.ts";
 import { isSafePath, requireInside } from "../io/inside.ts";

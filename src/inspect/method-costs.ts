@@ -1,5 +1,5 @@
 import { InputError, UnsupportedError } from "../errors.ts";
-import { publicModelName } from "../hub/resolve.ts";
+import { publicModelName } from "../hub/known-names.ts";
 import { openSource } from "../models/base-model.ts";
 import { familyOf } from "../models/families.ts";
 import { missingWeights } from "../models/new-head.ts";

@@ -4,39 +4,28 @@ import { dirname } from "node:path";
 import { FormatError, LowrankError, NotFoundError } from "../errors.ts";
 import { type FileIdentity, fileIdentity } from "./file-identity.ts";
 import { makeFolder } from "./folder.ts";
-import { openRegular, readError, readRegular, SMALL_FILE_BYTES, systemErrorCode } from "./regular-file.ts";
+import { SMALL_FILE_BYTES } from "./limits.ts";
+import { openRegular, readError, readRegular, systemErrorCode } from "./regular-file.ts";
+import type { FileContent, RandomAccessFile } from "./storage/storage.ts";
 import { finalPath, removeAbandoned, temporaryPath } from "./temporary.ts";
 
 export { systemErrorCode } from "./regular-file.ts";
+export type { FileContent, HashedFile, RandomAccessFile } from "./storage/storage.ts";
 
 /** One call moves at most this much: Node refuses lengths of 2 GiB and more. */
 const CALL_LIMIT_BYTES = 256 * 1024 * 1024;
 
 const HASH_READ_BYTES = 4 * 2 ** 20;
 
-/** A file whose content has a hash. */
-export interface HashedFile {
-  readonly path: string;
+/** A file on disk, opened for random access. */
+export interface DiskFile extends RandomAccessFile {
   /** Where the path leads to. */
   realPath(): Promise<string>;
   identity(): Promise<FileIdentity>;
-  /** Hex sha256 of the whole content. */
-  sha256(): Promise<string>;
-}
-
-/** A file opened for random access. What is read stays the file that was opened: one replaced by rename keeps being
- *  read as it was, one rewritten in place is an error. */
-export interface RandomAccessFile extends HashedFile {
-  readonly sizeBytes: number;
-  readonly modifiedMs: number;
-  /** Fills `into` from byte `offset` of the file.
-   *  @throws FormatError if the file ends earlier, or was changed since it was opened. */
-  read(offset: number, into: Uint8Array): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** Opens a file for random access. @throws NotFoundError, FormatError if it is not a readable regular file. */
-export async function openFile(path: string): Promise<RandomAccessFile> {
+export async function openFile(path: string): Promise<DiskFile> {
   const handle = await openRegular(path);
   const status = await handle.stat();
   const sizeBytes = status.size;
@@ -152,12 +141,6 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: n
     done += (await file.write(bytes, done, length, at)).bytesWritten;
   }
 }
-
-/** Content of a file, or what writes it piece by piece. */
-export type FileContent =
-  | string
-  | Uint8Array
-  | ((write: (bytes: Uint8Array) => Promise<void>) => Promise<void>);
 
 /** Writes a file so that `path` holds the old content or all of the new one, whatever happens: temporary file, fsync,
  *  rename. Makes the folder. @throws LowrankError ("storage") if the disk does not take it; what `content` throws. */

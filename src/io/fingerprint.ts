@@ -1,14 +1,14 @@
-import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { FormatError } from "../errors.ts";
-import { type HashedFile, readBytesIfThere, writeFileAtomic } from "./disk.ts";
+import { type DiskFile, type HashedFile, readBytesIfThere, writeFileAtomic } from "./disk.ts";
+import type { HashOf } from "./fingerprint-of.ts";
 
 const HASH = /^[0-9a-f]{64}$/;
 
 /** Hex sha256 of a file's content. It is computed once (about 1 GB/s) and kept below `cacheFolder` for as long as the file
  *  stays the same one, untouched.
  *  @throws FormatError for a file of the Hub's cache whose content is not what its name says, and as reading it */
-export async function contentHash(file: HashedFile, cacheFolder: string): Promise<string> {
+export async function contentHash(file: DiskFile, cacheFolder: string): Promise<string> {
   const { key, isSettled } = await file.identity();
   const kept = join(cacheFolder, "hashes", key);
   const known = await readBytesIfThere(kept).then((bytes) => bytes && new TextDecoder().decode(bytes));
@@ -29,17 +29,11 @@ async function checkBlobName(path: string, hash: string): Promise<void> {
   );
 }
 
-/** sha256 (hex) over the contents of the weight files, whatever they are called and wherever they lie, and over small contents
- *  that change what the weights mean, such as config.json. */
-export async function fingerprintOf(
-  files: readonly HashedFile[],
-  contents: readonly unknown[],
-  cacheFolder: string,
-): Promise<string> {
-  const hashes: string[] = [];
-  for (const file of files) hashes.push(await contentHash(file, cacheFolder));
-  const hash = createHash("sha256");
-  for (const content of hashes.sort()) hash.update(content);
-  for (const content of contents) hash.update(JSON.stringify(content) ?? "");
-  return hash.digest("hex");
+/** The content hashes of files on disk, kept below `cacheFolder`. */
+export function hashesIn(cacheFolder: string): HashOf {
+  return (file) => (isOnDisk(file) ? contentHash(file, cacheFolder) : file.sha256());
+}
+
+function isOnDisk(file: HashedFile): file is DiskFile {
+  return "identity" in file && "realPath" in file;
 }

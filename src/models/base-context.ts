@@ -28,7 +28,7 @@ import type { DType } from "../tensor/dtype.ts";
 import type { ForwardContext, KeyValuePrefix, LinearWeights, SegmentStrategy } from "./context.ts";
 import { type ModuleSpec, moduleWeights, type WeightSpec } from "./family.ts";
 import { BLOCK_SIZE, type QuantizedBits } from "./quantize.ts";
-import type { WeightFile } from "./weight-file.ts";
+import type { WeightFile } from "./weight-layout.ts";
 import { partName, type WeightPart } from "./weight-storage.ts";
 
 /** Looks a weight up by path; null if there is none. */

@@ -2,7 +2,7 @@ import type { ModelConfig, ModelSource } from "../formats/model.ts";
 import type { WeightLookup } from "./base-context.ts";
 import type { Family, ModuleSpec } from "./family.ts";
 import type { ModelText } from "./model-text.ts";
-import type { WeightFile } from "./weight-file.ts";
+import type { WeightFile } from "./weight-layout.ts";
 import type { BaseBits } from "./weight-storage.ts";
 
 /** A frozen model, opened: its modules, weights on disk, tokenizer and chat template. */

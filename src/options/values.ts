@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { z } from "zod";
 
 /** Adds a problem to a zod transform. */
@@ -37,10 +36,12 @@ export function splitList(value: string | readonly string[]): readonly string[] 
 /** Items between commas, none of which cuts a path that is there: "a, b.jsonl,c.jsonl" are two where the first is a file. */
 function splitPaths(value: string): readonly string[] {
   const parts = value.split(",");
+  // Not imported: browsers have no such module, and no paths.
+  const fs = globalThis.process?.getBuiltinModule?.("node:fs");
   const items: string[] = [];
   for (let from = 0; from < parts.length; ) {
     let to = parts.length;
-    while (to > from + 1 && !existsSync(parts.slice(from, to).join(",").trim())) to--;
+    while (to > from + 1 && !fs?.existsSync(parts.slice(from, to).join(",").trim())) to--;
     items.push(parts.slice(from, to).join(","));
     from = to;
   }

@@ -12,6 +12,8 @@ export interface ProcessGroup {
   gather<T>(value: T): Promise<readonly T[]>;
   /** What member 0 has; what the others have does not count. */
   broadcast<T>(value: T): Promise<T>;
+  /** Which members have the bytes that member 0 has, by rank. */
+  alike(values: Float32Array): Promise<readonly boolean[]>;
   /** Ends the processes of all members at once, with this exit status. */
   abort(status: number): void;
   /** Leaves the group, when all members have come to this. */
@@ -26,6 +28,7 @@ export const ALONE: ProcessGroup = {
   sum: async () => undefined,
   gather: async (value) => [value],
   broadcast: async (value) => value,
+  alike: async () => [true],
   abort: (status) => process.exit(status),
   close: () => undefined,
 };

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { deserialize, serialize } from "node:v8";
 import { LowrankError } from "../errors.ts";
 import { ALONE, type ProcessGroup } from "./group.ts";
@@ -82,6 +83,10 @@ function groupOf(mpi: MpiLibrary, rank: number, size: number, localSize: number)
   };
   return {
     ...{ rank, size, localSize, sum, gather, broadcast },
+    alike: async (values) => {
+      const hashes = await gather(createHash("sha256").update(values).digest("hex"));
+      return hashes.map((hash) => hash === hashes[0]);
+    },
     abort: (status) => void mpi.call("MPI_Abort", world, status),
     close: () => void mpi.call("MPI_Finalize"),
   };

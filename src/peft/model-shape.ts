@@ -2,7 +2,7 @@ import type { ModelConfig, ModelSource, TokenizerSource } from "../formats/model
 import { type BaseIdentity, identityOf } from "../formats/peft/base-identity.ts";
 import type { NamedModel } from "../hub/base-names.ts";
 import type { Family, ModuleSpec } from "../models/family.ts";
-import type { WeightFile } from "../models/weight-file.ts";
+import type { WeightFile } from "../models/weight-layout.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** What a method needs to know of a model to adapt it. */

@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
-import { ADAPTER_CONFIG } from "../formats/peft/folder.ts";
+import { ADAPTER_CONFIG } from "../formats/peft/files.ts";
 import { adapterInRun } from "../hub/resolve.ts";
 import { fileMark, filesOf } from "../io/folder-mark.ts";
 import { requireInside } from "../io/inside.ts";

@@ -4,7 +4,7 @@ import { shortName } from "../hub/known-models.ts";
 import { fetchAdapter, parseHubId } from "../hub/models.ts";
 import { type HubOptions, repoFolder } from "../hub/repo.ts";
 import { globMatcher } from "../io/glob.ts";
-import { parameterTotal } from "../models/base-model.ts";
+import { parameterTotal } from "../models/base-of.ts";
 import { HttpError } from "./errors.ts";
 import type { Log } from "./log.ts";
 

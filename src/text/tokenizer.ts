@@ -154,7 +154,12 @@ function remembering<T>(encode: (text: string) => T): (text: string) => T {
     const made = encode(text);
     if (text.length > REMEMBERED_LENGTH) return made;
     if (known.size >= REMEMBERED_TEXTS) known.clear();
-    known.set(Buffer.from(text, "utf16le").toString("utf16le"), made);
+    known.set(copied(text), made);
     return made;
   };
+}
+
+/** The text in memory of its own; unpaired surrogates stay as they are. */
+function copied(text: string): string {
+  return String.fromCharCode(...Uint16Array.from({ length: text.length }, (_, i) => text.charCodeAt(i)));
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { TrainingError } from "../errors.ts";
 import type { ProcessGroup } from "../parallel/group.ts";
 import type { TrainEngine } from "./step.ts";
@@ -15,8 +14,7 @@ export async function agreeOnState(
 ): Promise<string | null> {
   if (group.size === 1) return null;
   const theta = await engine.theta();
-  const [first, ...others] = await group.gather(hashOf(theta));
-  if (others.every((hash) => hash === first)) return null;
+  if ((await group.alike(theta)).every(Boolean)) return null;
   const apart = await group.gather(distance(theta, await group.broadcast(theta)));
   const most = Math.max(...apart);
   const which = apart.flatMap((d, rank) => (d > 0 ? [rank] : [])).join(", ");
@@ -26,10 +24,6 @@ export async function agreeOnState(
     );
   await engine.setState(await group.broadcast(group.rank === 0 ? await engine.state() : { theta }));
   return `parameters of rank ${which} were rounded differently (by ${most.toPrecision(1)} of the largest at most): those of rank 0 are taken`;
-}
-
-function hashOf(theta: Float32Array): string {
-  return createHash("sha256").update(theta).digest("hex");
 }
 
 /** Largest difference over the largest of `to`; NaN where a number is not finite. */

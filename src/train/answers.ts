@@ -2,8 +2,7 @@ import type { DatasetRow, Rows } from "../data/rows.ts";
 import { InputError } from "../errors.ts";
 import type { BaseModel } from "../models/base.ts";
 import type { Method } from "../peft/method.ts";
-import type { ExactMatch, ExactMatchChange } from "./events.ts";
-import { readMetrics } from "./metrics-log.ts";
+import type { ExactMatch } from "./events.ts";
 import { referencesOf } from "./sample.ts";
 import { answer, promptsOf } from "./samples.ts";
 import type { SampleRequest } from "./tasks/task.ts";
@@ -48,12 +47,4 @@ export function checkScoring(
   if (heldOut.length === 0) throw fault("needs testData, validationData or validationFraction");
   if (promptsOf(base, methods, spread(heldOut, count), Number.POSITIVE_INFINITY).length === 0)
     throw fault("no held-out row has a prompt and an answer");
-}
-
-/** Exact match before and after a run, from its log; null where it was not measured at both ends. */
-export async function exactMatchChange(runFolder: string): Promise<ExactMatchChange | null> {
-  const events = (await readMetrics(runFolder)).flatMap((e) => (e.type === "samples" ? [e] : []));
-  const of = (when: string): ExactMatch | undefined => events.findLast((e) => e.when === when)?.exactMatch;
-  const [before, after] = [of("before"), of("after")];
-  return before && after ? { before: before.share, after: after.share, prompts: after.prompts } : null;
 }

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { cardTable } from "../formats/hf/card.ts";
-import { publicModelName } from "../hub/resolve.ts";
+import { publicModelName } from "../hub/known-names.ts";
 import { describeSettings } from "../options/setting.ts";
 import { writeAdapterCard } from "../peft/files/card.ts";
 import { chosenModules } from "../peft/methods/target-options.ts";

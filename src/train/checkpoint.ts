@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { FormatError, LowrankError, NotFoundError } from "../errors.ts";
 import { openSafetensors } from "../formats/safetensors/read.ts";
-import { safetensorsBytes, writeSafetensors } from "../formats/safetensors/write.ts";
+import { writeSafetensors } from "../formats/safetensors/write.ts";
 import { readBytes, storing, syncFolder, writeFileAtomic } from "../io/disk.ts";
 import { hashFile } from "../io/download.ts";
 import { makeFolder } from "../io/folder.ts";
@@ -96,11 +96,6 @@ export async function saveCheckpoint(
 
 function temporaryPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
-}
-
-/** Bytes of the file with parameters and the optimizer's vectors, of `size` each. */
-export function optimizerFileBytes(size: number, vectors: readonly string[]): number {
-  return safetensorsBytes(["theta", ...vectors].map((name) => ({ name, shape: [size] })));
 }
 
 /** The files of a checkpoint beside the adapter's. */

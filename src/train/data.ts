@@ -1,35 +1,11 @@
-import { type Dataset, loadDataset } from "../data/dataset.ts";
 import type { EncodedDataset } from "../data/examples.ts";
-import type { DataOptions, ExampleOptions, HoldOutOptions } from "../data/options.ts";
+import type { ExampleOptions } from "../data/options.ts";
 import type { Rows } from "../data/rows.ts";
-import type { RowWork } from "../data/visit-rows.ts";
 import { InputError } from "../errors.ts";
-import type { HubOptions } from "../hub/repo.ts";
 import type { BaseModel } from "../models/base.ts";
 import type { EncodeChoice, Objective } from "../objectives/objective.ts";
 import type { Method } from "../peft/method.ts";
 import { positionRoom } from "../peft/use/adapted-model.ts";
-
-/** How data sets are fetched and held. */
-export type DataAccess = Pick<HubOptions, "offline"> & RowWork;
-
-/** Reads the data sets of a choice. @throws InputError with file and line of every problem */
-export function readData(
-  choice: DataOptions,
-  holdOut: Partial<HoldOutOptions & { readonly seed: number }> = {},
-  access: DataAccess = {},
-): Promise<Dataset> {
-  const { offline, spill, onProgress, signal } = access;
-  return loadDataset({
-    ...choice,
-    source: choice.data,
-    validation: holdOut.validationData,
-    test: holdOut.testData,
-    validationFraction: holdOut.validationFraction,
-    seed: holdOut.seed,
-    ...{ spill, onProgress, signal, hub: { offline, onProgress, signal } },
-  });
-}
 
 /** A split as examples; null where the split is empty. */
 export type EncodedSplit = EncodedDataset | null;

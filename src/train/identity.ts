@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import type { EncodedDataset } from "../data/examples.ts";
 import { TrainingError } from "../errors.ts";
+import { sha256Hex } from "../io/sha256.ts";
 import type { BaseModel } from "../models/base.ts";
 import { type AdaptedModel, trainablesOf } from "../peft/use/adapted-model.ts";
 import type { RunIdentity } from "./checkpoint.ts";
@@ -15,7 +15,7 @@ export function runIdentityOf(
   return {
     model: base.weights.fingerprint,
     data: train.digest,
-    adapter: createHash("sha256").update(JSON.stringify(trainables)).digest("hex"),
+    adapter: sha256Hex(JSON.stringify(trainables)),
   };
 }
 

@@ -1,42 +1,28 @@
 import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/place.ts";
 import { TrainingError } from "../errors.ts";
-import { storing } from "../io/disk.ts";
 import { learningRateAt } from "../optim/schedule.ts";
-import { afterFirst } from "../parallel/group.ts";
-import { exactMatchChange } from "./answers.ts";
-import { writeRunCard } from "./card.ts";
-import { checkpointPath } from "./checkpoint.ts";
 import type {
-  DoneEvent,
   EvaluationEvent,
   PlanEvent,
   ReadyEvent,
   SamplesEvent,
   StepEvent,
-  StoppedEvent,
   TrainEvent,
 } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
-import { writeReport } from "./report/report.ts";
-import { measuredResources } from "./resources.ts";
 import {
-  adapterFolder,
   checkMovement,
   checkpoint,
   evaluateSplit,
-  exportAdapter,
-  type KeptParameters,
   noteEvaluation,
   type Run,
   restoreBest,
-  resumeCommand,
   settleProfile,
   takeSamples,
   whatIsKept,
 } from "./run.ts";
 import type { UpdateResult } from "./step.ts";
-import { saveSummary } from "./summary.ts";
 import { stepsPerEpoch } from "./windows.ts";
 
 /** Steps that the estimate of the remaining time looks back on. */
@@ -51,12 +37,6 @@ export function isAbort(error: unknown, signal: AbortSignal): boolean {
   if (!signal.aborted) return false;
   const isOwn = error instanceof Error && (error.name === "AbortError" || error.cause === signal.reason);
   return error === signal.reason || isOwn;
-}
-
-/** A run that was interrupted, and how to go on with it; null where nothing was begun. */
-export function interruptedEvent(step: number, folder: string | null): StoppedEvent {
-  const resumeHint = folder === null ? null : resumeCommand(folder);
-  return { type: "stopped", reason: "interrupt", step, resumeHint };
 }
 
 /** A run from where it is to its end: evaluation, steps, evaluation, adapter. An abort writes a checkpoint first. */
@@ -231,35 +211,11 @@ async function* after(run: Run, planned: PlanEvent): AsyncGenerator<TrainEvent> 
   const lossAfter = yield* evaluations(run, kept.step);
   const samples = await takeSamples(run, "after", kept.step);
   if (samples) yield samples;
-  if (run.joint.group.rank === 0) yield await finish(run, planned, kept, lossAfter);
-}
-
-/** Writes what a run leaves. */
-async function finish(
-  run: Run,
-  planned: PlanEvent,
-  kept: KeptParameters,
-  lossAfter: number | null,
-): Promise<DoneEvent> {
-  const adapterPath = adapterFolder(run.folder);
-  await exportAdapter(run, kept.theta, adapterPath);
   const { step, elapsedMs, lossBefore } = run.progression;
   const bestStep = kept.warning === null ? run.progression.bestStep : null;
-  const { folder, config, plan } = run;
-  const exactMatch = await exactMatchChange(folder);
-  const judged = { lossBefore, lossAfter, ...(exactMatch && { exactMatch }) };
-  await writeRunCard(adapterPath, {
-    config,
-    plan,
-    planned,
-    outcome: { steps: step, bestStep, ...judged },
-  });
-  const measured = await measuredResources(adapterPath, checkpointPath(folder, run.savedStep));
-  const outcome = { steps: step, elapsedMs, adapterPath, bestStep, ...judged, measured };
-  const reportPath = await storing(folder, () => writeReport(folder, { config, plan: planned, outcome }));
-  const done: DoneEvent = { type: "done", ...outcome, reportPath };
-  await storing(folder, () => saveSummary(folder, { plan: planned, done }));
-  return done;
+  const { config, plan, savedStep, store } = run;
+  const outcome = { steps: step, elapsedMs, bestStep, lossBefore, lossAfter };
+  yield await store.finish({ config, plan, planned, theta: kept.theta, savedStep, outcome });
 }
 
 async function* interrupted(run: Run): AsyncGenerator<TrainEvent> {
@@ -267,6 +223,5 @@ async function* interrupted(run: Run): AsyncGenerator<TrainEvent> {
   if (profiled) yield profiled;
   const { step } = run.progression;
   if (step > 0 && run.savedStep !== step) yield* checkpoint(run);
-  await afterFirst(run.joint.group); // which writes
-  yield interruptedEvent(step, run.folder);
+  yield { type: "stopped", reason: "interrupt", step, resumeHint: run.store.resumeHint };
 }

@@ -4,7 +4,7 @@ import { NotFoundError } from "../errors.ts";
 import { writeFileAtomic } from "../io/disk.ts";
 import { isObject } from "../io/json.ts";
 import { openRegular } from "../io/regular-file.ts";
-import type { EvaluationEvent, SamplesEvent, StepEvent } from "./events.ts";
+import type { EvaluationEvent, ExactMatch, ExactMatchChange, SamplesEvent, StepEvent } from "./events.ts";
 
 /** The file in a run folder that holds one JSON line per step, evaluation and set of samples. */
 export const METRICS_FILE = "metrics.jsonl";
@@ -134,4 +134,12 @@ function parseLine(text: string): MetricsEvent[] {
   } catch {
     return [];
   }
+}
+
+/** Exact match before and after a run, from its log; null where it was not measured at both ends. */
+export async function exactMatchChange(runFolder: string): Promise<ExactMatchChange | null> {
+  const events = (await readMetrics(runFolder)).flatMap((e) => (e.type === "samples" ? [e] : []));
+  const of = (when: string): ExactMatch | undefined => events.findLast((e) => e.when === when)?.exactMatch;
+  const [before, after] = [of("before"), of("after")];
+  return before && after ? { before: before.share, after: after.share, prompts: after.prompts } : null;
 }

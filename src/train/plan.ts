@@ -1,17 +1,16 @@
-import { totalmem } from "node:os";
 import { type PackingReport, packingReport } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
 import { largestSum } from "../data/example-store.ts";
 import type { EncodedDataset } from "../data/examples.ts";
+import type { Dataset } from "../data/read-dataset.ts";
 import type { Rows } from "../data/rows.ts";
 import { longestRow } from "../data/trie.ts";
 import type { RowWork } from "../data/visit-rows.ts";
 import { InputError, type Problem } from "../errors.ts";
 import { architectureOf } from "../formats/architectures/table.ts";
 import { hfModuleName } from "../formats/names.ts";
-import { publicModelName } from "../hub/resolve.ts";
+import { publicModelName } from "../hub/known-names.ts";
 import type { BaseModel } from "../models/base.ts";
-import { parameterTotal } from "../models/base-model.ts";
+import { parameterTotal } from "../models/base-of.ts";
 import { moduleWeights } from "../models/family.ts";
 import type { Objective } from "../objectives/objective.ts";
 import type { ScheduleOptions } from "../optim/schedule.ts";
@@ -85,20 +84,33 @@ export function trainingUse(base: Pick<BaseModel, "config" | "newWeights">, task
   };
 }
 
+/** Bytes of memory where a run is to compute. */
+export interface MachineMemory {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+/** What working out a run is given. */
+export interface PlanWork extends RowWork {
+  /** Memory that the run may take; default: all. */
+  readonly limitBytes?: number;
+  readonly memory: MachineMemory;
+}
+
 /** Encodes the data for a model and works out the run. `limitBytes`: memory that it may take.
  *  @throws InputError; LowrankError ("memory_limit") */
 export async function planRun(
   config: TrainConfig,
   opened: BaseModel,
   dataset: Dataset,
-  { limitBytes = Number.POSITIVE_INFINITY, ...rowWork }: RowWork & { readonly limitBytes?: number } = {},
+  { limitBytes = Number.POSITIVE_INFINITY, memory, ...rowWork }: PlanWork,
 ): Promise<RunPlan> {
   const task = taskFor(config.task, opened, dataset.train);
   checkObjective(config, task.objective);
   const base = task.prepare(opened, dataset, config);
   const methods = createMethods(config.method, config, base, trainingUse(base, task));
   task.checkMethods(base, methods);
-  checkSize(methods);
+  checkSize(methods, memory);
   const { test: testRows, validation: validationRows } = dataset;
   checkScoring(config.scoreAnswers, base, methods, testRows.length > 0 ? testRows : validationRows, task);
   const maxLength = lengthLimit(config, base, methods);
@@ -147,7 +159,7 @@ export async function planRun(
     subject: { model, objective, chunks: chunkCount(maxBatchLabels(train, batchSize)) },
     packing,
     work,
-    ...planMemory(config, base, methods, work, limitBytes),
+    ...planMemory(config, base, methods, work, { limitBytes, memory }),
   };
 }
 
@@ -174,16 +186,16 @@ function checkObjective(
 const TRAINING_BYTES = 16;
 
 /** @throws InputError if the parameters that are trained cannot be held in this machine's memory */
-function checkSize(methods: readonly Method[]): void {
+function checkSize(methods: readonly Method[], { totalBytes }: MachineMemory): void {
   const parameters = trainedCount(trainablesOf(methods));
   const bytes = parameters * TRAINING_BYTES;
-  if (bytes <= totalmem() && parameters < 2 ** 31) return;
+  if (bytes <= totalBytes && parameters < 2 ** 31) return;
   throw new InputError("the adapter is too large", [
     {
       where: methods.map((m) => m.name).join("+"),
       message:
         `trains ${parameters.toLocaleString("en")} parameters, which take ${gibibytes(bytes)} with gradient and optimizer ` +
-        `state; this machine has ${gibibytes(totalmem())}: take a lower rank or size, or fewer modules`,
+        `state; this machine has ${gibibytes(totalBytes)}: take a lower rank or size, or fewer modules`,
     },
   ]);
 }
@@ -194,7 +206,7 @@ function planMemory(
   base: BaseModel,
   methods: readonly Method[],
   work: Workload,
-  limitBytes: number,
+  { limitBytes, memory }: Required<Pick<PlanWork, "limitBytes" | "memory">>,
 ): Pick<RunPlan, "recompute" | "resources"> {
   const { recompute: wanted, prepack, compute } = config;
   const state = stateResources(
@@ -213,7 +225,7 @@ function planMemory(
     );
   };
   const chosen = (): Recompute =>
-    chooseRecompute((level) => bytesAt(batchSize, level), process.availableMemory(), limitBytes);
+    chooseRecompute((level) => bytesAt(batchSize, level), memory.freeBytes, limitBytes);
   const recompute = wanted === "auto" ? chosen() : wanted;
   const memoryBytes = bytesAt(batchSize, recompute);
   checkMemory({ batchSize, accumulation, recompute, memoryBytes, bytesAt }, limitBytes);

@@ -1,14 +1,17 @@
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE } from "../formats/peft/folder.ts";
-import { labelsBytes } from "../formats/peft/labels.ts";
-import { bytesBelow } from "../io/folder.ts";
+import { labelsBytes } from "../formats/peft/files.ts";
+import { safetensorsBytes } from "../formats/safetensors/encode.ts";
 import { moduleWeights } from "../models/family.ts";
-import { adapterBytes } from "../peft/files/adapter.ts";
+import { adapterBytes } from "../peft/files/parts.ts";
 import type { Method } from "../peft/method.ts";
 import { baseIdentityOf, type ModelShape } from "../peft/model-shape.ts";
 import { parameterCount, trainedCount } from "../peft/parameters.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { optimizerFileBytes } from "./checkpoint.ts";
 import type { MeasuredResources, ResourcePlan } from "./events.ts";
+
+/** Bytes of the file with parameters and the optimizer's vectors, of `size` each. */
+export function optimizerFileBytes(size: number, vectors: readonly string[]): number {
+  return safetensorsBytes(["theta", ...vectors].map((name) => ({ name, shape: [size] })));
+}
 
 /** The part of a plan's resources that follows from model and methods alone. */
 export type StateResources = Omit<ResourcePlan, "workingBytes" | "memoryBytes">;
@@ -64,17 +67,4 @@ export function resourceRows(plan: ResourcePlan, measured: MeasuredResources | n
     row("Adapter on disk", plan.adapterBytes, measured?.adapterBytes ?? null),
     row("Checkpoint on disk", plan.checkpointBytes, measured?.checkpointBytes ?? null),
   ];
-}
-
-/** What a run has cost by now. Of the adapter, the files that load it count. */
-export async function measuredResources(
-  adapterPath: string,
-  checkpointPath: string | null,
-): Promise<MeasuredResources> {
-  const isAdapter = (name: string): boolean => [ADAPTER_CONFIG, ADAPTER_WEIGHTS, LABELS_FILE].includes(name);
-  return {
-    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
-    adapterBytes: await bytesBelow(adapterPath, isAdapter),
-    checkpointBytes: checkpointPath === null ? 0 : await bytesBelow(checkpointPath),
-  };
 }

@@ -1,35 +1,22 @@
-import { join } from "node:path";
 import { LowrankError, TrainingError } from "../errors.ts";
-import { writeLabels } from "../formats/peft/labels.ts";
-import { writeTemplateArgs } from "../formats/peft/text.ts";
-import { publicModelName } from "../hub/resolve.ts";
-import { storing } from "../io/disk.ts";
 import { createOptimizer } from "../optim/table.ts";
 import { fromFirst } from "../parallel/group.ts";
 import type { JointWork } from "../parallel/joint.ts";
 import { baseActivations } from "../peft/base-activations.ts";
-import { writeMethods } from "../peft/files/adapter.ts";
-import { baseIdentityOf } from "../peft/model-shape.ts";
 import { initialParameters, unflatten } from "../peft/parameters.ts";
 import { trainablesOf } from "../peft/use/adapted-model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { agreeOnState } from "./agreement.ts";
 import { scoreAnswers } from "./answers.ts";
 import { chunkCount, maxBatchLabels } from "./batch.ts";
-import {
-  type CheckpointContent,
-  checkpointPath,
-  loadCheckpoint,
-  type Progression,
-  pruneCheckpoints,
-  saveCheckpoint,
-} from "./checkpoint.ts";
+import type { CheckpointContent, Progression } from "./checkpoint.ts";
 import type { TrainConfig } from "./config/config.ts";
 import type { EncodedSplit } from "./data.ts";
 import { createEvaluationEngine, EVALUATION_BATCH } from "./evaluation.ts";
 import type { CheckpointEvent, EvaluationEvent, ProfileEvent, SamplesEvent, WarningEvent } from "./events.ts";
 import type { RunPlan } from "./plan.ts";
-import { type Profiling, startProfiling } from "./profile/take.ts";
+import type { Profiling } from "./profile/take.ts";
+import type { RunStore } from "./run-store.ts";
 import { createTrainEngine, type TrainEngine, type TrainState } from "./step.ts";
 import { windowReader } from "./windows.ts";
 
@@ -37,7 +24,8 @@ import { windowReader } from "./windows.ts";
 export interface Run {
   readonly config: TrainConfig;
   readonly plan: RunPlan;
-  readonly folder: string;
+  /** Where it leaves what it makes. */
+  readonly store: RunStore;
   readonly runtime: Runtime;
   readonly engine: TrainEngine;
   /** Who trains together, and stops together. Member 0 alone writes. */
@@ -56,13 +44,13 @@ export interface Run {
 
 /** Loads the graphs and the state to start from: fresh parameters, or a checkpoint's. */
 export async function startRun(
-  parts: Pick<Run, "config" | "plan" | "folder" | "runtime" | "joint">,
+  parts: Pick<Run, "config" | "plan" | "store" | "runtime" | "joint">,
   from: Pick<CheckpointContent, "progression" | "state"> | null,
 ): Promise<Run> {
   const { config, plan, runtime } = parts;
   const folder = plan.base.weights.folder;
   const { group } = parts.joint;
-  const profiling = config.profile && group.rank === 0 ? startProfiling(parts.folder) : null;
+  const profiling = config.profile && group.rank === 0 ? parts.store.startProfiling() : null;
   const engine = await createTrainEngine(runtime, plan.subject, folder, {
     ...config,
     steps: plan.steps,
@@ -107,12 +95,6 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
   return { theta, ...Object.fromEntries(vectors.map((name) => [name, new Float32Array(theta.length)])) };
 }
 
-/** The command that goes on with a run. */
-export function resumeCommand(folder: string): string {
-  const isPlain = /^[\p{L}\p{N}_./~:\\-]+$/u.test(folder);
-  return `lowrank train --resume ${isPlain ? folder : `'${folder.replaceAll("'", `'\\''`)}'`}`;
-}
-
 /** What a run that ends here leaves, in words. */
 export function whatIsKept({ savedStep }: Run): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
@@ -120,12 +102,12 @@ export function whatIsKept({ savedStep }: Run): string {
 
 /** Ends the profile once it has enough steps, or at the end of the run. */
 export async function settleProfile(run: Run, isEnd: boolean): Promise<ProfileEvent | null> {
-  const { profiling, folder } = run;
+  const { profiling } = run;
   if (profiling === null) return null;
   const isEnough = isEnd || profiling.noteStep(run.windowAt(run.progression.step).length);
   if (!isEnough) return null;
   run.profiling = null;
-  return storing(folder, () => profiling.finish(run.engine));
+  return profiling.finish(run.engine);
 }
 
 /** Checks that the first update with a learning rate changed the factors that start at zero.
@@ -200,42 +182,28 @@ export async function takeSamples(
   return { type: "samples", step, when, samples, ...(exactMatch && { exactMatch }) };
 }
 
-/** Writes the adapter of given parameters. */
-export async function exportAdapter(run: Run, theta: Float32Array, folder: string): Promise<void> {
-  const { model, base } = run.plan;
-  await writeMethods(folder, model.methods, theta, publicModelName(base.source.name), baseIdentityOf(base));
-  if (base.config.encoder) await writeLabels(folder, base.config.encoder.classifier);
-  await writeTemplateArgs(folder, base.templateVariables.args);
-}
-
 /** Writes a checkpoint of where the run is, and removes old ones.
  *  @throws TrainingError if the disk does not take it; the checkpoints before stay */
 export async function* checkpoint(run: Run): AsyncGenerator<WarningEvent | CheckpointEvent> {
+  const { progression, store, config, plan } = run;
   const warning = await agreeOnState(run.engine, run.joint.group);
   if (warning !== null) yield { type: "warning", message: warning };
-  const { step, bestStep } = run.progression;
-  const path = checkpointPath(run.folder, step);
-  if (run.joint.group.rank === 0) await writeCheckpoint(run);
-  run.savedStep = step;
-  yield { type: "checkpoint", step, path, isBest: bestStep === step };
-}
-
-async function writeCheckpoint(run: Run): Promise<void> {
-  const { progression, folder, config } = run;
-  const { identity } = run.plan;
+  const { identity } = plan;
   const { step, bestStep } = progression;
   const state = await run.engine.state();
   const content = { progression, identity, state };
-  await saveCheckpoint(folder, content, (dir) => exportAdapter(run, state.theta, dir)).catch((error) => {
+  const path = await store.saveCheckpoint(content, plan).catch((error) => {
     throw error instanceof LowrankError ? notSaved(run, error) : error;
   });
-  await pruneCheckpoints(folder, { step, keep: config.keepCheckpoints, bestStep });
+  run.savedStep = step;
+  await store.prune({ step, keep: config.keepCheckpoints, bestStep });
+  yield { type: "checkpoint", step, path, isBest: bestStep === step };
 }
 
 function notSaved(run: Run, error: LowrankError): TrainingError {
   const message =
-    `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}. ` +
-    `Then go on with: ${resumeCommand(run.folder)}`;
+    `the checkpoint of step ${run.progression.step} was not written: ${error.message}; stopped, ${whatIsKept(run)}.` +
+    (run.store.resumeHint === null ? "" : ` Then go on with: ${run.store.resumeHint}`);
   return new TrainingError(message, { cause: error });
 }
 
@@ -252,26 +220,13 @@ export async function restoreBest(run: Run): Promise<KeptParameters> {
   const { bestStep, step } = run.progression;
   const last = { theta: await run.engine.theta(), step, warning: null };
   if (bestStep === null || bestStep === step) return last;
-  const best = await fromFirst(run.joint.group, () => stateOf(checkpointPath(run.folder, bestStep)));
-  if (typeof best === "string") {
-    const warning = `the best checkpoint cannot be used, the adapter is that of the last step: ${best}`;
-    return { ...last, warning };
-  }
-  await run.engine.setState(best);
-  return { theta: best.theta, step: bestStep, warning: null };
-}
-
-/** The state in a checkpoint, or why it cannot be used. */
-async function stateOf(path: string): Promise<TrainState | string> {
   try {
-    return (await loadCheckpoint(path)).state;
+    const state = await run.store.loadState(bestStep);
+    await run.engine.setState(state);
+    return { theta: state.theta, step: bestStep, warning: null };
   } catch (error) {
     if (!(error instanceof LowrankError)) throw error;
-    return error.message;
+    const warning = `the best checkpoint cannot be used, the adapter is that of the last step: ${error.message}`;
+    return { ...last, warning };
   }
-}
-
-/** Where the finished adapter lies in a run folder. */
-export function adapterFolder(runFolder: string): string {
-  return join(runFolder, "adapter");
 }

@@ -2,8 +2,8 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { type Example, sequencesOf } from "../data/batch.ts";
-import type { Dataset } from "../data/dataset.ts";
 import { noteText } from "../data/notes.ts";
+import type { Dataset } from "../data/read-dataset.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
 import { TrainingError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
@@ -17,16 +17,19 @@ import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint, type RunIdentity } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
-import { readData } from "./data.ts";
 import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
+import { folderStore, interruptedEvent } from "./folder-store.ts";
 import { checkIdentity } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
-import { interruptedEvent, isAbort, wholeRun } from "./loop.ts";
+import { isAbort, wholeRun } from "./loop.ts";
+import { machineMemory } from "./machine.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
 import { planEvent, planRun, type RunPlan } from "./plan.ts";
 import { withProgress } from "./progress.ts";
+import { readData } from "./read-data.ts";
 import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
+import { sharedStore } from "./shared-store.ts";
 
 const PREVIEW_EXAMPLES = 2;
 /** A dry run is for looking. */
@@ -43,8 +46,8 @@ export interface TrainRunOptions {
    *  ("memory_limit") that says what would fit. Default: what the machine has. */
   readonly limitBytes?: number;
   /** Processes that train this adapter together (`openProcessGroup`); each calls `train` with a group of its own. The examples of an update are
-   *  shared out among them, losses and adapter are those of one process; options are those of member 0, which alone writes and ends with a
-   *  `done` event. A member that fails leaves the others waiting: it must `abort` the group. */
+   *  shared out among them, losses and adapter are those of one process; options are those of member 0, which alone writes. A
+   *  member that fails leaves the others waiting: it must `abort` the group. */
   readonly group?: ProcessGroup;
 }
 
@@ -117,9 +120,10 @@ async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainE
 /** Data come first: where they are wrong, no folder is made and nothing is fetched. */
 async function* withFolder(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
   const dataset = yield* reading(config, means);
-  if (means.group.rank > 0)
-    return yield* inFolder(config, dataset, await folderOf(config, means.group), means);
-  const folder = await folderOf(config, means.group);
+  const folder = await fromFirst(means.group, () =>
+    storing(config.output ?? "runs", () => prepareRunFolder(config)),
+  );
+  if (means.group.rank > 0) return yield* inFolder(config, dataset, folder, means);
   const release = await storing(folder, () => lockRunFolder(folder));
   try {
     yield* inFolder(config, dataset, folder, means);
@@ -127,10 +131,6 @@ async function* withFolder(config: TrainConfig, means: Means): AsyncGenerator<Tr
     await release();
     await removeIfEmpty(folder, config);
   }
-}
-
-function folderOf(config: TrainConfig, group: ProcessGroup): Promise<string> {
-  return fromFirst(group, () => storing(config.output ?? "runs", () => prepareRunFolder(config)));
 }
 
 /** A run that failed before its first file leaves no folder. */
@@ -166,7 +166,10 @@ async function* planning(
   if (group.rank === 0) await afterFirst(group);
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
-    planRun(config, base, dataset, { spill, onProgress, signal, ...(limitBytes && { limitBytes }) }),
+    planRun(config, base, dataset, {
+      ...{ spill, onProgress, signal, memory: machineMemory() },
+      ...(limitBytes && { limitBytes }),
+    }),
   );
   checkAlike(await group.gather(plan.identity));
   const notices = plan.model.methods.flatMap((m) => m.notices);
@@ -268,7 +271,8 @@ async function* running(
     const planned = await planEvent(config, plan, runtime, folder, joint.group.size);
     yield planned;
     yield preview(plan, PREVIEW_EXAMPLES);
-    const run = await startRun({ config, plan, folder, runtime, joint }, from);
+    const store = sharedStore(folderStore(folder), joint.group);
+    const run = await startRun({ config, plan, store, runtime, joint }, from);
     if (from) yield { type: "resumed", step: from.progression.step, path: from.path };
     const events = wholeRun(run, planned);
     yield* log === null ? events : logged(log, folder, events);

@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { bundledDatasets } from "../../src/data/bundled.ts";
 import { type DatasetOptions, loadDataset } from "../../src/data/dataset.ts";
 import { noteText } from "../../src/data/notes.ts";
+import { packagedPath } from "../../src/data/packaged-path.ts";
 import type { DatasetRow } from "../../src/data/rows.ts";
 import { openSpill } from "../../src/data/spill.ts";
 import type { HubDataset } from "../../src/hub/dataset.ts";
@@ -79,7 +80,7 @@ describe("bundled data", () => {
   it("comes with its licences and a description", () => {
     const notice = readFileSync(new URL("../../NOTICE", import.meta.url), "utf8");
     for (const { name, files } of bundledDatasets) {
-      const folder = dirname(files.train);
+      const folder = dirname(packagedPath(files.train));
       const readme = readFileSync(join(folder, "README.md"), "utf8");
       expect(readme).toContain(`# ${name}\n`);
       const licences = readme.match(/`LICENSE[.\w]*`/g) ?? [];
@@ -91,9 +92,9 @@ describe("bundled data", () => {
 
   it("is found from dist/ as from src/", () => {
     const built = fileURLToPath(
-      new URL("../../data/us-addresses", new URL("../../dist/data/bundled.js", import.meta.url)),
+      new URL("../../data/us-addresses", new URL("../../dist/data/packaged-path.js", import.meta.url)),
     );
-    expect(dirname(bundledDatasets[0]?.files.train ?? "")).toBe(built);
+    expect(dirname(packagedPath(bundledDatasets[0]?.files.train ?? ""))).toBe(built);
   });
 });
 

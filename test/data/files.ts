@@ -6,6 +6,7 @@ import type { DataRecord } from "../../src/data/formats/format.ts";
 import { noteList, noteText } from "../../src/data/notes.ts";
 import { problemList } from "../../src/data/problems.ts";
 import { type ReadOptions, readRecords } from "../../src/data/records.ts";
+import { pathStorage } from "../../src/io/storage/disk-storage.ts";
 
 /** A folder that is gone after the test. */
 export function temporaryFolder(): string {
@@ -36,18 +37,23 @@ export interface Read {
 export async function readContent(
   name: string,
   content: string | Uint8Array,
-  options: ReadOptions = {},
+  options: Partial<ReadOptions> = {},
 ): Promise<Read> {
   const folder = writeFiles({ [name]: content });
   return readPath(join(folder, name), options);
 }
 
 /** Reads an existing file. */
-export async function readPath(path: string, options: ReadOptions = {}): Promise<Read> {
+export async function readPath(path: string, options: Partial<ReadOptions> = {}): Promise<Read> {
   const problems = problemList();
   const records: [number, DataRecord][] = [];
   const notes = noteList();
-  for await (const { record, where } of readRecords([path], problems, options, notes))
+  for await (const { record, where } of readRecords(
+    [path],
+    problems,
+    { files: pathStorage, ...options },
+    notes,
+  ))
     records.push([where.line, record]);
   const short = (text: string): string => text.replaceAll(`${dirname(path)}/`, "");
   const shown = problems.first.map(({ where, message }) => short(`${where}: ${message}`));

@@ -2,8 +2,9 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { SafetensorsInput } from "../../src/formats/safetensors/encode.ts";
 import { openSafetensors } from "../../src/formats/safetensors/read.ts";
-import { type SafetensorsInput, writeSafetensors } from "../../src/formats/safetensors/write.ts";
+import { writeSafetensors } from "../../src/formats/safetensors/write.ts";
 
 /** Folder of the committed fixtures of this folder's tests. */
 export const FIXTURES: string = new URL("../fixtures/formats/", import.meta.url).pathname;

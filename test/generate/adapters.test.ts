@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { InputError, UnsupportedError } from "../../src/errors.ts";
 import { openSafetensors } from "../../src/formats/safetensors/read.ts";
 import { createDecoder } from "../../src/generate/decoder.ts";
-import { type LoadedModel, loadModel } from "../../src/generate/model.ts";
+import type { LoadedModel } from "../../src/generate/loaded.ts";
+import { loadModel } from "../../src/generate/model.ts";
 import { openAdapter, writeMethods } from "../../src/peft/files/adapter.ts";
 import { mergeAdapter } from "../../src/peft/merge/merge.ts";
 import { createMethods } from "../../src/peft/methods/table.ts";

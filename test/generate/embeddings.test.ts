@@ -6,7 +6,7 @@ import { BusyError, ContextError, FormatError, InputError, UnsupportedError } fr
 import { type PoolingMode, readPooling } from "../../src/formats/hf/pooling.ts";
 import type { Engine, EngineOptions } from "../../src/generate/engine/engine.ts";
 import { openEngine } from "../../src/generate/engine/open.ts";
-import { poolingOf } from "../../src/hub/resolve.ts";
+import { poolingOf } from "../../src/hub/known-names.ts";
 import { errorOf } from "../error-of.ts";
 import { encoderFolder } from "../models/encoders.ts";
 import { fixturePath } from "../peft/adapters.ts";

@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type LoadedModel, type LoadModelOptions, loadModel } from "../../src/generate/model.ts";
+import type { LoadedModel } from "../../src/generate/loaded.ts";
+import { type LoadModelOptions, loadModel } from "../../src/generate/model.ts";
 import { fixturePath } from "../peft/adapters.ts";
 
 /** A tiny model's folder. */

@@ -57,7 +57,11 @@ test("ends at an end token, which is not part of it", async () => {
   const parts = { config, family, modules, frozen, methods: [], positionCount: 256, rowTokens: 256 };
   const decoder = await createDecoder(runtime, parts, weights.folder);
   const { result } = await listen(
-    generateWith(laneOf(decoder, 1, 0), base, request, 256, { prefix: [], infix: [] }),
+    generateWith(laneOf(decoder, 1, 0), base, request, {
+      contextLength: 256,
+      virtual: { prefix: [], infix: [] },
+      createGrammar: null,
+    }),
   );
   await runtime.close();
   expect(result.finishReason).toBe("end");

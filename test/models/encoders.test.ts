@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packSequences } from "../../src/data/sequence-batch.ts";
 import { hfModuleName } from "../../src/formats/names.ts";
 import type { BaseModel } from "../../src/models/base.ts";
-import type { OpenedAdapter } from "../../src/peft/files/adapter.ts";
+import type { OpenedAdapter } from "../../src/peft/files/parts.ts";
 import { unflatten } from "../../src/peft/parameters.ts";
 import { adaptBase } from "../../src/peft/use/adapted-base.ts";
 import { trainablesOf } from "../../src/peft/use/adapted-model.ts";

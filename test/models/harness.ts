@@ -12,7 +12,7 @@ import { input, scalarConstant, type Value } from "../../src/graph/value.ts";
 import { batchAttention } from "../../src/models/base-context.ts";
 import { openBase } from "../../src/models/base-model.ts";
 import { moduleWeights } from "../../src/models/family.ts";
-import type { WeightFile } from "../../src/models/weight-file.ts";
+import type { WeightFile } from "../../src/models/weight-layout.ts";
 import { languageModelling } from "../../src/objectives/language-modelling.ts";
 import type { Objective } from "../../src/objectives/objective.ts";
 import { defineMethod, type Method } from "../../src/peft/method.ts";

@@ -71,8 +71,7 @@ describe("members of a group", () => {
       expect(first.labels).toEqual(alone.labels);
       expect(first.samples).toEqual(alone.samples);
       for (const other of events.slice(1)) expect(numbersOf(other)).toEqual(first);
-      expect(events[0]?.at(-1)?.type).toBe("done");
-      expect(events.slice(1).flatMap((e) => eventsOf(e, "done"))).toEqual([]);
+      for (const own of events) expect(own.at(-1)?.type).toBe("done");
       expect(eventsOf(events[0] ?? [], "plan")[0]?.processes).toBe(size);
       expect(eventsOf(events[0] ?? [], "warning")).toEqual([]);
     },
@@ -94,7 +93,7 @@ describe("members of a group", () => {
         rank: 2,
         batchSize: 6,
         maxSteps: 6,
-        maxLength: 64,
+        maxLength: 40,
         dropout: 0,
         threads: 1,
       },

@@ -27,6 +27,10 @@ export function localGroup(size: number): ProcessGroup[] {
     },
     gather: async <T>(value: T) => (await meet(rank, value)).map((one) => copy<T>(one)),
     broadcast: async <T>(value: T) => copy<T>((await meet(rank, value))[0]),
+    alike: async (values) => {
+      const all = (await meet(rank, Buffer.from(values.slice().buffer))) as Buffer[];
+      return all.map((bytes) => bytes.equals(all[0] as Buffer));
+    },
     abort: () => {
       throw new Error("aborted");
     },

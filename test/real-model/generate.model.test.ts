@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type LoadedModel, loadModel } from "../../src/generate/model.ts";
+import type { LoadedModel } from "../../src/generate/loaded.ts";
+import { loadModel } from "../../src/generate/model.ts";
 import { encodePrompt } from "../../src/text/chat-encode.ts";
 import { distFile, runNode } from "../cli/run-cli.ts";
 import { ADAPTER, type Answer, answers, hasFixtureWeights, MODEL } from "./smollm2.ts";

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { findBundled } from "../../src/data/bundled.ts";
+import { packagedPath } from "../../src/data/packaged-path.ts";
 import { METHOD_NAMES } from "../../src/peft/methods/table.ts";
 import type { TrainOptions } from "../../src/train/config/config.ts";
 import { train } from "../../src/train/trainer.ts";
@@ -40,9 +41,9 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "lowrank-test-"));
   const files = findBundled("shell-recipes")?.files;
   const testData = join(folder, "test.jsonl");
-  const rows = await readFile(files?.test as string, "utf8");
+  const rows = await readFile(packagedPath(files?.test as string), "utf8");
   await writeFile(testData, rows.split("\n").slice(0, 16).join("\n"));
-  data = { data: [files?.train as string], testData: [testData], limit: 20 };
+  data = { data: [packagedPath(files?.train as string)], testData: [testData], limit: 20 };
 });
 afterAll(() => rm(folder, { recursive: true }));
 

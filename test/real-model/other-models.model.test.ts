@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findBundled } from "../../src/data/bundled.ts";
+import { packagedPath } from "../../src/data/packaged-path.ts";
 import { loadClassifier } from "../../src/generate/classifier.ts";
-import { type LoadedModel, loadModel } from "../../src/generate/model.ts";
+import type { LoadedModel } from "../../src/generate/loaded.ts";
+import { loadModel } from "../../src/generate/model.ts";
 import { mergeAdapter } from "../../src/peft/merge/merge.ts";
 import { train } from "../../src/train/trainer.ts";
 import { readFixture } from "../graph/harness.ts";
@@ -67,7 +69,7 @@ describe(GEMMA, () => {
   test("a short training lowers the loss, and merges into a file for llama.cpp", async () => {
     const output = join(folder, "gemma-run");
     const data = join(folder, "few.jsonl");
-    const rows = await readFile(findBundled("shell-recipes")?.files.train as string, "utf8");
+    const rows = await readFile(packagedPath(findBundled("shell-recipes")?.files.train as string), "utf8");
     await writeFile(data, rows.split("\n").slice(0, 8).join("\n"));
     const losses = await lossesOf({
       ...{ model: GEMMA, output, samples: 0, maxLength: 64, batchSize: 8, maxSteps: 4, data: [data] },

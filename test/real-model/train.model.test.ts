@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { findBundled } from "../../src/data/bundled.ts";
+import { packagedPath } from "../../src/data/packaged-path.ts";
 import { type EvaluateOptions, type EvaluationSummary, evaluate } from "../../src/evaluate/evaluate.ts";
 import { mergeAdapter } from "../../src/peft/merge/merge.ts";
 import type { TrainOptions } from "../../src/train/config/config.ts";
@@ -23,7 +24,7 @@ const testData = (): string => join(folder, "test.jsonl");
 
 /** The first test rows of shell-recipes. */
 async function writeTestRows(count: number): Promise<void> {
-  const rows = await readFile(findBundled("shell-recipes")?.files.test as string, "utf8");
+  const rows = await readFile(packagedPath(findBundled("shell-recipes")?.files.test as string), "utf8");
   await writeFile(testData(), rows.split("\n").slice(0, count).join("\n"));
 }
 
@@ -43,7 +44,7 @@ async function lossOf(options: Partial<EvaluateOptions>): Promise<EvaluationSumm
 test("six steps lower the loss on shell-recipes", async () => {
   await writeTestRows(32);
   const data = {
-    data: [findBundled("shell-recipes")?.files.train as string],
+    data: [packagedPath(findBundled("shell-recipes")?.files.train as string)],
     testData: [testData()],
     ...fields,
   };

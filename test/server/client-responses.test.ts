@@ -4,7 +4,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/generate/engine/engine.ts";
 import { openEngine } from "../../src/generate/engine/open.ts";
-import type { LoadedModel } from "../../src/generate/model.ts";
+import type { LoadedModel } from "../../src/generate/loaded.ts";
 import { createApp } from "../../src/server/app.ts";
 import { serverParts } from "../../src/server/parts.ts";
 import { listen, type RunningServer } from "../../src/server/serve.ts";

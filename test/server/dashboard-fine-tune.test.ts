@@ -2,7 +2,7 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { hasChromium, launch, watchedPage } from "./chromium.ts";
+import { hasChromium, launch, watchedPage } from "../chromium.ts";
 import { type JobServer, jobServer, rows } from "./jobs/job-server.ts";
 
 const isThere = hasChromium("Fine-tuning in the dashboard's page");

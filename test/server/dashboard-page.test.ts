@@ -8,8 +8,8 @@ import { openEngine } from "../../src/generate/engine/open.ts";
 import { parseKeys } from "../../src/server/access/keys.ts";
 import { noLog } from "../../src/server/log.ts";
 import { type StartedServer, startServer } from "../../src/server/start.ts";
+import { hasChromium, launch, watchedPage } from "../chromium.ts";
 import { adapterPath, createLoader, modelPath } from "../generate/loading.ts";
-import { hasChromium, launch, watchedPage } from "./chromium.ts";
 import { stepLines, writeRun } from "./run-folders.ts";
 
 const isThere = hasChromium("The dashboard's page");

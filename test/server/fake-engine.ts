@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BusyError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import type { Engine, EngineRequest } from "../../src/generate/engine/engine.ts";
-import type { ActiveAdapter } from "../../src/generate/model.ts";
+import type { ActiveAdapter } from "../../src/generate/loaded.ts";
 import type { GeneratedPiece, GenerateResult } from "../../src/generate/stream.ts";
 import type { BaseModel } from "../../src/models/base.ts";
 import { type App, createApp } from "../../src/server/app.ts";

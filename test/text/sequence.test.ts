@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { readHfTokenizer } from "../../src/formats/hf/tokenizer.ts";
+import { folderStorage } from "../../src/io/storage/disk-storage.ts";
 import { sequenceEncoder } from "../../src/text/sequence.ts";
 import { createTokenizer } from "../../src/text/tokenizer.ts";
 
@@ -19,7 +20,7 @@ type Texts = Record<"bert" | "roberta", Record<"single" | "pair" | "cut", Case[]
 const texts = JSON.parse(await readFile(new URL("texts.json", FIXTURES), "utf8")) as Texts;
 
 describe.each(["bert", "roberta"] as const)("%s encodes as transformers does", async (name) => {
-  const source = await readHfTokenizer(fileURLToPath(new URL(name, FIXTURES)));
+  const source = await readHfTokenizer(folderStorage(fileURLToPath(new URL(name, FIXTURES))));
   const encode = sequenceEncoder(createTokenizer(source), source.tokenizerJson);
 
   test.each(["single", "pair", "cut"] as const)("%s", (kind) => {
@@ -32,7 +33,7 @@ describe.each(["bert", "roberta"] as const)("%s encodes as transformers does", a
 });
 
 test("special tokens that only the post-processor names, as old BERT folders have them, and its older kinds", async () => {
-  const source = await readHfTokenizer(fileURLToPath(new URL("bert", FIXTURES)));
+  const source = await readHfTokenizer(folderStorage(fileURLToPath(new URL("bert", FIXTURES))));
   const bare = {
     ...source,
     tokenizerConfig: {},
@@ -54,7 +55,7 @@ test("special tokens that only the post-processor names, as old BERT folders hav
 });
 
 test("a post-processor that is malformed is an error, one that is unknown adds nothing", async () => {
-  const source = await readHfTokenizer(fileURLToPath(new URL("bert", FIXTURES)));
+  const source = await readHfTokenizer(folderStorage(fileURLToPath(new URL("bert", FIXTURES))));
   const tokenizer = createTokenizer(source);
   const open = (post_processor: unknown) => sequenceEncoder(tokenizer, { post_processor });
   expect(() => open({ type: "BertProcessing", cls: ["[CLS]"] })).toThrow(

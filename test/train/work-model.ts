@@ -3,7 +3,7 @@ import { parseHfConfig } from "../../src/formats/hf/config.ts";
 import { DEFAULT_LORA_CONFIG } from "../../src/formats/peft/config.ts";
 import { weightLookups } from "../../src/models/base-context.ts";
 import { familyOf } from "../../src/models/families.ts";
-import type { WeightFile } from "../../src/models/weight-file.ts";
+import type { WeightFile } from "../../src/models/weight-layout.ts";
 import { lora } from "../../src/peft/methods/lora.ts";
 import type { AdaptedModel } from "../../src/peft/use/adapted-model.ts";
 

@@ -1,4 +1,4 @@
-import { parse } from "csv-parse/sync";
+import { parse } from "#csv-parse"; // its build for browsers brings a Buffer
 import type { DataRecord } from "../formats/format.ts";
 import type { Where } from "../place.ts";
 import type { ReadContext, RecordReader, SourceRecord } from "../record.ts";
@@ -19,28 +19,41 @@ interface RawRecord {
 export function readCsv(usual: "," | "\t"): RecordReader {
   return async function* read(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
     const lines = readAllLines(file, context);
-    const opening = await openTable(lines, usual, file, context);
-    if (opening === null) return;
-    const { delimiter, seen } = opening;
-    const at = (line: number): Where => ({ file, line, unit: "line" });
-    let names: string[] | null = null;
-    const isStrict = usual === ",";
-    const records = rawRecords(chained(seen, lines), delimiter, isStrict, context, at);
-    for await (const { line, values } of parsedRecords(records, delimiter, isStrict)) {
-      if (typeof values === "string") {
-        context.bad(at(line), values);
-        if (names === null) return; // without a header nothing can be named
-      } else if (names === null) {
-        names = checkedHeader(values, at(line), context);
-        if (names === null) return;
-      } else if (values.length === names.length) yield { record: recordOf(names, values), where: at(line) };
-      else
-        context.bad(
-          at(line),
-          `not valid CSV: expected ${names.length} fields as in the header, got ${values.length}`,
-        );
+    try {
+      yield* readTable(lines, usual, file, context);
+    } finally {
+      await lines.return(undefined); // closes the file
     }
   };
+}
+
+async function* readTable(
+  lines: AsyncGenerator<CheckedLine>,
+  usual: "," | "\t",
+  file: string,
+  context: ReadContext,
+): AsyncGenerator<SourceRecord> {
+  const opening = await openTable(lines, usual, file, context);
+  if (opening === null) return;
+  const { delimiter, seen } = opening;
+  const at = (line: number): Where => ({ file, line, unit: "line" });
+  let names: string[] | null = null;
+  const isStrict = usual === ",";
+  const records = rawRecords(chained(seen, lines), delimiter, isStrict, context, at);
+  for await (const { line, values } of parsedRecords(records, delimiter, isStrict)) {
+    if (typeof values === "string") {
+      context.bad(at(line), values);
+      if (names === null) return; // without a header nothing can be named
+    } else if (names === null) {
+      names = checkedHeader(values, at(line), context);
+      if (names === null) return;
+    } else if (values.length === names.length) yield { record: recordOf(names, values), where: at(line) };
+    else
+      context.bad(
+        at(line),
+        `not valid CSV: expected ${names.length} fields as in the header, got ${values.length}`,
+      );
+  }
 }
 
 async function* chained(

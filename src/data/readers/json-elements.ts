@@ -1,3 +1,4 @@
+import { concatBytes, textOfUtf8 } from "../../io/bytes.ts";
 import type { ReadContext } from "../record.ts";
 import { utf8Chunks, utf8Problem } from "./lines.ts";
 
@@ -25,7 +26,7 @@ interface Mark {
 const KEPT_BYTES = 64;
 
 /** Goes over chunks of a file and tells of their marks. */
-function createLexer(): (chunk: Buffer, onMark: (mark: Mark) => void) => void {
+function createLexer(): (chunk: Uint8Array, onMark: (mark: Mark) => void) => void {
   let [depth, line, inString, isEscaped] = [0, 1, false, false];
   let literal: number[] = [];
   return (chunk, onMark) => {
@@ -40,7 +41,13 @@ function createLexer(): (chunk: Buffer, onMark: (mark: Mark) => void) => void {
         isEscaped = !isEscaped && byte === BACKSLASH;
         inString = !ends;
         if (ends)
-          onMark({ byte, at, depth, line, string: depth === 1 ? Buffer.from(literal).toString() : null });
+          onMark({
+            byte,
+            at,
+            depth,
+            line,
+            string: depth === 1 ? textOfUtf8(Uint8Array.from(literal)) : null,
+          });
         else if (depth === 1 && literal.length < KEPT_BYTES) literal.push(byte);
       } else if (byte === QUOTE) {
         inString = true;
@@ -57,7 +64,7 @@ function createLexer(): (chunk: Buffer, onMark: (mark: Mark) => void) => void {
 
 /** Takes a stretch of a file that may go over several chunks. */
 function createHolder(file: string, context: ReadContext) {
-  let parts: Buffer[] = [];
+  let parts: Uint8Array[] = [];
   let size = 0;
   let line = 1;
   return {
@@ -66,15 +73,15 @@ function createHolder(file: string, context: ReadContext) {
       size = 0;
       line = first;
     },
-    add: (part: Buffer) => {
+    add: (part: Uint8Array) => {
       size += part.length;
       if (size > context.maxLineBytes) parts = [];
       else parts.push(part);
     },
     /** The stretch; null if it is too long, which is noted. */
     end: (): JsonStretch | null => {
-      const bytes = Buffer.concat(parts);
-      const text = bytes.toString("utf8");
+      const bytes = concatBytes(parts);
+      const text = textOfUtf8(bytes);
       const before = text.slice(0, text.length - text.trimStart().length);
       const start = line + before.split("\n").length - 1;
       const problem =

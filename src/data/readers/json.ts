@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { latin1Of } from "../../io/bytes.ts";
 import type { DataRecord } from "../formats/format.ts";
 import type { Where } from "../place.ts";
 import type { ReadContext, SourceRecord } from "../record.ts";
@@ -8,7 +8,7 @@ import { asRecord, parseRecord, parseValue, readJsonLines } from "./jsonl.ts";
 /** JSON: an array of objects, `{"data": [objects]}`, one object, objects one after another, or one list of turns. JSON Lines under
  *  this extension is read as such. Elements are read one by one: a file may be larger than memory. */
 export async function* readJson(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
-  const first = await firstCharacter(file);
+  const first = await firstCharacter(file, context);
   if (first === null) return;
   if (first === "[") {
     yield* listed(file, context, null);
@@ -38,17 +38,15 @@ async function* parsed(
 }
 
 /** The first character that is no white space; null for a file without one. A byte-order mark counts as white space. */
-async function firstCharacter(file: string): Promise<string | null> {
-  const handle = await open(file);
+async function firstCharacter(file: string, { files }: ReadContext): Promise<string | null> {
+  const opened = await files.open(file);
   try {
-    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(65_536) });
-    const text = buffer
-      .subarray(0, bytesRead)
-      .toString("latin1")
-      .replace(/^(\xef\xbb\xbf|\xff\xfe|\xfe\xff)/, "");
+    const bytes = new Uint8Array(Math.min(65_536, opened.sizeBytes));
+    await opened.read(0, bytes);
+    const text = latin1Of(bytes).replace(/^(\xef\xbb\xbf|\xff\xfe|\xfe\xff)/, "");
     return /[^\s\0]/.exec(text)?.[0] ?? null;
   } finally {
-    await handle.close();
+    await opened.close();
   }
 }
 

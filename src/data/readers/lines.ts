@@ -1,5 +1,5 @@
-import { isUtf8 } from "node:buffer";
-import { createReadStream } from "node:fs";
+import { concatBytes, isUtf8, textOfUtf8, utf8Of } from "../../io/bytes.ts";
+import { piecesOf } from "../../io/storage/storage.ts";
 import type { ReadContext } from "../record.ts";
 
 /** A line of a text file, without its line end. */
@@ -30,29 +30,29 @@ export interface CheckedLine extends Line {
 export async function* readAllLines(file: string, context: ReadContext): AsyncGenerator<CheckedLine> {
   for await (const { bytes, line, size } of byteLines(file, context)) {
     const fault = bytes === null ? tooLong(size, context.maxLineBytes) : utf8Problem(bytes);
-    yield { text: fault === null && bytes !== null ? bytes.toString("utf8") : "", line, fault };
+    yield { text: fault === null && bytes !== null ? textOfUtf8(bytes) : "", line, fault };
   }
 }
 
 interface ByteLine {
   /** Without the line's end; null if there are more than `maxLineBytes`. */
-  readonly bytes: Buffer | null;
+  readonly bytes: Uint8Array | null;
   readonly line: number;
   readonly size: number;
 }
 
 /** Splits a byte stream at newlines, holding at most `maxLineBytes` plus one chunk. */
 async function* byteLines(file: string, context: ReadContext): AsyncGenerator<ByteLine> {
-  let held: Buffer[] = [];
+  let held: Uint8Array[] = [];
   let heldBytes = 0;
   let line = 1;
-  const hold = (part: Buffer): void => {
+  const hold = (part: Uint8Array): void => {
     heldBytes += part.length;
     if (heldBytes > context.maxLineBytes) held = [];
     else held.push(part);
   };
   const take = (): ByteLine => {
-    const whole = heldBytes > context.maxLineBytes ? null : Buffer.concat(held);
+    const whole = heldBytes > context.maxLineBytes ? null : concatBytes(held);
     const bytes = whole?.at(-1) === RETURN ? whole.subarray(0, -1) : whole;
     const taken = { bytes, line, size: heldBytes };
     held = [];
@@ -75,36 +75,54 @@ async function* byteLines(file: string, context: ReadContext): AsyncGenerator<By
 }
 
 /** The bytes of a text file as UTF-8, without a byte-order mark; UTF-16 is converted. Broken UTF-16 ends it, which is noted. */
-export async function* utf8Chunks(file: string, context: ReadContext): AsyncGenerator<Buffer> {
-  let decoder: InstanceType<typeof TextDecoder> | null = null;
-  let isFirst = true;
+export async function* utf8Chunks(file: string, context: ReadContext): AsyncGenerator<Uint8Array> {
+  const opened = await context.files.open(file);
   try {
-    for await (const chunk of createReadStream(file, {
-      highWaterMark: CHUNK_BYTES,
-    }) as AsyncIterable<Buffer>) {
-      context.onBytes(chunk.length);
-      const encoding = isFirst ? utf16Of(chunk) : null;
-      if (encoding !== null) decoder = new TextDecoder(encoding, { fatal: true });
-      const hasMark = isFirst && chunk.subarray(0, 3).equals(MARK);
-      isFirst = false;
-      if (decoder === null) yield hasMark ? chunk.subarray(3) : chunk;
-      else yield Buffer.from(decoder.decode(chunk, { stream: true }));
-    }
-    const rest = decoder?.decode() ?? "";
-    if (rest !== "") yield Buffer.from(rest);
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== "ERR_ENCODING_INVALID_ENCODED_DATA") throw error;
-    context.problems.add(file, `not valid UTF-16 (${decoder?.encoding})`);
+    yield* decoded(piecesOf(opened, CHUNK_BYTES), file, context);
+  } finally {
+    await opened.close();
   }
 }
 
+async function* decoded(
+  chunks: AsyncIterable<Uint8Array>,
+  file: string,
+  context: ReadContext,
+): AsyncGenerator<Uint8Array> {
+  let decoder: InstanceType<typeof TextDecoder> | null = null;
+  let isFirst = true;
+  const textOf = (decode: () => string): string | null => {
+    try {
+      return decode();
+    } catch {
+      context.problems.add(file, `not valid UTF-16 (${decoder?.encoding})`);
+      return null;
+    }
+  };
+  for await (const chunk of chunks) {
+    context.onBytes(chunk.length);
+    const encoding = isFirst ? utf16Of(chunk) : null;
+    if (encoding !== null) decoder = new TextDecoder(encoding, { fatal: true });
+    const hasMark = isFirst && MARK.every((byte, i) => chunk[i] === byte);
+    isFirst = false;
+    if (decoder === null) yield hasMark ? chunk.subarray(MARK.length) : chunk;
+    else {
+      const text = textOf(() => decoder?.decode(chunk, { stream: true }) ?? "");
+      if (text === null) return;
+      yield utf8Of(text);
+    }
+  }
+  const rest = textOf(() => decoder?.decode() ?? "");
+  if (rest !== null && rest !== "") yield utf8Of(rest);
+}
+
 /** UTF-8's byte-order mark. */
-const MARK = Buffer.from("\ufeff");
+const MARK: readonly number[] = [0xef, 0xbb, 0xbf];
 
 /** UTF-16 that the first bytes of a file tell: by a byte-order mark, or by zeros beside characters of ASCII. */
-function utf16Of(bytes: Buffer): "utf-16le" | "utf-16be" | null {
+function utf16Of(bytes: Uint8Array): "utf-16le" | "utf-16be" | null {
   if (bytes.length < 2) return null;
-  const mark = bytes.readUInt16BE(0);
+  const mark = ((bytes[0] as number) << 8) | (bytes[1] as number);
   if (mark === 0xfffe) return "utf-16le";
   if (mark === 0xfeff) return "utf-16be";
   const [a = 0, b = 0, c = 0, d = 0] = bytes;
@@ -117,7 +135,7 @@ function tooLong(bytes: number, limit: number): string {
 }
 
 /** What is wrong with bytes as UTF-8, with the 1-based place of the first faulty byte; null if nothing. */
-export function utf8Problem(bytes: Buffer): string | null {
+export function utf8Problem(bytes: Uint8Array): string | null {
   if (isUtf8(bytes)) return null;
   const at = firstInvalidByte(bytes);
   const value = at < bytes.length ? `0x${bytes[at]?.toString(16).padStart(2, "0")}` : "end of text";
@@ -126,7 +144,7 @@ export function utf8Problem(bytes: Buffer): string | null {
 
 /** Offset of the byte at which decoding fails. A prefix fails in streaming mode iff the fault lies inside it, so the
  *  place is found by bisection. */
-export function firstInvalidByte(bytes: Buffer): number {
+export function firstInvalidByte(bytes: Uint8Array): number {
   let valid = 0;
   let invalid = bytes.length + 1;
   while (invalid - valid > 1) {
@@ -137,7 +155,7 @@ export function firstInvalidByte(bytes: Buffer): number {
   return invalid - 1;
 }
 
-function decodes(prefix: Buffer): boolean {
+function decodes(prefix: Uint8Array): boolean {
   try {
     new TextDecoder("utf-8", { fatal: true }).decode(prefix, { stream: true });
     return true;

@@ -1,12 +1,12 @@
-import { stat } from "node:fs/promises";
 import {
-  asyncBufferFromFile,
+  type AsyncBuffer,
   type Compressors,
   type FileMetaData,
   parquetMetadataAsync,
   parquetReadObjects,
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
+import type { RandomAccessFile } from "../../io/storage/storage.ts";
 import type { DataRecord } from "../formats/format.ts";
 import type { Where } from "../place.ts";
 import { GivenUp } from "../problems.ts";
@@ -19,11 +19,11 @@ const MAX_PAGE_BYTES = 256 * 2 ** 20;
 
 /** Apache Parquet, one row group in memory at a time. */
 export async function* readParquet(file: string, context: ReadContext): AsyncGenerator<SourceRecord> {
-  await stat(file); // a missing file is the caller's to report, before the library wraps it
+  const opened = await context.files.open(file); // a missing file is the caller's to report, before the library wraps it
   let row = 0;
   try {
     const nans = new Set<string>();
-    for await (const record of rows(file, (column) => nans.add(column))) {
+    for await (const record of rows(bufferOf(opened), (column) => nans.add(column))) {
       row++;
       const where: Where = { file, line: row, unit: "row" };
       for (const column of nans) context.notes.at(where)("nan", column);
@@ -35,11 +35,24 @@ export async function* readParquet(file: string, context: ReadContext): AsyncGen
   } catch (error) {
     if (!(error instanceof Error) || error instanceof GivenUp) throw error;
     context.problems.add(file, `not readable as Parquet after ${row} rows: ${error.message}`);
+  } finally {
+    await opened.close();
   }
 }
 
-async function* rows(file: string, onNaN: (column: string) => void): AsyncGenerator<DataRecord> {
-  const buffer = await asyncBufferFromFile(file);
+/** A file as the library reads it: in stretches, the end not included. */
+function bufferOf({ sizeBytes, read }: RandomAccessFile): AsyncBuffer {
+  return {
+    byteLength: sizeBytes,
+    slice: async (start, end = sizeBytes) => {
+      const bytes = new Uint8Array(Math.max(0, Math.min(end, sizeBytes) - start));
+      await read(start, bytes);
+      return bytes.buffer;
+    },
+  };
+}
+
+async function* rows(buffer: AsyncBuffer, onNaN: (column: string) => void): AsyncGenerator<DataRecord> {
   const metadata = await parquetMetadataAsync(buffer);
   const tree = schemaTree(metadata.schema, onNaN);
   checkColumns(metadata, tree);

@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf/file.ts";
-import type { GgufTyped } from "../gguf/write.ts";
+import type { GgufTyped } from "../gguf/values.ts";
 import type { Classifier, ModelConfig } from "../model.ts";
 
 /** A model architecture as the outside world knows it: what transformers and llama.cpp call it and its parts. */

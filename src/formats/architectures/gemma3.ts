@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf/file.ts";
-import { f32, type GgufTyped, u32 } from "../gguf/write.ts";
+import { f32, type GgufTyped, u32 } from "../gguf/values.ts";
 import { globalRopeOf, localRopeOf } from "../hf/rope.ts";
 import type { ModelConfig } from "../model.ts";
 import type { Architecture, HfConfig, NameRow, Naming, ParsedConfig } from "./architecture.ts";

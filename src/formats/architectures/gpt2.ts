@@ -1,6 +1,6 @@
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf/file.ts";
-import { f32, type GgufTyped, u32 } from "../gguf/write.ts";
+import { f32, type GgufTyped, u32 } from "../gguf/values.ts";
 import type { ModelConfig } from "../model.ts";
 import {
   type Architecture,

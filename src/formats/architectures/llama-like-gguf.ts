@@ -1,7 +1,7 @@
 import type { Fields } from "../fields.ts";
 import type { GgufFile } from "../gguf/file.ts";
 import { ropeScalingOfFreqs } from "../gguf/rope.ts";
-import { f32, type GgufTyped, text, u32 } from "../gguf/write.ts";
+import { f32, type GgufTyped, text, u32 } from "../gguf/values.ts";
 import type { ModelConfig, RopeConfig } from "../model.ts";
 import { type HfConfig, requireActivation } from "./architecture.ts";
 

@@ -7,9 +7,11 @@ import type { LoraFactors } from "../lora-factors.ts";
 import { requireUntied, scaledB } from "../lora-folding.ts";
 import type { ModelConfig } from "../model.ts";
 import { ggufTensorName, pathOfGgufTensor } from "../names.ts";
-import { type GgufFile, openGguf } from "./file.ts";
+import type { GgufFile } from "./file.ts";
+import { openGguf } from "./open.ts";
 import { permutedHeads, rowsFromGguf, rowsToGguf } from "./permute.ts";
-import { f32, type GgufInput, type GgufTyped, text, u32, writeGguf } from "./write.ts";
+import { f32, type GgufTyped, text, u32 } from "./values.ts";
+import { type GgufInput, writeGguf } from "./write.ts";
 
 /** A GGUF LoRA adapter, read. */
 export interface GgufAdapter {

@@ -1,5 +1,5 @@
 import { FormatError, NotFoundError } from "../../errors.ts";
-import { type HashedFile, openFile, type RandomAccessFile } from "../../io/disk.ts";
+import type { HashedFile, RandomAccessFile } from "../../io/storage/storage.ts";
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import { type GgufEntry, type GgufHeader, type GgufValue, NeedMoreBytes, parseGguf } from "./parse.ts";
 import { dequantize } from "./quants.ts";
@@ -39,12 +39,12 @@ async function readHeader(file: RandomAccessFile): Promise<GgufHeader> {
   }
 }
 
-/** Opens a GGUF file, version 2 or 3, little-endian, and checks its header against the file:
+/** Takes an open GGUF file, version 2 or 3, little-endian, and checks its header against the file:
  *  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
- *  @throws NotFoundError; FormatError for a broken header; InputError listing every tensor at fault; UnsupportedError
+ *  It is closed where that fails. @throws FormatError for a broken header; InputError listing every tensor at fault; UnsupportedError
  *  for other versions. */
-export async function openGguf(path: string): Promise<GgufFile> {
-  const file = await openFile(path);
+export async function ggufOf(file: RandomAccessFile): Promise<GgufFile> {
+  const { path } = file;
   try {
     if (file.sizeBytes < 24)
       throw new FormatError(path, `is ${file.sizeBytes} bytes long, too short for a GGUF file`);

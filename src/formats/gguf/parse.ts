@@ -1,4 +1,5 @@
 import { FormatError, InputError, type Problem, UnsupportedError } from "../../errors.ts";
+import { isUtf8, textOfUtf8 } from "../../io/bytes.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import { GGML_TYPES } from "./types.ts";
 
@@ -36,13 +37,15 @@ const ALIGNMENT_LIMIT = 1 << 24;
 /** Reads values one after the other from the start of a file of `fileBytes`, of which `bytes` are here. */
 class Cursor {
   readonly #path: string;
-  readonly #bytes: Buffer;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
   readonly #fileBytes: number;
   position = 0;
 
   constructor(path: string, bytes: Uint8Array, fileBytes: number) {
     this.#path = path;
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#fileBytes = fileBytes;
   }
 
@@ -62,15 +65,15 @@ class Cursor {
   scalar(type: number, what: string): number | bigint | boolean {
     const read = SCALARS.get(type);
     if (!read) throw this.fail(`${what} has unknown value type ${type}`);
-    return read.read(this.#bytes, this.#take(read.sizeBytes, what));
+    return read.read(this.#view, this.#take(read.sizeBytes, what));
   }
 
   uint32(what: string): number {
-    return this.#bytes.readUInt32LE(this.#take(4, what));
+    return this.#view.getUint32(this.#take(4, what), true);
   }
 
   uint64(what: string): bigint {
-    return this.#bytes.readBigUInt64LE(this.#take(8, what));
+    return this.#view.getBigUint64(this.#take(8, what), true);
   }
 
   /** A count of things of at least `minimumBytes` each: more than the file can hold is an error before allocation. */
@@ -85,10 +88,10 @@ class Cursor {
   text(what: string): string {
     const length = this.count(1, `the length of ${what}`);
     const start = this.#take(length, what);
-    const text = this.#bytes.toString("utf8", start, start + length);
+    const bytes = this.#bytes.subarray(start, start + length);
+    const text = textOfUtf8(bytes);
     // The replacement character is either in the text itself or the trace of bytes that are not UTF-8.
-    if (text.includes("\uFFFD") && !Buffer.from(text).equals(this.#bytes.subarray(start, start + length)))
-      throw this.fail(`${what} is not UTF-8`);
+    if (text.includes("\uFFFD") && !isUtf8(bytes)) throw this.fail(`${what} is not UTF-8`);
     return text;
   }
 
@@ -112,21 +115,21 @@ function exact(value: bigint): number | bigint {
 
 interface Scalar {
   readonly sizeBytes: number;
-  readonly read: (bytes: Buffer, at: number) => number | bigint | boolean;
+  readonly read: (bytes: DataView, at: number) => number | bigint | boolean;
 }
 
 const SCALARS: ReadonlyMap<number, Scalar> = new Map<number, Scalar>([
-  [0, { sizeBytes: 1, read: (b, at) => b.readUInt8(at) }],
-  [1, { sizeBytes: 1, read: (b, at) => b.readInt8(at) }],
-  [2, { sizeBytes: 2, read: (b, at) => b.readUInt16LE(at) }],
-  [3, { sizeBytes: 2, read: (b, at) => b.readInt16LE(at) }],
-  [4, { sizeBytes: 4, read: (b, at) => b.readUInt32LE(at) }],
-  [5, { sizeBytes: 4, read: (b, at) => b.readInt32LE(at) }],
-  [6, { sizeBytes: 4, read: (b, at) => b.readFloatLE(at) }],
-  [7, { sizeBytes: 1, read: (b, at) => b.readUInt8(at) !== 0 }],
-  [10, { sizeBytes: 8, read: (b, at) => exact(b.readBigUInt64LE(at)) }],
-  [11, { sizeBytes: 8, read: (b, at) => exact(b.readBigInt64LE(at)) }],
-  [12, { sizeBytes: 8, read: (b, at) => b.readDoubleLE(at) }],
+  [0, { sizeBytes: 1, read: (b, at) => b.getUint8(at) }],
+  [1, { sizeBytes: 1, read: (b, at) => b.getInt8(at) }],
+  [2, { sizeBytes: 2, read: (b, at) => b.getUint16(at, true) }],
+  [3, { sizeBytes: 2, read: (b, at) => b.getInt16(at, true) }],
+  [4, { sizeBytes: 4, read: (b, at) => b.getUint32(at, true) }],
+  [5, { sizeBytes: 4, read: (b, at) => b.getInt32(at, true) }],
+  [6, { sizeBytes: 4, read: (b, at) => b.getFloat32(at, true) }],
+  [7, { sizeBytes: 1, read: (b, at) => b.getUint8(at) !== 0 }],
+  [10, { sizeBytes: 8, read: (b, at) => exact(b.getBigUint64(at, true)) }],
+  [11, { sizeBytes: 8, read: (b, at) => exact(b.getBigInt64(at, true)) }],
+  [12, { sizeBytes: 8, read: (b, at) => b.getFloat64(at, true) }],
 ]);
 
 /** Bytes that an array item takes at least: 8 for a string's length, 12 for an array's type and length. */

@@ -13,7 +13,8 @@ import { rotaryFrequencies } from "../rope.ts";
 import { permutedHeads, rowsToGguf } from "./permute.ts";
 import { type GgufTensorType, ggufTypeOf } from "./quantize.ts";
 import { tokenizerKeys } from "./tokenizer-keys.ts";
-import { type GgufInput, type GgufTyped, text, u32, writeGguf } from "./write.ts";
+import { type GgufTyped, text, u32 } from "./values.ts";
+import { type GgufInput, writeGguf } from "./write.ts";
 
 export interface WriteModelGgufOptions {
   /** The weight to write under a path instead of the source's ([out, in]); null keeps the source's. Also asked for

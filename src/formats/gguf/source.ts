@@ -1,6 +1,6 @@
-import { resolve } from "node:path";
 import { InputError, type Problem } from "../../errors.ts";
-import { fingerprintOf } from "../../io/fingerprint.ts";
+import { fingerprintOf } from "../../io/fingerprint-of.ts";
+import type { RandomAccessFile } from "../../io/storage/storage.ts";
 import { requireFinite } from "../../tensor/finite.ts";
 import { type FloatTensor, floats } from "../../tensor/tensor.ts";
 import { ggufArchitecture } from "../architectures/table.ts";
@@ -9,7 +9,7 @@ import { stopIds } from "../hf/stop-ids.ts";
 import type { ModelConfig, ModelSource, WeightEntry } from "../model.ts";
 import { ggufOffset, ggufTensorName, pathOfGgufTensor } from "../names.ts";
 import { rebuildHfConfig } from "./config.ts";
-import { type GgufEntry, type GgufFile, type GgufValue, openGguf } from "./file.ts";
+import { type GgufEntry, type GgufFile, type GgufValue, ggufOf } from "./file.ts";
 import { permutedHeads, rowsFromGguf } from "./permute.ts";
 import { dequantize, READABLE_TYPES } from "./quants.ts";
 import { rebuildTokenizer } from "./tokenizer.ts";
@@ -82,18 +82,18 @@ async function sourceOf(gguf: GgufFile, name: string): Promise<ModelSource> {
     nameOf: (path) => ggufTensorName(config.family, path),
     tokenizer,
     eosIds: stopIds(ids, tokenizer),
-    fingerprint: (cacheFolder) => fingerprintOf([gguf], [hfConfig], cacheFolder),
+    fingerprint: (hashOf) => fingerprintOf([gguf], [hfConfig], hashOf),
     metadata: Object.fromEntries([...gguf.values].map(([key, value]) => [key, abbreviated(value)])),
     close: gguf.close,
   };
 }
 
-/** Opens a .gguf model file. Weights come in transformers' order (Q and K of the llama family un-permuted), the
+/** Takes an open .gguf model file. Weights come in transformers' order (Q and K of the llama family un-permuted), the
  *  configuration and the tokenizer are rebuilt from the keys.
- *  @throws NotFoundError, FormatError; UnsupportedError for unknown architectures and tokenizers; InputError listing every
+ *  @throws FormatError; UnsupportedError for unknown architectures and tokenizers; InputError listing every
  *  key or tensor at fault. */
-export async function openGgufModel(path: string, name: string = path): Promise<ModelSource> {
-  const gguf = await openGguf(resolve(path));
+export async function openGgufSource(file: RandomAccessFile, name: string = file.path): Promise<ModelSource> {
+  const gguf = await ggufOf(file);
   try {
     return await sourceOf(gguf, name);
   } catch (error) {

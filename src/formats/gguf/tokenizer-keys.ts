@@ -3,8 +3,8 @@ import { isObject } from "../../io/json.ts";
 import { addedTokens } from "../hf/stop-ids.ts";
 import type { ModelSource, TokenizerSource } from "../model.ts";
 import { preTokenizerName } from "./tokenizer-bpe.ts";
+import { flag, type GgufTyped, list, text, u32 } from "./values.ts";
 import { TokenType } from "./vocabulary.ts";
-import { flag, type GgufTyped, list, text, u32 } from "./write.ts";
 
 const NORMAL = 1;
 

@@ -6,13 +6,15 @@ import { exists } from "../../io/download.ts";
 import { makeFolder } from "../../io/folder.ts";
 import { requireInside } from "../../io/inside.ts";
 import type { OnProgress } from "../../io/progress.ts";
+import { folderStorage } from "../../io/storage/disk-storage.ts";
 import { removeAbandoned, removeLeftovers, temporaryPath } from "../../io/temporary.ts";
 import { requireFinite } from "../../tensor/finite.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import type { ModelSource, TokenizerSource, WeightEntry } from "../model.ts";
 import { hfTensorName, isTransposed } from "../names.ts";
-import { type FloatDType, type SafetensorsInput, writeSafetensors } from "../safetensors/write.ts";
+import type { FloatDType, SafetensorsInput } from "../safetensors/encode.ts";
+import { writeSafetensors } from "../safetensors/write.ts";
 import { readOptionalJson } from "./tokenizer.ts";
 
 export interface WriteModelFolderOptions {
@@ -135,7 +137,9 @@ async function writeSmallFiles(
   const written = [generationConfigOf(source), specialTokensOf(tokenizer)];
   if (replacesText) {
     const [generation, specials] = written;
-    const known = isEncoder ? {} : await readOptionalJson(join(source.path, "generation_config.json"));
+    const known = isEncoder
+      ? {}
+      : await readOptionalJson(folderStorage(source.path), "generation_config.json");
     if (!isEncoder) await writeJson(folder, "generation_config.json", { ...known, ...generation });
     await writeJson(folder, "special_tokens_map.json", specials);
     return;

@@ -1,9 +1,8 @@
-import { basename, join } from "node:path";
 import { FormatError, InputError, NotFoundError, type Problem, UnsupportedError } from "../../errors.ts";
-import { readBytes, readBytesIfThere } from "../../io/disk.ts";
 import { isObject, kindOf, parseJsonObject } from "../../io/json.ts";
-import { INDEX_FILE_BYTES } from "../../io/regular-file.ts";
-import { openSafetensors, type SafetensorsEntry, type SafetensorsFile } from "../safetensors/read.ts";
+import { INDEX_FILE_BYTES } from "../../io/limits.ts";
+import { readIfThere, type Storage } from "../../io/storage/storage.ts";
+import { type SafetensorsEntry, type SafetensorsFile, safetensorsOf } from "../safetensors/file.ts";
 
 const SINGLE_FILE = "model.safetensors";
 /** Lists the shards of a model in several files. */
@@ -36,7 +35,6 @@ function isPlainFileName(name: unknown): name is string {
   return (
     typeof name === "string" &&
     name.endsWith(".safetensors") &&
-    basename(name) === name &&
     !/[/\\:\0]/.test(name) &&
     !name.startsWith("..")
   );
@@ -56,17 +54,17 @@ function readWeightMap(bytes: Uint8Array, path: string): ReadonlyMap<string, str
 }
 
 /** Names of the shards that a folder's index lists. @throws NotFoundError, FormatError, InputError as it is read */
-export async function shardsOf(folder: string): Promise<string[]> {
-  const path = join(folder, INDEX_FILE);
-  return [...new Set(readWeightMap(await readBytes(path, INDEX_FILE_BYTES), path).values())];
+export async function shardsOf(folder: Storage): Promise<string[]> {
+  const index = await folder.read(INDEX_FILE, INDEX_FILE_BYTES);
+  return [...new Set(readWeightMap(index, folder.pathOf(INDEX_FILE)).values())];
 }
 
 /** Opens what can be opened; the rest is reported. */
-async function openShards(folder: string, names: readonly string[], problems: Problem[]) {
+async function openShards(folder: Storage, names: readonly string[], problems: Problem[]) {
   const shards = new Map<string, SafetensorsFile>();
   for (const name of names)
     try {
-      shards.set(name, await openSafetensors(join(folder, name)));
+      shards.set(name, await safetensorsOf(await folder.open(name)));
     } catch (error) {
       const missing = error instanceof NotFoundError;
       problems.push({ where: name, message: missing ? "shard is missing" : (error as Error).message });
@@ -74,8 +72,8 @@ async function openShards(folder: string, names: readonly string[], problems: Pr
   return shards;
 }
 
-async function openSharded(folder: string, index: Uint8Array): Promise<Checkpoint> {
-  const path = join(folder, INDEX_FILE);
+async function openSharded(folder: Storage, index: Uint8Array): Promise<Checkpoint> {
+  const path = folder.pathOf(INDEX_FILE);
   const map = readWeightMap(index, path);
   const problems: Problem[] = [];
   const shards = await openShards(folder, [...new Set(map.values())].sort(), problems);
@@ -97,17 +95,17 @@ async function openSharded(folder: string, index: Uint8Array): Promise<Checkpoin
  *  Pickled weights (.bin, .pt) can run code and are never opened. `names`: what the folder holds.
  *  @throws NotFoundError without weights; UnsupportedError with pickled ones only; InputError listing what is missing or
  *  out of place. */
-export async function openCheckpoint(folder: string, names: readonly string[]): Promise<Checkpoint> {
+export async function openCheckpoint(folder: Storage, names: readonly string[]): Promise<Checkpoint> {
   if (names.includes(SINGLE_FILE)) {
-    const file = await openSafetensors(join(folder, SINGLE_FILE));
+    const file = await safetensorsOf(await folder.open(SINGLE_FILE));
     return checkpointOf([file], tensorsOf(file));
   }
-  const index = await readBytesIfThere(join(folder, INDEX_FILE), INDEX_FILE_BYTES);
+  const index = await readIfThere(folder, INDEX_FILE, INDEX_FILE_BYTES);
   if (index) return openSharded(folder, index);
   const pickled = names.filter((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
   if (pickled.length > 0)
     throw new UnsupportedError(
-      `${folder}: ${pickled[0]} is a pickle, which can run code when opened and is not read; convert the model to safetensors (transformers: save_pretrained)`,
+      `${folder.path}: ${pickled[0]} is a pickle, which can run code when opened and is not read; convert the model to safetensors (transformers: save_pretrained)`,
     );
-  throw new NotFoundError(`${folder}: no weights, expected ${SINGLE_FILE} or ${INDEX_FILE}`);
+  throw new NotFoundError(`${folder.path}: no weights, expected ${SINGLE_FILE} or ${INDEX_FILE}`);
 }

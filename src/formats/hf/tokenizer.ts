@@ -1,17 +1,20 @@
-import { join } from "node:path";
 import { FormatError, NotFoundError } from "../../errors.ts";
-import { readBytes, readBytesIfThere } from "../../io/disk.ts";
 import { isObject, kindOf, parseJsonObject } from "../../io/json.ts";
-import { TOKENIZER_FILE_BYTES } from "../../io/regular-file.ts";
+import { TOKENIZER_FILE_BYTES } from "../../io/limits.ts";
+import { readIfThere, type Storage } from "../../io/storage/storage.ts";
 import type { TokenizerSource } from "../model.ts";
 import { checkTokenizerJson, isTokenText } from "./tokenizer-check.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
+const TOKENIZER_FILE = "tokenizer.json";
+const CONFIG_FILE = "tokenizer_config.json";
+const TEMPLATE_FILE = "chat_template.jinja";
+
 /** A JSON object that may be missing: `{}` then. */
-export async function readOptionalJson(path: string): Promise<Json> {
-  const bytes = await readBytesIfThere(path);
-  return bytes ? parseJsonObject(bytes, path) : {};
+export async function readOptionalJson(folder: Storage, name: string): Promise<Json> {
+  const bytes = await readIfThere(folder, name);
+  return bytes ? parseJsonObject(bytes, folder.pathOf(name)) : {};
 }
 
 /** Text of a special token: a string, or an object with `content`. */
@@ -31,16 +34,16 @@ function templateOf(value: unknown, where: string): string | null {
 }
 
 /** The chat template of a folder: chat_template.jinja, else that of tokenizer_config.json; null without one. @throws FormatError */
-export async function readChatTemplate(folder: string, tokenizerConfig?: Json): Promise<string | null> {
-  const path = join(folder, "chat_template.jinja");
-  const file = await readBytesIfThere(path);
-  const configPath = join(folder, "tokenizer_config.json");
-  if (!file)
-    return templateOf((tokenizerConfig ?? (await readOptionalJson(configPath))).chat_template, configPath);
+export async function readChatTemplate(folder: Storage, tokenizerConfig?: Json): Promise<string | null> {
+  const file = await readIfThere(folder, TEMPLATE_FILE);
+  if (!file) {
+    const config = tokenizerConfig ?? (await readOptionalJson(folder, CONFIG_FILE));
+    return templateOf(config.chat_template, folder.pathOf(CONFIG_FILE));
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(file);
   } catch (error) {
-    throw new FormatError(path, "is not UTF-8 text", { cause: error });
+    throw new FormatError(folder.pathOf(TEMPLATE_FILE), "is not UTF-8 text", { cause: error });
   }
 }
 
@@ -65,10 +68,10 @@ function addsBos(tokenizerJson: Json, config: Json, bos: string | null): boolean
     : startsWithToken(tokenizerJson, bos);
 }
 
-async function readTokenizerJson(folder: string): Promise<Json> {
-  const path = join(folder, "tokenizer.json");
+async function readTokenizerJson(folder: Storage): Promise<Json> {
+  const path = folder.pathOf(TOKENIZER_FILE);
   try {
-    const json = parseJsonObject(await readBytes(path, TOKENIZER_FILE_BYTES), path);
+    const json = parseJsonObject(await folder.read(TOKENIZER_FILE, TOKENIZER_FILE_BYTES), path);
     checkTokenizerJson(json, path);
     return json;
   } catch (error) {
@@ -81,10 +84,10 @@ async function readTokenizerJson(folder: string): Promise<Json> {
 
 /** Tokenizer files of a Hugging Face folder: tokenizer.json (required), tokenizer_config.json, special_tokens_map.json,
  *  chat_template.jinja. @throws NotFoundError, FormatError. */
-export async function readHfTokenizer(folder: string): Promise<TokenizerSource> {
+export async function readHfTokenizer(folder: Storage): Promise<TokenizerSource> {
   const tokenizerJson = await readTokenizerJson(folder);
-  const tokenizerConfig = await readOptionalJson(join(folder, "tokenizer_config.json"));
-  const map = await readOptionalJson(join(folder, "special_tokens_map.json"));
+  const tokenizerConfig = await readOptionalJson(folder, CONFIG_FILE);
+  const map = await readOptionalJson(folder, "special_tokens_map.json");
   const special = (key: string): string | null => tokenText(tokenizerConfig[key]) ?? tokenText(map[key]);
   const bosToken = special("bos_token");
   return {

@@ -12,7 +12,8 @@ import type { LoraFactors } from "../lora-factors.ts";
 import { requireUntied, scaledB } from "../lora-folding.ts";
 import type { ModelConfig } from "../model.ts";
 import { hfModuleName, pathOfHfModule } from "../names.ts";
-import { ADAPTER_CONFIG, readAdapterConfig } from "../peft/folder.ts";
+import { ADAPTER_CONFIG } from "../peft/files.ts";
+import { readAdapterConfig } from "../peft/folder.ts";
 import { openSafetensors } from "../safetensors/read.ts";
 import { writeSafetensors } from "../safetensors/write.ts";
 

@@ -4,13 +4,8 @@ import type { FloatTensor } from "../../tensor/tensor.ts";
 import type { PeftFiles } from "../lora-factors.ts";
 import type { BaseIdentity } from "./base-identity.ts";
 import { type LoraConfig, peftConfigText, readPeftConfig } from "./config.ts";
-import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  readAdapterConfig,
-  readAdapterWeights,
-  writeAdapterFolder,
-} from "./folder.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "./files.ts";
+import { readAdapterConfig, readAdapterWeights, writeAdapterFolder } from "./folder.ts";
 import { checkTensors, type ModuleTensors, placeTensors, tensorKeys } from "./keys.ts";
 import { savedConfig } from "./save.ts";
 

@@ -1,6 +1,6 @@
 import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { FormatError, NotFoundError } from "../../errors.ts";
+import { NotFoundError } from "../../errors.ts";
 import { readBytesIfThere, storing, writeFileAtomic } from "../../io/disk.ts";
 import { exists, hashFile } from "../../io/download.ts";
 import { readEntries } from "../../io/folder.ts";
@@ -8,33 +8,9 @@ import { parseJsonObject } from "../../io/json.ts";
 import { temporaryPath } from "../../io/temporary.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import { openSafetensors } from "../safetensors/read.ts";
-import { safetensorsBytes, writeSafetensors } from "../safetensors/write.ts";
-import { type BaseIdentity, identityIn, identityMetadata } from "./base-identity.ts";
-
-export const ADAPTER_CONFIG = "adapter_config.json";
-export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
-/** Of an encoder's adapter: what the outputs of its head are called. PEFT has no place for that, and passes it over. */
-export const LABELS_FILE = "labels.json";
-
-/** Key of a combination's own adapter_config.json: the names of its parts, each a subfolder. */
-export const COMBINATION = "lowrank_methods";
-
-/** Names of the parts of an adapter_config.json's combination, each a subfolder; null for an adapter of one method.
- *  @throws FormatError for a list that is none */
-export function combinationParts(
-  config: Readonly<Record<string, unknown>>,
-  path: string,
-): readonly string[] | null {
-  const parts: unknown = config[COMBINATION];
-  if (parts === undefined) return null;
-  if (
-    Array.isArray(parts) &&
-    parts.length > 0 &&
-    parts.every((p): p is string => typeof p === "string" && /^[\w-]+$/.test(p))
-  )
-    return parts;
-  throw new FormatError(join(path, ADAPTER_CONFIG), `${COMBINATION}: expected a list of method names`);
-}
+import { writeSafetensors } from "../safetensors/write.ts";
+import { type BaseIdentity, identityIn } from "./base-identity.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, weightsOptions } from "./files.ts";
 
 /** adapter_model.safetensors, read. */
 export interface AdapterWeights {
@@ -99,26 +75,12 @@ async function readTensors(path: string): Promise<Map<string, FloatTensor>> {
   }
 }
 
-const weightsOptions = (base: BaseIdentity | null) => ({
-  metadata: { format: "pt", ...identityMetadata(base) },
-});
-
 /** The base that an adapter's weights say they were trained on; null where they say nothing, or there are none to read. */
 export async function baseOfWeights(path: string): Promise<BaseIdentity | null> {
   const file = await openSafetensors(join(path, ADAPTER_WEIGHTS)).catch(() => null); // reading it says what is wrong with it
   if (file === null) return null;
   await file.close();
   return identityIn(file.metadata);
-}
-
-/** Bytes of the two files that `writeAdapterFolder` writes. */
-export function adapterFolderBytes(
-  config: string,
-  tensors: ReadonlyMap<string, FloatTensor>,
-  base: BaseIdentity | null = null,
-): number {
-  const inputs = [...tensors].map(([name, { shape }]) => ({ name, shape }));
-  return Buffer.byteLength(config) + safetensorsBytes(inputs, weightsOptions(base));
 }
 
 /** Writes an adapter's two files. Both are complete under temporary names before the first gets its own. Other files in the

@@ -6,22 +6,13 @@ import { exists } from "../../io/download.ts";
 import { parseJsonObject } from "../../io/json.ts";
 import type { Classifier } from "../model.ts";
 import { openSafetensors } from "../safetensors/read.ts";
-import { ADAPTER_WEIGHTS, LABELS_FILE } from "./folder.ts";
+import { ADAPTER_WEIGHTS, LABELS_FILE, labelsText } from "./files.ts";
 
 const FILE = z.strictObject({ labels: z.array(z.string()).min(1), kind: z.enum(["classes", "value"]) });
-
-function labelsText({ labels, kind }: Classifier): string {
-  return `${JSON.stringify({ labels, kind }, null, 2)}\n`;
-}
 
 /** Writes the labels of an adapter's head into its folder. @throws FormatError if the disk fails */
 export async function writeLabels(folder: string, classifier: Classifier): Promise<void> {
   await writeFileAtomic(join(folder, LABELS_FILE), labelsText(classifier));
-}
-
-/** Bytes of the file that `writeLabels` writes. */
-export function labelsBytes(classifier: Classifier): number {
-  return Buffer.byteLength(labelsText(classifier));
 }
 
 /** What an adapter's labels file says; null where there is none. @throws FormatError if it is damaged */

@@ -3,11 +3,10 @@ import { readBytesIfThere, writeFileAtomic } from "../../io/disk.ts";
 import { exists } from "../../io/download.ts";
 import { requireInside } from "../../io/inside.ts";
 import { parseJsonObject } from "../../io/json.ts";
+import { folderStorage } from "../../io/storage/disk-storage.ts";
 import { readChatTemplate, readHfTokenizer } from "../hf/tokenizer.ts";
 import type { TokenizerSource } from "../model.ts";
-
-/** Of an adapter: the variables of the chat template that it was trained with. PEFT has no place for that, and passes it over. */
-export const TEMPLATE_ARGS_FILE = "chat_template_args.json";
+import { TEMPLATE_ARGS_FILE, templateArgsText } from "./template-args.ts";
 
 /** What an adapter's folder says of the text that it was trained on. */
 export interface AdapterText {
@@ -21,12 +20,12 @@ export interface AdapterText {
 /** What an adapter's folder brings beside its weights; trainers save tokenizer and chat template there. @throws FormatError */
 export async function readAdapterText(folder: string): Promise<AdapterText> {
   const hasTokenizer = (await readBytesIfThere(join(folder, "tokenizer.json"))) !== null;
-  const tokenizer = hasTokenizer ? await readHfTokenizer(folder) : null;
+  const tokenizer = hasTokenizer ? await readHfTokenizer(folderStorage(folder)) : null;
   const path = join(folder, TEMPLATE_ARGS_FILE);
   const args = await readBytesIfThere(path);
   return {
     tokenizer,
-    chatTemplate: tokenizer?.chatTemplate ?? (await readChatTemplate(folder)),
+    chatTemplate: tokenizer?.chatTemplate ?? (await readChatTemplate(folderStorage(folder))),
     templateArgs: args === null ? {} : parseJsonObject(args, path),
   };
 }
@@ -57,6 +56,6 @@ export async function writeTemplateArgs(
   folder: string,
   args: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  if (Object.keys(args).length === 0) return;
-  await writeFileAtomic(join(folder, TEMPLATE_ARGS_FILE), `${JSON.stringify(args, null, 2)}\n`);
+  const text = templateArgsText(args);
+  if (text !== null) await writeFileAtomic(join(folder, TEMPLATE_ARGS_FILE), text);
 }

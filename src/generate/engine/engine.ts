@@ -1,7 +1,7 @@
 import type { BaseModel } from "../../models/base.ts";
 import type { OpenBaseOptions } from "../../models/base-model.ts";
 import type { Device } from "../../runtime/device.ts";
-import type { ActiveAdapter } from "../model.ts";
+import type { ActiveAdapter } from "../loaded.ts";
 import type { GeneratedPiece, GenerateRequest, GenerateResult } from "../stream.ts";
 
 /** How to open an engine. */

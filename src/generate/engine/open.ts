@@ -1,12 +1,13 @@
 import { BusyError, InputError, LowrankError, UnsupportedError } from "../../errors.ts";
 import { type Pooling, readPooling } from "../../formats/hf/pooling.ts";
-import { poolingOf } from "../../hub/resolve.ts";
+import { poolingOf } from "../../hub/known-names.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
 import { createComposer, structureOf } from "../../peft/use/active.ts";
 import { virtualLayout } from "../../peft/virtual-tokens.ts";
 import { checkDevice, DEFAULT_DEVICE } from "../../runtime/device.ts";
 import { openRuntime, type Runtime } from "../../runtime/runtime.ts";
+import { createGrammar } from "../grammar.ts";
 import { createInbox } from "../inbox.ts";
 import { onDevice } from "../model.ts";
 import { type GeneratedPiece, type GenerateResult, openContinuation } from "../stream.ts";
@@ -149,7 +150,9 @@ function createEngine(base: BaseModel, runtime: Runtime, options: EngineOptions,
     const methods = chosen.adaptation?.methods ?? [];
     const virtual = virtualLayout(methods, base.config.vocabSize);
     const { positionCount } = engineModel(base, methods, limits.contextLength);
-    const continuation = await openContinuation(chosen.base, request, positionCount, virtual);
+    const continuation = await openContinuation(chosen.base, request, {
+      ...{ contextLength: positionCount, virtual, createGrammar },
+    });
     try {
       checkOpen();
     } catch (error) {

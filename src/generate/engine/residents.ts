@@ -4,16 +4,12 @@ import { pathMark } from "../../io/folder-mark.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { resolveOptions } from "../../models/base-model.ts";
 import { withAdapterText } from "../../models/model-text.ts";
-import {
-  adapterOutline,
-  type OpenAdapterOptions,
-  type OpenedAdapter,
-  openAdapter,
-} from "../../peft/files/adapter.ts";
+import { adapterOutline, type OpenAdapterOptions, openAdapter } from "../../peft/files/adapter.ts";
+import type { OpenedAdapter } from "../../peft/files/parts.ts";
 import { parameterCount } from "../../peft/parameters.ts";
 import { withAdapterLabels } from "../../peft/use/adapted-base.ts";
 import { type PooledAdapter, pooledAdapter } from "../../peft/use/pool.ts";
-import { type ActiveAdapter, describeAdapter } from "../model.ts";
+import { type ActiveAdapter, describeAdapter } from "../loaded.ts";
 import type { Engine } from "./engine.ts";
 
 /** An adapter in memory. Loaded anew it is another one, whatever its name. */

@@ -5,13 +5,9 @@ import type { PeftFiles } from "../../formats/lora-factors.ts";
 import type { Classifier } from "../../formats/model.ts";
 import { hfTensorName } from "../../formats/names.ts";
 import { type BaseIdentity, compareIdentity } from "../../formats/peft/base-identity.ts";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, combinationParts } from "../../formats/peft/files.ts";
 import {
-  ADAPTER_CONFIG,
-  ADAPTER_WEIGHTS,
-  adapterFolderBytes,
   baseOfWeights,
-  COMBINATION,
-  combinationParts,
   readAdapterConfig,
   readAdapterWeights,
   writeAdapterFolder,
@@ -27,24 +23,8 @@ import type { FloatTensor } from "../../tensor/tensor.ts";
 import type { Method } from "../method.ts";
 import { openMethod } from "../methods/table.ts";
 import { baseIdentityOf, type ModelShape } from "../model-shape.ts";
-import { flatten, parameterCount, unflatten } from "../parameters.ts";
-
-/** An adapter on disk, fitted to a base model. */
-export interface OpenedAdapter {
-  /** Folder that holds its files, or a .gguf file. */
-  readonly path: string;
-  /** adapter_config.json as it stands; of a combination, that of the folder; of other formats, what PEFT's would be. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** What its weights say of the model that they were trained on; null for adapters of other programs. */
-  readonly trainedOn: BaseIdentity | null;
-  /** Things in its files that were passed over. */
-  readonly warnings: readonly string[];
-  readonly methods: readonly Method[];
-  /** Its parameters as one flat vector, in the order of the methods' trainables. */
-  readonly theta: Float32Array;
-  /** What its folder says of the text it was trained on; null where it has no folder. */
-  readonly text: AdapterText | null;
-}
+import { flatten } from "../parameters.ts";
+import { adapterParts, type OpenedAdapter } from "./parts.ts";
 
 /** How to find an adapter, and what it may be used on. */
 export interface OpenAdapterOptions extends OpenBaseOptions {
@@ -63,49 +43,6 @@ export async function writeMethods(
 ): Promise<void> {
   for (const { name, config, tensors } of adapterParts(methods, theta, baseModel))
     await writeAdapterFolder(join(folder, name), config, tensors, base);
-}
-
-/** Bytes of the files that `writeMethods` writes. */
-export function adapterBytes(
-  methods: readonly Method[],
-  baseModel: string | null,
-  base: BaseIdentity | null = null,
-): number {
-  // Only shapes count; zeros that nobody touches take no memory.
-  const theta = new Float32Array(parameterCount(methods.flatMap((m) => m.trainables)));
-  return adapterParts(methods, theta, baseModel).reduce(
-    (sum, { config, tensors }) => sum + adapterFolderBytes(config, tensors, base),
-    0,
-  );
-}
-
-/** Two files: those of one method, or of a combination's. */
-interface AdapterPart {
-  /** Subfolder; "" for the folder itself. */
-  readonly name: string;
-  readonly config: string;
-  readonly tensors: ReadonlyMap<string, FloatTensor>;
-}
-
-function adapterParts(
-  methods: readonly Method[],
-  theta: Float32Array,
-  baseModel: string | null,
-): AdapterPart[] {
-  const values = unflatten(
-    theta,
-    methods.flatMap((m) => m.trainables),
-  );
-  const json = (config: Readonly<Record<string, unknown>>): string => `${JSON.stringify(config, null, 2)}\n`;
-  const single = methods.length === 1;
-  const parts = methods.map((m) => ({
-    name: single ? "" : m.name,
-    config: json(m.files.config(baseModel)),
-    tensors: m.files.write(values),
-  }));
-  if (single) return parts;
-  const config = { base_model_name_or_path: baseModel, [COMBINATION]: methods.map((m) => m.name) };
-  return [...parts, { name: "", config: json(config), tensors: new Map() }];
 }
 
 /** Finds an adapter (a folder in PEFT's, our or mlx-lm's format, a run folder, a .gguf file, a Hub id), reads it and fits it

@@ -1,7 +1,8 @@
 import { basename, dirname, resolve } from "node:path";
 import { type CardMetadata, writeCard } from "../../formats/hf/card.ts";
 import type { Classifier } from "../../formats/model.ts";
-import { hubModelId, licenceOf } from "../../hub/resolve.ts";
+import { licenceOf } from "../../hub/known-names.ts";
+import { hubModelId } from "../../hub/resolve.ts";
 
 /** What a card says of an adapter. */
 export interface AdapterCard {

@@ -8,16 +8,18 @@ import type { LoraFactors } from "../../formats/lora-factors.ts";
 import { writeMlxAdapter } from "../../formats/mlx/adapter.ts";
 import { writeLabels } from "../../formats/peft/labels.ts";
 import { type AdapterText, copyAdapterText } from "../../formats/peft/text.ts";
-import { publicModelName, resolveAdapter } from "../../hub/resolve.ts";
+import { publicModelName } from "../../hub/known-names.ts";
+import { resolveAdapter } from "../../hub/resolve.ts";
 import { type OpenBaseOptions, resolveOptions } from "../../models/base-model.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import type { Method } from "../method.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
 import { baseIdentityOf, type ModelShape } from "../model-shape.ts";
 import { unflatten } from "../parameters.ts";
-import { type OpenedAdapter, openAdapter, writeMethods } from "./adapter.ts";
+import { openAdapter, writeMethods } from "./adapter.ts";
 import { adapterShape } from "./adapter-shape.ts";
 import { shownName, writeAdapterCard } from "./card.ts";
+import type { OpenedAdapter } from "./parts.ts";
 
 /** Formats that adapters can be written in: PEFT's folder, mlx-lm's folder, llama.cpp's and Ollama's .gguf file. */
 export type AdapterFormat = "peft" | "mlx" | "gguf";

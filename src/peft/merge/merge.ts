@@ -8,7 +8,7 @@ import { withAllBiases } from "../../formats/hf/added-biases.ts";
 import { requireFreeFolder, writeModelFolder } from "../../formats/hf/save.ts";
 import type { ModelConfig, ModelSource, WeightEntry } from "../../formats/model.ts";
 import { requireOwnText } from "../../formats/peft/text.ts";
-import type { FloatDType } from "../../formats/safetensors/write.ts";
+import type { FloatDType } from "../../formats/safetensors/encode.ts";
 import { cacheFolder } from "../../io/cache-folder.ts";
 import { storing } from "../../io/disk.ts";
 import { makeFolder } from "../../io/folder.ts";

@@ -4,11 +4,13 @@ import { beyondRounding } from "../../formats/gguf/rounding.ts";
 import type { ModelSource, WeightEntry } from "../../formats/model.ts";
 import { ggufOffset } from "../../formats/names.ts";
 import { openModel } from "../../formats/open-model.ts";
+import type { HashOf } from "../../io/fingerprint-of.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { weightLookups } from "../../models/base-context.ts";
 import { openBase } from "../../models/base-model.ts";
 import { moduleWeights, type WeightSpec } from "../../models/family.ts";
-import { openWeightFile, type WeightFile } from "../../models/weight-file.ts";
+import { openWeightFile } from "../../models/weight-file.ts";
+import type { WeightFile } from "../../models/weight-layout.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type FloatTensor, floats, sizeOf } from "../../tensor/tensor.ts";
 import type { Adaptation } from "../use/active.ts";
@@ -97,8 +99,8 @@ async function floatCopy(
       };
       return { ...entry, storage: "F32", sizeBytes: 4 * sizeOf(spec.shape), read };
     });
-    const fingerprint = async (folder: string): Promise<string> =>
-      `${await source.fingerprint(folder)} merged, float32`;
+    const fingerprint = async (hashOf?: HashOf): Promise<string> =>
+      `${await source.fingerprint(hashOf)} merged, float32`;
     const copied: ModelSource = { ...source, fingerprint, weights };
     const file = await openWeightFile(copied, specs, cacheFolder, { signal });
     if (problems.length === 0) return file;

@@ -1,6 +1,6 @@
 import { UnsupportedError } from "../../errors.ts";
 import { moduleWeights } from "../../models/family.ts";
-import type { WeightFile } from "../../models/weight-file.ts";
+import type { WeightFile } from "../../models/weight-layout.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import { createCompute } from "../compute.ts";

@@ -1,6 +1,6 @@
 import { InputError, type Problem } from "../../errors.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
-import type { OpenedAdapter } from "../files/adapter.ts";
+import type { OpenedAdapter } from "../files/parts.ts";
 import type { Method } from "../method.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
 import type { ModelShape } from "../model-shape.ts";

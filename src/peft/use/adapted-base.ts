@@ -1,6 +1,5 @@
 import { InputError } from "../../errors.ts";
 import { hfTensorName } from "../../formats/names.ts";
-import type { AdapterText } from "../../formats/peft/text.ts";
 import { resolveAdapter } from "../../hub/resolve.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { resolveOptions } from "../../models/base-model.ts";
@@ -8,7 +7,8 @@ import { withAdapterText } from "../../models/model-text.ts";
 import { withClassifier } from "../../models/new-head.ts";
 import { labelsOf, type OpenAdapterOptions } from "../files/adapter.ts";
 import { type Adaptation, createComposer } from "./active.ts";
-import { type AdapterChoice, type ChosenAdapters, openChosen, pathsOf } from "./adapter-choice.ts";
+import { type AdapterChoice, openChosen, pathsOf } from "./adapter-choice.ts";
+import { type ChosenAdapters, textInUse } from "./chosen.ts";
 
 /** A base model and the adapters on it. */
 export interface AdaptedBase extends ChosenAdapters {
@@ -32,12 +32,6 @@ export async function adaptBase(
   const adaptation = createComposer(fitted.base).compose(chosen.opened, chosen.factors);
   requireHead(fitted.base, adaptation);
   return { ...chosen, base: withAdapterText(fitted.base, textInUse(chosen)), adaptation };
-}
-
-/** The text of the first adapter in use. */
-export function textInUse({ opened, factors }: ChosenAdapters): AdapterText | null {
-  const [first] = factors.keys();
-  return (first === undefined ? undefined : opened.get(first)?.text) ?? null;
 }
 
 /** An encoder with its adapter's labels, and the adapter by its path on disk. */

@@ -1,7 +1,8 @@
 import { InputError, type Problem } from "../../errors.ts";
-import { type OpenAdapterOptions, type OpenedAdapter, openAdapter } from "../files/adapter.ts";
+import { type OpenAdapterOptions, openAdapter } from "../files/adapter.ts";
+import type { OpenedAdapter } from "../files/parts.ts";
 import type { ModelShape } from "../model-shape.ts";
-import type { Factors } from "./active.ts";
+import { type ChosenAdapters, checkNames, DEFAULT_ADAPTER } from "./chosen.ts";
 
 /** Adapters to load on one base, by name, and those to use. */
 export interface AdapterChoice {
@@ -13,15 +14,6 @@ export interface AdapterChoice {
   readonly weights?: Readonly<Record<string, number>>;
   /** Also use adapters that name another model than this as their base. */
   readonly anyBase?: boolean;
-}
-
-/** Name of an adapter that was given none, as PEFT's. */
-export const DEFAULT_ADAPTER = "default";
-
-/** Adapters that are open. */
-export interface ChosenAdapters {
-  readonly opened: ReadonlyMap<string, OpenedAdapter>;
-  readonly factors: Factors;
 }
 
 /** Paths by name. @throws InputError if two have one name */
@@ -57,13 +49,4 @@ export async function openChosen(
     }
   if (problems.length > 0) throw new InputError("the adapters do not fit the model", problems);
   return { opened, factors };
-}
-
-/** @throws InputError listing every name that is not among the known ones */
-export function checkNames(names: readonly string[], known: readonly string[]): void {
-  const list = known.length > 0 ? known.join(", ") : "none";
-  const problems = names
-    .filter((name) => !known.includes(name))
-    .map((name) => ({ where: name, message: `no adapter of this name is loaded; loaded: ${list}` }));
-  if (problems.length > 0) throw new InputError("these adapters cannot be used:", problems);
 }

@@ -3,7 +3,7 @@ import { input, known, type Value } from "../../graph/value.ts";
 import type { ForwardContext } from "../../models/context.ts";
 import { type ModuleSpec, outputModule } from "../../models/family.ts";
 import { type FloatTensor, floats, type Tensor } from "../../tensor/tensor.ts";
-import type { OpenedAdapter } from "../files/adapter.ts";
+import type { OpenedAdapter } from "../files/parts.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
 import { unflatten } from "../parameters.ts";
 

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { cardDatasets } from "../../formats/hf/card.ts";
 import { statedRank } from "../../formats/peft/stated-rank.ts";
-import type { ActiveAdapter } from "../../generate/model.ts";
+import type { ActiveAdapter } from "../../generate/loaded.ts";
 import { bytesBelow } from "../../io/folder.ts";
 import { readRunFacts, runFolderOf } from "./run-files.ts";
 import type { AdapterInfo } from "./shapes.ts";

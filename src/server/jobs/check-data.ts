@@ -1,14 +1,15 @@
 import { basename } from "node:path";
-import type { Dataset } from "../../data/dataset.ts";
 import { subset } from "../../data/indexed.ts";
+import type { Dataset } from "../../data/read-dataset.ts";
 import type { Rows } from "../../data/rows.ts";
 import { openSpill } from "../../data/spill.ts";
 import { InputError, LowrankError, type Problem } from "../../errors.ts";
 import { cacheFolder } from "../../io/cache-folder.ts";
 import type { BaseModel } from "../../models/base.ts";
 import type { TrainConfig } from "../../train/config/config.ts";
-import { readData } from "../../train/data.ts";
+import { machineMemory } from "../../train/machine.ts";
 import { planRun } from "../../train/plan.ts";
+import { readData } from "../../train/read-data.ts";
 import { refusal } from "../body.ts";
 import { type FileFault, type FileFaults, HttpError } from "../errors.ts";
 
@@ -56,9 +57,11 @@ export async function checkJob(
     requireExamples(dataset);
     const part = plannedPart(dataset, base);
     if (part !== null)
-      await planRun(config, base, part, { spill, signal, limitBytes }).catch((error) => {
-        throw planError(error, config);
-      });
+      await planRun(config, base, part, { spill, signal, limitBytes, memory: machineMemory() }).catch(
+        (error) => {
+          throw planError(error, config);
+        },
+      );
   } catch (error) {
     if (error instanceof InputError) throw dataError(error, config);
     if (!(error instanceof LowrankError) || error instanceof HttpError) throw error;

@@ -2,7 +2,7 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { Engine } from "../../generate/engine/engine.ts";
 import { checkpointPath } from "../../train/checkpoint.ts";
-import { adapterFolder } from "../../train/run.ts";
+import { adapterFolder } from "../../train/folder-store.ts";
 import type { Log } from "../log.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { Job } from "./job-store.ts";

@@ -1,5 +1,5 @@
 import type { Example } from "../../data/batch.ts";
-import type { Dataset } from "../../data/dataset.ts";
+import type { Dataset } from "../../data/read-dataset.ts";
 import type { Rows } from "../../data/rows.ts";
 import type { BaseModel } from "../../models/base.ts";
 import type { Objective } from "../../objectives/objective.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { InputError, UnsupportedError } from "../../../src/errors.ts";
 import { rebuildHfConfig } from "../../../src/formats/gguf/config.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { parseHfConfig } from "../../../src/formats/hf/config.ts";
 import type { ModelConfig } from "../../../src/formats/model.ts";
 import { messageOf, readFixture, temporaryFolder } from "../fixtures.ts";

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { InputError, NotFoundError, UnsupportedError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { messageOf, temporaryFolder } from "../fixtures.ts";
 import { ggufBytes, type TestGguf } from "./bytes.ts";
 

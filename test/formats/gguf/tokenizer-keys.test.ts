@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { rebuildTokenizer } from "../../../src/formats/gguf/tokenizer.ts";
 import { tokenizerKeys } from "../../../src/formats/gguf/tokenizer-keys.ts";
-import { text, writeGguf } from "../../../src/formats/gguf/write.ts";
+import { text } from "../../../src/formats/gguf/values.ts";
+import { writeGguf } from "../../../src/formats/gguf/write.ts";
 import type { ModelSource, TokenizerSource } from "../../../src/formats/model.ts";
 import { createTokenizer } from "../../../src/text/tokenizer.ts";
 import { fixture, TINY_TOKENIZERS, tinySource } from "../../text/fixtures.ts";

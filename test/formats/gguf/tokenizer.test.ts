@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { describe, expect, test } from "vitest";
 import { FormatError, UnsupportedError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { rebuildTokenizer } from "../../../src/formats/gguf/tokenizer.ts";
 import type { TokenizerSource } from "../../../src/formats/model.ts";
 import { readFixture, temporaryFolder } from "../fixtures.ts";

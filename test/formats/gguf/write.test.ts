@@ -2,19 +2,11 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { InputError, ShapeError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { type GgufTensorType, quantize } from "../../../src/formats/gguf/quantize.ts";
 import { dequantize } from "../../../src/formats/gguf/quants.ts";
-import {
-  f32,
-  flag,
-  type GgufInput,
-  type GgufTyped,
-  list,
-  text,
-  u32,
-  writeGguf,
-} from "../../../src/formats/gguf/write.ts";
+import { f32, flag, type GgufTyped, list, text, u32 } from "../../../src/formats/gguf/values.ts";
+import { type GgufInput, writeGguf } from "../../../src/formats/gguf/write.ts";
 import { fixturePath } from "../../peft/adapters.ts";
 import { decode, failure, temporaryFolder } from "../fixtures.ts";
 

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { type CardMetadata, cardTable, writeCard } from "../../../src/formats/hf/card.ts";
-import { hubModelId, licenceOf } from "../../../src/hub/resolve.ts";
+import { licenceOf } from "../../../src/hub/known-names.ts";
+import { hubModelId } from "../../../src/hub/resolve.ts";
 
 let folder: string;
 beforeEach(async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { InputError, UnsupportedError } from "../../../src/errors.ts";
 import { readGgufAdapter } from "../../../src/formats/gguf/adapter.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { readMlxAdapter } from "../../../src/formats/mlx/adapter.ts";
 import type { LoraConfig } from "../../../src/formats/peft/config.ts";
 import type { BaseModel } from "../../../src/models/base.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { InputError, UnsupportedError } from "../../../src/errors.ts";
-import { openGguf } from "../../../src/formats/gguf/file.ts";
+import { openGguf } from "../../../src/formats/gguf/open.ts";
 import { writeModelGguf } from "../../../src/formats/gguf/save.ts";
 import { openModel } from "../../../src/formats/open-model.ts";
 import { loadModel } from "../../../src/generate/model.ts";

@@ -12,9 +12,10 @@ export function hasChromium(what: string): boolean {
   return isThere;
 }
 
-export function launch(): Promise<Browser> {
+/** `flags`: of the command line. */
+export function launch(flags: readonly string[] = []): Promise<Browser> {
   // The sandbox needs another user than root; the page is our own.
-  const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  const args = [...(process.getuid?.() === 0 ? ["--no-sandbox"] : []), ...flags];
   return chromium.launch({ executablePath: CHROMIUM, args });
 }
 

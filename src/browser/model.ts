@@ -1,0 +1,108 @@
+import { InputError } from "../errors.ts";
+import { openGgufSource } from "../formats/gguf/source.ts";
+import { openHfSource } from "../formats/hf/source.ts";
+import type { ModelSource } from "../formats/model.ts";
+import { contextLengthOf, createLoaded, type LoadedModel } from "../generate/loaded.ts";
+import type { OnProgress } from "../io/progress.ts";
+import { memoryStorage } from "../io/storage/memory-storage.ts";
+import type { Storage } from "../io/storage/storage.ts";
+import type { BaseModel } from "../models/base.ts";
+import { type BaseChoice, baseOf } from "../models/base-of.ts";
+import { DEFAULT_ADAPTER } from "../peft/use/chosen.ts";
+import { openBrowserRuntime } from "../runtime/browser-runtime.ts";
+import type { Runtime } from "../runtime/create-runtime.ts";
+import type { BrowserDevice } from "../runtime/devices/browser-table.ts";
+import type { TrainEvent } from "../train/events.ts";
+import type { PreviewSpan } from "../train/sample.ts";
+import { openStoredAdapter } from "./adapter.ts";
+import type { PageData } from "./data.ts";
+import { type PageTrainOptions, previewRows, trainInPage } from "./train.ts";
+import { pageWeights } from "./weights.ts";
+
+/** How to open a model in a page. */
+export interface OpenModelOptions extends BaseChoice {
+  /** Its files: a Hugging Face folder (config.json, tokenizer.json, model.safetensors or its shards), or one .gguf file. */
+  readonly files: Storage;
+  /** What it is called, in the adapters that are trained on it too: a Hub id, where it has one. Default: `files.path`. */
+  readonly name?: string | undefined;
+  /** Default: "wasm". */
+  readonly device?: BrowserDevice | undefined;
+  /** Threads of "wasm"; default: all cores where the page is cross-origin isolated, else 1. */
+  readonly threads?: number | undefined;
+  /** Where converted weights are kept. Default: memory, so that they are converted at every opening. */
+  readonly weights?: Storage | undefined;
+  /** Address of the folder of ONNX Runtime's .wasm and .mjs files; default: where the bundler put them. */
+  readonly assets?: string | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What answers, with adapters by their storages. */
+export type PageAnswers = LoadedModel<Storage>;
+
+/** A model in a page. It computes on the thread that it was opened on, which that blocks: open it in a worker. */
+export interface PageModel {
+  readonly base: BaseModel;
+  readonly device: BrowserDevice;
+  readonly threads: number;
+  /** Rows as the model reads them, and which of their text is learned. At most `count`. @throws InputError as `train` does */
+  preview(data: PageData, options: PageTrainOptions, count: number): Promise<readonly PreviewSpan[][]>;
+  /** Fine-tunes, as a stream of the events that Node's `train` gives; the adapter's files are in `output` when `done` comes.
+   *  @throws InputError for everything wrong in options or data; TrainingError when training cannot go on */
+  train(data: PageData, options: PageTrainOptions, output: Storage): AsyncGenerator<TrainEvent>;
+  /** The model ready to answer, with an adapter or alone. `close` it before training: it keeps the weights in memory.
+   *  @throws as `openStoredAdapter` */
+  answers(options?: { readonly adapter?: Storage; readonly contextLength?: number }): Promise<PageAnswers>;
+  close(): Promise<void>;
+}
+
+/** Opens a model. @throws NotFoundError, FormatError, UnsupportedError, InputError as its files give reason to; RuntimeError */
+export async function openModel(options: OpenModelOptions): Promise<PageModel> {
+  const { device = "wasm", threads, assets, onProgress, signal } = options;
+  const weights = pageWeights(options.weights ?? memoryStorage());
+  const source = await openSource(options);
+  const base = await baseOf(source, options, weights.open(source, { onProgress, signal })).finally(
+    source.close,
+  );
+  const openRuntime = (): Promise<Runtime> =>
+    openBrowserRuntime({ ...{ device, threads, assets }, weightFiles: weights.files });
+  const runtime = await openRuntime(); // what is missing shows now
+  return {
+    ...{ base, device, threads: runtime.threads },
+    preview: (data, own, count) => previewRows(base, data, own, count),
+    train: async function* (data, own, output) {
+      const engine = await openRuntime();
+      try {
+        yield* trainInPage({ base, runtime: engine }, data, own, output);
+      } finally {
+        await engine.close();
+      }
+    },
+    answers: async ({ adapter, contextLength } = {}) => {
+      const room = { ...(contextLength === undefined ? {} : { contextLength }) };
+      const { loaded, start } = createLoaded<Storage>({
+        ...{ base, positionCount: contextLengthOf(room, base), createGrammar: null },
+        runtime: await openRuntime(),
+        openAdapter: (storage) => openStoredAdapter(storage, base),
+        placeMerged: (merged) => weights.placeMerged(merged, base),
+      });
+      const opened = adapter === undefined ? null : await openStoredAdapter(adapter, base);
+      await start({
+        opened: new Map(opened ? [[DEFAULT_ADAPTER, opened]] : []),
+        factors: new Map(opened ? [[DEFAULT_ADAPTER, 1]] : []),
+      });
+      return loaded;
+    },
+    close: () => runtime.close(),
+  };
+}
+
+async function openSource({ files, name = files.path }: OpenModelOptions): Promise<ModelSource> {
+  const names = await files.list();
+  if (names.includes("config.json")) return openHfSource(files, name);
+  const gguf = names.filter((one) => one.toLowerCase().endsWith(".gguf"));
+  if (gguf.length === 1) return openGgufSource(await files.open(gguf[0] as string), name);
+  const found = gguf.length > 1 ? gguf.join(", ") : names.slice(0, 10).join(", ") || "nothing";
+  const message = `expected a Hugging Face folder with config.json, or one .gguf file; found ${found}`;
+  throw new InputError("The model cannot be opened", [{ where: name || "files", message }]);
+}

@@ -1,0 +1,110 @@
+import { sequencesOf } from "../data/batch.ts";
+import { noteText } from "../data/notes.ts";
+import type { Dataset } from "../data/read-dataset.ts";
+import { InputError, type Problem } from "../errors.ts";
+import type { Storage } from "../io/storage/storage.ts";
+import { nextTurn } from "../io/turn.ts";
+import type { BaseModel } from "../models/base.ts";
+import { ALONE } from "../parallel/group.ts";
+import { jointWork } from "../parallel/joint.ts";
+import type { Runtime } from "../runtime/create-runtime.ts";
+import { type TrainConfig, type TrainOptions, trainConfig } from "../train/config/config.ts";
+import type { TrainEvent } from "../train/events.ts";
+import { wholeRun } from "../train/loop.ts";
+import { type MachineMemory, planEvent, planRun, type RunPlan } from "../train/plan.ts";
+import { startRun } from "../train/run.ts";
+import type { PreviewSpan } from "../train/sample.ts";
+import { type PageData, readPageData } from "./data.ts";
+import { pageRunStore } from "./run-store.ts";
+
+/** Options of a run that are not a page's: what they say is given otherwise, or is only on a disk. */
+const ELSEWHERE: readonly Elsewhere[] = [
+  ...(["model", "baseBits", "templateArgs", "device", "threads"] as const), // of `openModel`
+  ...(["data", "validationData", "testData"] as const), // storages
+  ...(["offline", "output", "resume", "profile", "dryRun", "prepack"] as const),
+];
+
+type Elsewhere =
+  | ("model" | "baseBits" | "templateArgs" | "device" | "threads")
+  | ("data" | "validationData" | "testData")
+  | ("offline" | "output" | "resume" | "profile" | "dryRun" | "prepack");
+
+/** How to train in a page: the options of `train` in Node, but for those that are said elsewhere or need a disk. */
+export type PageTrainOptions = Omit<TrainOptions, Elsewhere> & {
+  /** Aborting finishes the step and ends with a `stopped` event. */
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** WebAssembly addresses so much, for everything. */
+const MEMORY: MachineMemory = { totalBytes: 2 ** 32, freeBytes: 2 ** 32 };
+
+interface Parts {
+  readonly base: BaseModel;
+  readonly runtime: Runtime;
+}
+
+/** @throws InputError for options that have no place here, or do not hold */
+function configOf(base: BaseModel, { signal: _, ...options }: PageTrainOptions): TrainConfig {
+  const problems: Problem[] = ELSEWHERE.filter((key) => key in options).map((key) => ({
+    where: key,
+    message: "is no option of training in a page",
+  }));
+  if (problems.length > 0) throw new InputError("the training options do not hold:", problems);
+  const { name } = base.source;
+  const held: TrainOptions = { ...options, model: name, data: ["data"], baseBits: base.bits };
+  return { ...trainConfig(held), templateArgs: base.templateVariables.args };
+}
+
+async function planOf(
+  base: BaseModel,
+  data: PageData,
+  config: TrainConfig,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly plan: RunPlan; readonly dataset: Dataset }> {
+  const dataset = await readPageData(data, { ...config, signal });
+  return { dataset, plan: await planRun(config, base, dataset, { memory: MEMORY, signal }) };
+}
+
+function* warnings({ base, model, train }: RunPlan, { notes }: Dataset): Generator<TrainEvent> {
+  const messages = [
+    ...base.warnings,
+    ...[...notes, ...train.report.notes].map(noteText),
+    ...model.methods.flatMap((m) => m.notices),
+  ];
+  for (const message of messages) yield { type: "warning", message };
+}
+
+/** A run from its data to its adapter. */
+export async function* trainInPage(
+  { base, runtime }: Parts,
+  data: PageData,
+  options: PageTrainOptions,
+  output: Storage,
+): AsyncGenerator<TrainEvent> {
+  const config = configOf(base, options);
+  const { plan, dataset } = await planOf(base, data, config, options.signal);
+  yield* warnings(plan, dataset);
+  const planned = await planEvent({ ...config, data: [dataset.name] }, plan, runtime, output.path);
+  yield planned;
+  const store = pageRunStore(output);
+  const run = await startRun({ config, plan, store, runtime, joint: jointWork(ALONE, options.signal) }, null);
+  for await (const event of wholeRun(run, planned)) {
+    if (event.type === "samples") store.note(event);
+    yield event;
+    await nextTurn(); // messages of the page come in: steps alone would leave them no turn
+  }
+}
+
+/** The first rows as the model reads them. */
+export async function previewRows(
+  base: BaseModel,
+  data: PageData,
+  options: PageTrainOptions,
+  count: number,
+): Promise<PreviewSpan[][]> {
+  const config = configOf(base, options);
+  const { plan } = await planOf(base, data, config, options.signal);
+  const examples = plan.train.examples.slice(0, count);
+  const sequences = examples.flatMap((e) => sequencesOf(e).map((s) => ({ ...s, index: e.index })));
+  return sequences.slice(0, count).map((one) => [...plan.task.preview(one, plan.base)]);
+}
