@@ -18,7 +18,8 @@ import {
   openChosen,
 } from "../peft/use/adapter-choice.ts";
 import { type VirtualLayout, virtualCount, virtualLayout, virtualPrompt } from "../peft/virtual-tokens.ts";
-import { checkDevice, DEFAULT_DEVICE, type Device, deviceWarnings } from "../runtime/device.ts";
+import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
+import { DEFAULT_DEVICE, type DeviceChoice } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import {
@@ -43,7 +44,7 @@ import { type GeneratedPiece, type GenerateRequest, type GenerateResult, generat
 export interface LoadModelOptions extends OpenBaseOptions, AdapterChoice {
   /** Alias, folder, .gguf file or Hub id. */
   readonly model: string;
-  readonly device?: Device;
+  readonly device?: DeviceChoice;
   readonly threads?: number | null;
   /** Longest text in tokens, prompt included; default: the model's positions, at most 8192. */
   readonly contextLength?: number;
@@ -128,26 +129,25 @@ export function describeAdapter({ path, methods, config, warnings, theta }: Open
 }
 
 /** The base with what the user of a device should know among its warnings. */
-export function onDevice(base: BaseModel, device: Device): BaseModel {
-  return { ...base, warnings: [...base.warnings, ...deviceWarnings(device)] };
+export function onDevice(base: BaseModel, { notes }: ChosenDevice): BaseModel {
+  return { ...base, warnings: [...base.warnings, ...notes] };
 }
 
 /** Opens a model, and an adapter on it, for generation.
  *  @throws as `openBase`, and NotFoundError, InputError, UnsupportedError for adapter and device: before the first token */
 export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
-  const { device = DEFAULT_DEVICE, threads = null } = options;
-  checkDevice(device);
-  const base = onDevice(await openBase(options.model, options), device);
+  const chosen = await chooseDevice(options.device ?? DEFAULT_DEVICE);
+  const base = onDevice(await openBase(options.model, options), chosen);
   if (base.config.encoder)
     throw new UnsupportedError(
       `${base.source.name} is an encoder (${base.config.architecture}): it generates no text. Classify with it: lowrank classify, loadClassifier`,
     );
   const positionCount = contextLength(options, base);
-  const chosen = await openChosen(options, base, options);
-  const runtime = openRuntime({ device, threads });
+  const adapted = await openChosen(options, base, options);
+  const runtime = openRuntime({ device: chosen.device, threads: options.threads ?? null });
   try {
     const model = createLoaded(base, runtime, options, positionCount);
-    await model.start(chosen);
+    await model.start(adapted);
     return model.loaded;
   } catch (error) {
     await runtime.close();

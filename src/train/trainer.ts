@@ -7,7 +7,7 @@ import { openSpill, type Spill } from "../data/spill.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
-import { deviceWarnings } from "../runtime/device.ts";
+import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
@@ -49,6 +49,7 @@ interface Means {
   readonly signal: AbortSignal;
   readonly spill: Spill;
   readonly limitBytes: number | undefined;
+  readonly where: ChosenDevice;
 }
 
 /** Fine-tunes a model as a stream of typed events: reads the data (before anything is fetched), opens the model, says the
@@ -74,8 +75,8 @@ export async function* trainWith(
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
   const spill = openSpill(cacheFolder(), memoryBytes);
-  const means = { signal: own.signal, spill, limitBytes };
   try {
+    const means = { signal: own.signal, spill, limitBytes, where: await chooseDevice(config.device) };
     yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
     if (!isAbort(error, own.signal)) throw error;
@@ -90,7 +91,7 @@ export async function* trainWith(
 async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
   const dataset = yield* reading(config, means);
   const plan = yield* planning(config, dataset, means);
-  const runtime = openRuntime(config);
+  const runtime = openRuntime({ ...config, device: means.where.device });
   try {
     yield await planEvent(config, plan, runtime, config.output ?? "");
     yield preview(plan, DRY_RUN_EXAMPLES);
@@ -135,7 +136,7 @@ async function* reading(
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill, limitBytes }: Means,
+  { signal, spill, limitBytes, where }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
@@ -145,12 +146,7 @@ async function* planning(
     planRun(config, base, dataset, { spill, onProgress, signal, ...(limitBytes && { limitBytes }) }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [
-    ...base.warnings,
-    ...deviceWarnings(config.device),
-    ...dataWarnings(plan),
-    ...notices,
-  ])
+  for (const message of [...base.warnings, ...where.notes, ...dataWarnings(plan), ...notices])
     yield { type: "warning", message };
   return plan;
 }
@@ -199,7 +195,7 @@ async function* inFolder(
   }
   const warning = from && checkIdentity(from.identity, plan.identity, folder);
   if (warning) yield { type: "warning", message: warning };
-  yield* running(config, plan, folder, from, signal);
+  yield* running(config, plan, folder, from, means);
 }
 
 /** The checkpoint to go on from, or null for a start from the beginning. */
@@ -216,7 +212,7 @@ async function* running(
   plan: RunPlan,
   folder: string,
   from: Checkpoint | null,
-  signal: AbortSignal,
+  { signal, where }: Means,
 ): AsyncGenerator<TrainEvent> {
   const resumeStep = from?.progression.step ?? null;
   const log = await storing(folder, async () => {
@@ -224,7 +220,7 @@ async function* running(
     await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
     return openMetricsLog(folder, { resumeStep });
   });
-  const runtime = openRuntime(config);
+  const runtime = openRuntime({ ...config, device: where.device });
   try {
     const planned = await planEvent(config, plan, runtime, folder);
     yield planned;

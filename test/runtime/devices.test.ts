@@ -122,6 +122,8 @@ const FAKE: DeviceSpec = {
   features: { ...cpu.features, packedOperators: ["Conv"] },
   fallsBack: true,
   lowering: null,
+  needs: {},
+  mayBeChosen: false,
   notice: null,
 };
 

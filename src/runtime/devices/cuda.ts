@@ -8,6 +8,17 @@ export const cuda: DeviceSpec = {
   providers: ["cuda"],
   fallsBack: true,
   lowering: null,
+  // As the library of PyPI's onnxruntime-gpu 1.30.0 names what it is linked with; it opens cuDNN when it computes.
+  needs: {
+    linux: {
+      besideEngine: ["libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"],
+      libraries: [
+        ...["libcuda.so.1", "libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13"],
+        ...["libcurand.so.10", "libcudnn.so.9"],
+      ],
+    },
+  },
+  mayBeChosen: false,
   isAlwaysThere: false,
   features: UNTESTED,
   notice: NOT_TESTED,

@@ -8,6 +8,8 @@ export const dml: DeviceSpec = {
   providers: ["dml"],
   fallsBack: true,
   lowering: null,
+  needs: {},
+  mayBeChosen: false,
   isAlwaysThere: false,
   features: UNTESTED,
   notice: NOT_TESTED,

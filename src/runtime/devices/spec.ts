@@ -1,6 +1,14 @@
 import type { Lowering } from "../../graph/lower/lower.ts";
 import type { Features } from "../backend.ts";
 
+/** Files that a device needs beyond ONNX Runtime's package. */
+export interface DeviceNeeds {
+  /** Beside the package's own library. */
+  readonly besideEngine: readonly string[];
+  /** Where the system finds libraries. */
+  readonly libraries: readonly string[];
+}
+
 /** A device of ONNX Runtime, as its file states it. */
 export interface DeviceSpec {
   readonly name: string;
@@ -12,6 +20,10 @@ export interface DeviceSpec {
   readonly fallsBack: boolean;
   /** What it has otherwise; null: nothing is known. */
   readonly lowering: Lowering | null;
+  /** By platform; those that are not named need nothing. */
+  readonly needs: Readonly<Partial<Record<string, DeviceNeeds>>>;
+  /** A GPU that may be chosen where nobody names a device, if it passes its check (`src/runtime/check`). */
+  readonly mayBeChosen: boolean;
   /** Every build of ONNX Runtime has it: what fails there is not its absence. */
   readonly isAlwaysThere: boolean;
   readonly features: Features;

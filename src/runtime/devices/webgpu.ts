@@ -9,6 +9,8 @@ export const webgpu: DeviceSpec = {
   providers: ["webgpu"],
   fallsBack: false,
   lowering: webgpuLowering,
+  needs: {},
+  mayBeChosen: true,
   isAlwaysThere: false,
   // Bytes, bool and int64 go in as weights and as sizes alone.
   features: { ...UNTESTED, dtypes: ["float32", "int32", "uint32"], packedOperators: [], profile: false },
