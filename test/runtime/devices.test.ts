@@ -124,6 +124,7 @@ const FAKE: DeviceSpec = {
   lowering: null,
   needs: {},
   mayBeChosen: false,
+  hasBuffers: false,
   notice: null,
 };
 

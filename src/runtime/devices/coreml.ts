@@ -10,6 +10,7 @@ export const coreml: DeviceSpec = {
   lowering: null,
   needs: {},
   mayBeChosen: false,
+  hasBuffers: false,
   isAlwaysThere: false,
   features: UNTESTED,
   notice: NOT_TESTED,

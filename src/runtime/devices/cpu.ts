@@ -10,6 +10,7 @@ export const cpu: DeviceSpec = {
   lowering: null,
   needs: {},
   mayBeChosen: false,
+  hasBuffers: false,
   isAlwaysThere: true,
   features: {
     dtypes: ["float32", "int32", "int64", "bool", "uint8", "uint32"],

@@ -19,6 +19,7 @@ export const cuda: DeviceSpec = {
     },
   },
   mayBeChosen: false,
+  hasBuffers: false,
   isAlwaysThere: false,
   features: UNTESTED,
   notice: NOT_TESTED,

@@ -26,6 +26,8 @@ export interface DeviceSpec {
   readonly mayBeChosen: boolean;
   /** Every build of ONNX Runtime has it: what fails there is not its absence. */
   readonly isAlwaysThere: boolean;
+  /** ONNX Runtime's binding has tensors in its memory: what is kept stays there. */
+  readonly hasBuffers: boolean;
   readonly features: Features;
   /** What its user is told of how it was tested (`test/runtime/backend.test.ts`, `test/device`), after its name; null: on every machine. */
   readonly notice: string | null;
