@@ -1,5 +1,5 @@
 // Training steps and decoded tokens on devices, beside the CPU: seconds a step (also of all processors), tokens per second, peak memory of the process.
-// usage: node bench/devices.mjs [--devices cpu,webgpu] [--cases r8,r64] [--steps 6] [--model smollm2-135m] [--results FILE.md]
+// usage: node bench/devices.mjs [--devices cpu,webgpu] [--cases r8,r64] [--steps 6] [--batch 8] [--model smollm2-135m] [--results FILE.md]
 import { fork } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     devices: { type: "string", default: "cpu,webgpu" },
     cases: { type: "string", default: "r8,r64,decode" },
     steps: { type: "string", default: "6" },
+    batch: { type: "string", default: "8" },
     model: { type: "string", default: "smollm2-135m" },
     results: { type: "string" },
     /** The built package to measure, for one build beside another. */
@@ -26,7 +27,7 @@ const SHARED = {
   data: [DATA],
   samples: 0,
   seed: 0,
-  batchSize: 8,
+  batchSize: Number(values.batch),
   promptField: "task",
   completionField: "command",
 };

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { TrainOptions } from "../../src/train/config/config.ts";
 import { train } from "../../src/train/trainer.ts";
 import { type Lab, openLab, statefulRun } from "../train/tiny-run.ts";
 import { whyNot } from "./there.ts";
@@ -14,7 +15,7 @@ const STEPS = 1000;
 const SMALL = {
   ...{ samples: 0, checkpointEvery: null, evalEvery: null, maxSteps: STEPS, schedule: "constant" },
   ...{ batchSize: 1, accumulation: 1, dropout: 0, rank: 128 },
-} as const;
+} satisfies TrainOptions;
 /** Steps after which pools are filled and programs compiled. */
 const SETTLED = 300;
 /** What JavaScript's own memory moves by: 2 to 3 MB in 100 steps were seen. Parameters and moments of 131 kB each that every step

@@ -1,14 +1,18 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type fetchPackaged, packagedPath } from "../../src/hub/package-source.ts";
 import { type ChoiceMeans, chooseDevice, verdictOf } from "../../src/runtime/check/choose.ts";
 import { gpusHere } from "../../src/runtime/check/gpus.ts";
+import { installDevice } from "../../src/runtime/check/install.ts";
 import { type StepNumbers, stepErrors, stepNumbers } from "../../src/runtime/check/measure.ts";
 import { missingFiles } from "../../src/runtime/check/missing.ts";
 import type { Checked } from "../../src/runtime/check/protocol.ts";
 import { type CheckResult, runCheck } from "../../src/runtime/check/run.ts";
+import type { DeviceNeeds } from "../../src/runtime/devices/spec.ts";
 import { openRuntime } from "../../src/runtime/runtime.ts";
+import { errorOf } from "../error-of.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -188,4 +192,51 @@ test.runIf(process.platform === "linux")("what a device lacks is named file by f
   expect(await missingFiles("cpu")).toEqual([]);
   for (const sentence of await missingFiles("cuda"))
     expect(sentence).toMatch(/(lacks|has no) lib(onnxruntime_providers|cu)\w*\.so/);
+});
+
+describe("installing a provider", () => {
+  const sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; // of "test"
+  const WHEEL = { name: "carrier", version: "1.0", wheelBytes: 10 };
+  const file = (name: string) => ({
+    name,
+    pieces: [{ package: WHEEL, member: name }],
+    sizeBytes: 4,
+    sha256,
+  });
+  const NEEDS: DeviceNeeds = {
+    besideEngine: ["liba.so", "libb.so"],
+    libraries: [],
+    carrier: { engine: "9.9", content: { package: WHEEL, files: [file("liba.so"), file("libb.so")] } },
+  };
+  /** As pip would leave it. */
+  const fetch: typeof fetchPackaged = async (content, { cacheDir }) => {
+    const path = packagedPath(content, cacheDir);
+    await mkdir(path, { recursive: true });
+    for (const { name } of content.files) await writeFile(join(path, name), "test");
+    return path;
+  };
+
+  test("puts its files beside the engine, and takes those that are there as they are", async () => {
+    const target = join(folder, "engine");
+    await mkdir(target);
+    await writeFile(join(target, "liba.so"), "damaged");
+    process.env.LOWRANK_CACHE = join(folder, "install-cache");
+    const options = { needs: NEEDS, folder: target, version: "9.9", fetch };
+    const files = ["liba.so", "libb.so"].map((name) => join(target, name));
+    for (let i = 0; i < 2; i++) expect(await installDevice("cuda", options)).toMatchObject({ files });
+    for (const path of files) expect(await readFile(path, "utf8")).toBe("test");
+    expect((await readdir(target)).sort()).toEqual(["liba.so", "libb.so"]);
+    delete process.env.LOWRANK_CACHE;
+  });
+
+  test("is refused for another version of the engine, and where nothing is known", async () => {
+    const other = await errorOf(installDevice("cuda", { needs: NEEDS, version: "9.8", fetch }));
+    expect(other.message).toBe(
+      'the provider of device "cuda" is known for ONNX Runtime 9.9, and here is 9.8',
+    );
+    const none = await errorOf(installDevice("cpu", { fetch }));
+    expect(none.message).toContain('there is nothing to install for device "cpu" on');
+    const unknown = await errorOf(installDevice("tpu" as "cpu", { fetch }));
+    expect(unknown.message).toContain('unknown device "tpu"');
+  });
 });

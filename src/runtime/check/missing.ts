@@ -4,8 +4,14 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { type Device, deviceSpec } from "../device.ts";
+import type { DeviceNeeds } from "../devices/spec.ts";
 
 const run = promisify(execFile);
+
+/** What a device needs on this machine; undefined where it needs nothing, or nothing is known. */
+export function needsHere(device: Device): DeviceNeeds | undefined {
+  return deviceSpec(device).needs[`${process.platform}-${process.arch}`];
+}
 
 /** Folder of ONNX Runtime's library for Node on this machine. */
 export function engineFolder(): string {
@@ -28,7 +34,7 @@ async function cachedLibraries(): Promise<ReadonlySet<string>> {
 
 /** What a device needs on this platform and lacks, a sentence for each place where it was looked for. */
 export async function missingFiles(device: Device): Promise<readonly string[]> {
-  const needs = deviceSpec(device).needs[process.platform];
+  const needs = needsHere(device);
   if (!needs) return [];
   const folder = engineFolder();
   const paths = (process.env.LD_LIBRARY_PATH ?? "").split(":").filter((path) => path !== "");

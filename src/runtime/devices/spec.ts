@@ -1,4 +1,5 @@
 import type { Lowering } from "../../graph/lower/lower.ts";
+import type { PackagedModel } from "../../hub/packaged.ts";
 import type { Features } from "../backend.ts";
 
 /** Files that a device needs beyond ONNX Runtime's package. */
@@ -7,6 +8,8 @@ export interface DeviceNeeds {
   readonly besideEngine: readonly string[];
   /** Where the system finds libraries. */
   readonly libraries: readonly string[];
+  /** A Python package that carries those beside the engine, and the version of ONNX Runtime that they are of. */
+  readonly carrier: { readonly engine: string; readonly content: PackagedModel };
 }
 
 /** A device of ONNX Runtime, as its file states it. */
@@ -20,7 +23,7 @@ export interface DeviceSpec {
   readonly fallsBack: boolean;
   /** What it has otherwise; null: nothing is known. */
   readonly lowering: Lowering | null;
-  /** By platform; those that are not named need nothing. */
+  /** By platform and processor (`linux-x64`); those that are not named need nothing, or nothing is known. */
   readonly needs: Readonly<Partial<Record<string, DeviceNeeds>>>;
   /** A GPU that may be chosen where nobody names a device, if it passes its check (`src/runtime/check`). */
   readonly mayBeChosen: boolean;
