@@ -169,7 +169,7 @@ export {
 export { METHOD_NAMES, methodsWith } from "./peft/methods/table.ts";
 export type { LayerSelection, ModuleSelection } from "./peft/methods/target-options.ts";
 export type { AdapterChoice } from "./peft/use/adapter-choice.ts";
-export type { Device } from "./runtime/device.ts";
+export type { Device, DeviceChoice } from "./runtime/device.ts";
 export type { Matrix, Svd } from "./tensor/linear-algebra.ts";
 export type { Span, TextSection } from "./text/added-tokens.ts";
 export type { ChatTemplate } from "./text/chat-template.ts";

@@ -40,5 +40,6 @@ export const commands: readonly CommandEntry[] = [
     summary: "measure what the LoRA paper claims",
     load: () => import("./paper.ts"),
   },
+  { name: "devices", summary: "say where this machine can compute", load: () => import("./devices.ts") },
   { name: "env", summary: "say what a report of a defect needs", load: () => import("./env.ts") },
 ];

@@ -14,7 +14,7 @@ import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
 import { type AdaptedModel, positionRoom } from "../peft/use/adapted-model.ts";
 import type { AdapterChoice } from "../peft/use/adapter-choice.ts";
-import { checkDevice, deviceWarnings } from "../runtime/device.ts";
+import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { chunkCount, maxBatchLabels } from "../train/batch.ts";
@@ -94,10 +94,10 @@ function subjectOf(
  *  @throws InputError for everything wrong in options or data; and what opening model and adapter throws */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent> {
   const choice = evaluationChoice(options);
-  checkDevice(choice.device);
+  const chosen = await chooseDevice(choice.device);
   const spill = openSpill(cacheFolder());
   try {
-    yield* evaluation(choice, options, spill);
+    yield* evaluation(choice, chosen, options, spill);
   } finally {
     spill.close();
   }
@@ -105,6 +105,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 
 async function* evaluation(
   choice: EvaluationChoice,
+  { device, notes }: ChosenDevice,
   options: EvaluateOptions,
   spill: Spill,
 ): AsyncGenerator<EvaluateEvent> {
@@ -132,11 +133,10 @@ async function* evaluation(
     throw new InputError("there is nothing to measure on", [{ where: "data", message: "has no labels" }]);
   const subject = subjectOf({ ...choice, maxLength }, base, adaptation, encoded, task);
   for (const note of encoded.report.notes) yield { type: "warning", message: noteText(note) };
-  for (const message of [...base.warnings, ...deviceWarnings(choice.device)])
-    yield { type: "warning", message };
+  for (const message of [...base.warnings, ...notes]) yield { type: "warning", message };
   for (const { warnings } of opened.values())
     for (const message of warnings) yield { type: "warning", message };
-  const runtime = openRuntime(choice);
+  const runtime = openRuntime({ ...choice, device });
   try {
     if (adaptation) await runtime.put({ theta: floats(adaptation.theta, [adaptation.theta.length]) });
     const started = performance.now();

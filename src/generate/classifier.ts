@@ -5,7 +5,8 @@ import { encoderOf } from "../models/family.ts";
 import type { OpenedAdapter } from "../peft/files/parts.ts";
 import type { Adaptation } from "../peft/use/active.ts";
 import { adaptBase } from "../peft/use/adapted-base.ts";
-import { checkDevice, DEFAULT_DEVICE } from "../runtime/device.ts";
+import { chooseDevice } from "../runtime/check/choose.ts";
+import { DEFAULT_DEVICE } from "../runtime/device.ts";
 import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { floats } from "../tensor/tensor.ts";
 import { sequenceEncoder } from "../text/sequence.ts";
@@ -47,9 +48,8 @@ const BATCH = 32;
 /** Opens an encoder, with or without an adapter, to classify texts.
  *  @throws UnsupportedError for a decoder; InputError for an encoder without a head; as `openBase` and `openAdapter` else */
 export async function loadClassifier(options: LoadModelOptions): Promise<LoadedClassifier> {
-  const { device = DEFAULT_DEVICE, threads = null } = options;
-  checkDevice(device);
-  const opened = onDevice(await openBase(options.model, options), device);
+  const chosen = await chooseDevice(options.device ?? DEFAULT_DEVICE);
+  const opened = onDevice(await openBase(options.model, options), chosen);
   if (!opened.config.encoder)
     throw new UnsupportedError(
       `${opened.source.name} is a decoder (${opened.config.architecture}): it has no classes to tell apart. Generate with it: lowrank generate, loadModel`,
@@ -58,7 +58,7 @@ export async function loadClassifier(options: LoadModelOptions): Promise<LoadedC
   const [used] = factors.keys();
   const adapter = used === undefined ? null : (adapters.get(used) as OpenedAdapter);
   const maxLength = maxLengthOf(options, base);
-  const runtime = openRuntime({ device, threads });
+  const runtime = openRuntime({ device: chosen.device, threads: options.threads ?? null });
   try {
     return createLoaded(base, adapter, runtime, await predictorOf(runtime, base, adaptation), maxLength);
   } catch (error) {

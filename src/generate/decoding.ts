@@ -25,6 +25,9 @@ export interface Decoding {
   close(): Promise<void>;
 }
 
+/** The output that is fetched; the others are kept. */
+const LOGITS = "logits";
+
 /** Tokens of a prompt that are computed at once, where nobody else waits: more take more memory. */
 export const PROMPT_PIECE = 128;
 
@@ -35,7 +38,7 @@ async function loadLayout(
   folder: string,
 ): Promise<Session | null> {
   if (Object.keys(once).length === 0) return null;
-  return runtime.load(once, { folder, prepack: false, arena: false });
+  return runtime.load(once, { folder, prepack: false, arena: false, keeps: Object.keys(once) });
 }
 
 /** Loads the decoding graph of a model. θ, where something is adapted, is what was `put` as "theta". */
@@ -47,7 +50,8 @@ export async function loadDecoding(
 ): Promise<Decoding> {
   const { once, each } = decodeGraph(model, { ...(scope && { scope }), ...(wrap && { wrap }) });
   const parameters = Object.keys(once);
-  const session: Session = await runtime.load(each, { folder, ...options });
+  const keeps = Object.keys(each).filter((name) => name !== LOGITS);
+  const session: Session = await runtime.load(each, { folder, keeps, ...options });
   const layout = await loadLayout(runtime, once, folder).catch(async (error) => {
     await session.close();
     throw error;
@@ -67,7 +71,7 @@ export async function loadDecoding(
       const block = blockOf(first, lengths, tokens, which);
       const { feeds: ofCache, keep } = await cache.prepare(block);
       const inputs = { ...block.feeds, ...ofCache, ...feeds };
-      const { logits } = await session.run(inputs, { fetch: ["logits"], ...keep });
+      const { logits } = await session.run(inputs, { fetch: [LOGITS], ...keep });
       cache.advance(block);
       const flat = (logits as Tensor).data as Float32Array;
       const vocab = flat.length / block.outputs.length;

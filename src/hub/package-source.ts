@@ -9,7 +9,7 @@ import { makeFolder } from "../io/folder.ts";
 import type { OnProgress } from "../io/progress.ts";
 import { isRunning } from "../io/temporary.ts";
 import { openZipMember } from "../io/zip.ts";
-import type { PackagedFile, PackagedModel, PythonPackage } from "./known-models.ts";
+import type { PackagedFile, PackagedModel, PythonPackage } from "./packaged.ts";
 
 /** Where to and who hears of it. */
 export interface PackageOptions {

@@ -15,7 +15,7 @@ import { writeMethods } from "../peft/files/adapter.ts";
 import { type Lora, lora } from "../peft/methods/lora.ts";
 import { parameterCount } from "../peft/parameters.ts";
 import type { AdapterChoice } from "../peft/use/adapter-choice.ts";
-import type { Device } from "../runtime/device.ts";
+import type { DeviceChoice } from "../runtime/device.ts";
 import { random } from "../tensor/random.ts";
 import type { ProgressEvent } from "../train/events.ts";
 import { withProgress } from "../train/progress.ts";
@@ -27,7 +27,7 @@ export interface SwapOptions extends OpenBaseOptions, Pick<AdapterChoice, "adapt
   readonly count?: number;
   /** Their rank. Default 8. */
   readonly rank?: number;
-  readonly device?: Device;
+  readonly device?: DeviceChoice;
   readonly threads?: number | null;
 }
 

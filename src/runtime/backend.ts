@@ -37,6 +37,8 @@ export interface LoadRequest {
   readonly arena: boolean;
   /** Path prefix of a profile; null for none. */
   readonly profile: string | null;
+  /** Outputs that runs keep: they may stay where the device computes. Others can be kept as well, over the host. */
+  readonly keeps?: readonly string[];
 }
 
 /** A stretch of kept tensors [n, …], of the first axis [from, to). */

@@ -18,6 +18,8 @@ export interface LoadOptions {
   readonly prepack?: boolean;
   /** Keep the memory of one run for the next (default), which saves time. Without, it goes back to the system. */
   readonly arena?: boolean;
+  /** Outputs that runs keep (`carry`, `insert`, `inPlace`): they stay where the device computes. */
+  readonly keeps?: readonly string[];
 }
 
 /** A loaded graph. */
@@ -67,10 +69,10 @@ export function createRuntime(
       const graph = serialize(own);
       const inputs = graph.inputs.filter(({ name }) => !hostInputs.has(name));
       checkGraph({ ...graph, inputs }, { device, lowering }, supports, options);
-      const { folder, profile = null, prepack = true, arena = true } = options;
+      const { folder, profile = null, prepack = true, arena = true, keeps = [] } = options;
       const operators = [...graph.opCounts.keys()];
       const session = await place(graph.bytes, folder, (source) =>
-        backend.load({ graph: source, operators, profile, prepack, arena }),
+        backend.load({ graph: source, operators, profile, prepack, arena, keeps }),
       );
       const all = (feeds: Tensors): Tensors => withHostInputs(graph.inputs, hostInputs, feeds);
       return { graph, ...session, run: (feeds, how) => session.run(all(feeds), how) };

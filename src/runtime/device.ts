@@ -13,12 +13,18 @@ export const DEVICES: readonly [Device, ...Device[]] = Object.keys(DEVICE_TABLE)
 /** Where to compute unless something else is said. */
 export const DEFAULT_DEVICE: Device = DEVICES[0];
 
+/** In a device's place: whichever is best here. */
+export const AUTO_DEVICE = "auto";
+
+/** A device by its name, or whichever is best here (`chooseDevice`). */
+export type DeviceChoice = Device | typeof AUTO_DEVICE;
+
 /** More threads than any machine has cores; the engine does not come back from many thousands. */
 const MAX_THREADS = 512;
 
 /** Where and with how many threads to compute. */
 export interface DeviceOptions {
-  readonly device: Device;
+  readonly device: DeviceChoice;
   /** null: as many as there are cores. */
   readonly threads: number | null;
 }
@@ -26,9 +32,9 @@ export interface DeviceOptions {
 const MODEL = "Model";
 
 export const deviceSettings: SettingsOf<DeviceOptions> = {
-  device: setting(z.enum(DEVICES), DEFAULT_DEVICE, {
+  device: setting(z.enum([...DEVICES, AUTO_DEVICE]), DEFAULT_DEVICE, {
     group: MODEL,
-    description: "where to compute",
+    description: `where to compute; ${AUTO_DEVICE}: a GPU that passes its check, else the CPU`,
     mayChangeOnResume: true,
   }),
   threads: setting(count.max(MAX_THREADS).nullable(), null, {

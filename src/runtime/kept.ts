@@ -1,5 +1,6 @@
 import { type FloatTensor, floats, sizeOf, type Tensor } from "../tensor/tensor.ts";
 import type { KeptPart } from "./backend.ts";
+import { checkRoom, rowTargets } from "./insertion.ts";
 
 /** The tensors that an engine whose memory is the host's keeps between runs, by name: adapters, optimizer state, key-value caches. */
 export interface KeptTensors {
@@ -71,22 +72,14 @@ function stretch({ data, shape }: FloatTensor, { from, to }: KeptPart): FloatTen
 }
 
 function insert(kept: FloatTensor, { data: from, shape }: FloatTensor, at: readonly number[]): void {
-  const rows = kept.shape[0] as number;
-  const [room, size] = kept.shape.slice(-2) as [number, number];
-  const heads = sizeOf(kept.shape.slice(1, -2));
-  const length = shape[1] as number;
-  const last = Math.max(...at) + length;
-  if (last > room) throw new Error(`nothing to insert into: ${room} columns are there, ${last} are needed`);
-  let source = 0;
-  for (let r = 0; r < rows; r++)
-    for (let i = 0; i < length; i++)
-      for (let h = 0; h < heads; h++, source += size) {
-        const target = ((r * heads + h) * room + (at[r] as number) + i) * size;
-        kept.data.set(from.subarray(source, source + size), target);
-      }
+  checkRoom(kept.shape, shape, at);
+  const size = kept.shape.at(-1) as number;
+  for (const [i, target] of rowTargets(kept.shape, shape, at).entries())
+    kept.data.set(from.subarray(i * size, (i + 1) * size), target * size);
 }
 
-function resized(before: FloatTensor | undefined, shape: readonly number[]): FloatTensor {
+/** The tensor in another shape of its rank: what both have room for, the rest 0. */
+export function resized(before: FloatTensor | undefined, shape: readonly number[]): FloatTensor {
   const after = floats(new Float32Array(sizeOf(shape)), shape);
   if (before?.shape.length === shape.length) copyOverlap(before, after);
   return after;

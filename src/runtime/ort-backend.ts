@@ -1,16 +1,19 @@
 import { LowrankError, RuntimeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Backend, BackendSession, LoadRequest } from "./backend.ts";
+import { createDeviceState } from "./device-state.ts";
 import type { DeviceSpec } from "./devices/spec.ts";
 import { createOrder, type InOrder } from "./in-order.ts";
-import { createKept, type KeptTensors } from "./kept.ts";
-import { copyOf, createRun } from "./ort-run.ts";
-import { createSession, type OrtPackage } from "./ort-session.ts";
+import { createHostState } from "./ort-run.ts";
+import { createSession, keptOnDevice, type OrtPackage } from "./ort-session.ts";
+import type { KeptState } from "./state.ts";
 
-/** A device of ONNX Runtime whose kept tensors lie in the host's memory, where the CPU computes. It has nothing of Node. */
+/** A device of ONNX Runtime. Kept tensors lie in its memory where the binding can hold them there, else in the host's. It has nothing
+ *  of Node. */
 export function createOrtBackend(engine: OrtPackage, device: DeviceSpec, threads: number): Backend {
-  const kept = createKept();
-  const run = createRun(engine, device.features, kept);
+  const state: KeptState = device.hasBuffers
+    ? createDeviceState(engine, device)
+    : createHostState(engine, device.features);
   const order = createOrder();
   const open = new Set<() => Promise<void>>(); // what ends each session
   let isClosed = false;
@@ -24,6 +27,7 @@ export function createOrtBackend(engine: OrtPackage, device: DeviceSpec, threads
 
   const load = async (request: LoadRequest): Promise<BackendSession> => {
     const session = await createSession(engine, device, request, threads);
+    const loaded = { session, isBound: keptOnDevice(request, device).length > 0 };
     let isProfiling = request.profile !== null;
     const endProfile = (): void => {
       if (isProfiling) session.endProfiling();
@@ -38,7 +42,7 @@ export function createOrtBackend(engine: OrtPackage, device: DeviceSpec, threads
       run: (feeds, options = {}) =>
         inOrder(() => {
           if (!open.has(end)) throw new Error("the session is closed");
-          return run(session, feeds, options);
+          return state.run(loaded, feeds, options);
         }),
       endProfile: () => inOrder(endProfile),
       close: () => inOrder(() => (open.delete(end) ? end() : undefined)),
@@ -48,29 +52,26 @@ export function createOrtBackend(engine: OrtPackage, device: DeviceSpec, threads
   return {
     supports: device.features,
     load: (request) => inOrder(() => load(request)),
-    put: (tensors) =>
-      inOrder(() => {
-        for (const [name, tensor] of Object.entries(tensors)) kept.set(name, tensor);
-      }),
+    put: (tensors) => inOrder(() => state.put(tensors)),
     resize: (shapes) =>
-      inOrder(() => {
-        for (const [name, shape] of Object.entries(shapes)) kept.resize(name, shape);
+      inOrder(async () => {
+        for (const [name, shape] of Object.entries(shapes)) await state.resize(name, shape);
       }),
     copyRow: (names, from, to) =>
-      inOrder(() => {
-        for (const name of names) kept.copyRow(name, from, to);
+      inOrder(async () => {
+        for (const name of names) await state.copyRow(name, from, to);
       }),
     drop: (names) =>
       inOrder(() => {
-        for (const name of names) kept.drop(name);
+        for (const name of names) state.drop(name);
       }),
-    get: (names) => inOrder(() => copies(kept, names)),
+    get: (names) => inOrder(() => copies(state, names)),
     close: () =>
       order(async () => {
         isClosed = true;
         for (const end of open) await end();
         open.clear();
-        kept.clear();
+        await state.close();
       }),
   };
 }
@@ -80,8 +81,14 @@ function failure({ name }: DeviceSpec, error: unknown): Error {
   return new RuntimeError(`${name}: ${error instanceof Error ? error.message : String(error)}`);
 }
 
-function copies(kept: KeptTensors, names: readonly string[]): Record<string, Tensor> {
-  const missing = names.filter((name) => kept.get(name) === undefined);
+async function copies(state: KeptState, names: readonly string[]): Promise<Record<string, Tensor>> {
+  const found: Record<string, Tensor> = {};
+  const missing: string[] = [];
+  for (const name of names) {
+    const tensor = await state.get(name);
+    if (tensor) found[name] = tensor;
+    else missing.push(name);
+  }
   if (missing.length > 0) throw new RuntimeError(`not in the runtime: ${missing.join(", ")}`);
-  return Object.fromEntries(names.map((name) => [name, copyOf(kept.get(name) as Tensor)]));
+  return found;
 }

@@ -1,22 +1,34 @@
 import type * as ort from "onnxruntime-node";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Features, RunOptions, Tensors } from "./backend.ts";
-import type { KeptTensors } from "./kept.ts";
+import { createKept, type KeptTensors } from "./kept.ts";
 import type { OrtPackage } from "./ort-session.ts";
+import type { KeptState } from "./state.ts";
 
-/** How sessions of a device run on what is kept. */
-export type RunSession = (
-  session: ort.InferenceSession,
-  feeds: Tensors,
-  options: RunOptions,
-) => Promise<Record<string, Tensor>>;
+/** Kept tensors in the host's memory, where the CPU computes. */
+export function createHostState(engine: OrtPackage, features: Features): KeptState {
+  const kept = createKept();
+  return {
+    run: createRun(engine, features, kept),
+    put: (tensors) => {
+      for (const [name, tensor] of Object.entries(tensors)) kept.set(name, tensor);
+    },
+    resize: kept.resize,
+    copyRow: kept.copyRow,
+    drop: kept.drop,
+    get: (name) => {
+      const tensor = kept.get(name);
+      return tensor && copyOf(tensor);
+    },
+    close: kept.clear,
+  };
+}
 
-/** Runs of a device whose kept tensors are the host's, as `BackendSession.run` says. */
-export function createRun(
+function createRun(
   { Tensor: OrtTensor }: OrtPackage,
   features: Features,
   kept: KeptTensors,
-): RunSession {
+): KeptState["run"] {
   const toOrt = ({ dtype, data, shape }: Tensor): ort.Tensor =>
     new OrtTensor(dtype, data as ort.Tensor.DataTypeMap[ort.Tensor.Type], shape);
 
@@ -30,7 +42,7 @@ export function createRun(
     return inputs;
   };
 
-  return async (session, feeds, options) => {
+  return async ({ session }, feeds, options) => {
     const { fetch = session.outputNames, inPlace = {}, carryIf, part } = options;
     const inputs = inputsOf(session.inputNames, feeds, options);
     for (const name of Object.values(inPlace))
@@ -50,12 +62,13 @@ export function createRun(
   };
 }
 
-function fromOrt({ type, dims, data }: ort.Tensor): Tensor {
+/** A tensor in the host's memory, as it is. */
+export function fromOrt({ type, dims, data }: ort.Tensor): Tensor {
   return { dtype: type as Tensor["dtype"], shape: dims, data: data as Tensor["data"] };
 }
 
 /** Names of the outputs that a run keeps. */
-function keptOutputs({ carry = {}, insert = {}, inPlace = {} }: RunOptions): string[] {
+export function keptOutputs({ carry = {}, insert = {}, inPlace = {} }: RunOptions): string[] {
   return [carry, insert, inPlace].flatMap(Object.keys);
 }
 
@@ -71,7 +84,7 @@ function resultsOf(
 }
 
 /** The tensor with elements of its own. */
-export function copyOf(tensor: Tensor): Tensor {
+function copyOf(tensor: Tensor): Tensor {
   return { ...tensor, data: tensor.data.slice() };
 }
 

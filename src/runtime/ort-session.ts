@@ -15,12 +15,18 @@ function isPacked({ prepack, operators }: LoadRequest, { features }: DeviceSpec)
   return prepack || operators.some((operator) => features.packedOperators.includes(operator));
 }
 
+/** Outputs of a graph that stay in the device's memory. */
+export function keptOnDevice({ keeps = [] }: LoadRequest, { hasBuffers }: DeviceSpec): readonly string[] {
+  return hasBuffers ? keeps : [];
+}
+
 function optionsOf(
   request: LoadRequest,
   device: DeviceSpec,
   threads: number,
 ): ort.InferenceSession.SessionOptions {
   const { graph, arena, profile } = request;
+  const keeps = keptOnDevice(request, device);
   const files = "files" in graph ? Object.entries(graph.files) : [];
   return {
     executionProviders: device.providers,
@@ -30,6 +36,9 @@ function optionsOf(
     enableMemPattern: false, // plans memory per shape: as fast without, with 0.5 GB less in training
     logSeverityLevel: 3,
     ...(profile === null ? {} : { enableProfiling: true, profileFilePrefix: profile }),
+    ...(keeps.length === 0
+      ? {}
+      : { preferredOutputLocation: Object.fromEntries(keeps.map((name) => [name, "gpu-buffer" as const])) }),
     ...(files.length === 0 ? {} : { externalData: files.map(([path, data]) => ({ path, data })) }),
     extra: {
       session: {

@@ -207,7 +207,12 @@ function sessionsOf(
     },
     backward: async () => {
       const graph = (): Record<string, Value> => gradientGraph(subject, { smoothing, recompute });
-      backward ??= await runtime.load(graph(), { ...load, ...(prefix === null ? {} : { profile: prefix }) });
+      const keeps = ["gradient.next"];
+      backward ??= await runtime.load(graph(), {
+        ...load,
+        keeps,
+        ...(prefix === null ? {} : { profile: prefix }),
+      });
       return backward;
     },
     endProfile: async () => {

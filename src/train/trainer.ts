@@ -10,9 +10,10 @@ import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
 import { ALONE, afterFirst, fromFirst, type ProcessGroup } from "../parallel/group.ts";
-import { type JointWork, jointWork } from "../parallel/joint.ts";
+import { jointWork } from "../parallel/joint.ts";
 import { threadsOf } from "../parallel/threads.ts";
-import { deviceWarnings } from "../runtime/device.ts";
+import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
+import { deviceSpec } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint, type RunIdentity } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
@@ -62,6 +63,7 @@ interface Means {
   readonly spill: Spill;
   readonly limitBytes: number | undefined;
   readonly group: ProcessGroup;
+  readonly where: ChosenDevice;
 }
 
 /** Fine-tunes a model as a stream of typed events: reads the data (before anything is fetched), opens the model, says the
@@ -87,8 +89,10 @@ export async function* trainWith(
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
   const spill = openSpill(cacheFolder(), memoryBytes);
-  const means = { signal: own.signal, spill, limitBytes: limitBytes ?? partOfMemory(group), group };
   try {
+    const where = await chooseDevice(config.device);
+    const limit = limitBytes ?? partOfMemory(group);
+    const means = { signal: own.signal, spill, limitBytes: limit, where, group };
     yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
     if (!isAbort(error, own.signal)) throw error;
@@ -108,7 +112,7 @@ function partOfMemory({ localSize }: ProcessGroup): number | undefined {
 async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
   const dataset = yield* reading(config, means);
   const plan = yield* planning(config, dataset, means);
-  const runtime = openRuntime(config);
+  const runtime = openRuntime({ ...config, device: means.where.device });
   try {
     yield await planEvent(config, plan, runtime, config.output ?? "");
     yield preview(plan, DRY_RUN_EXAMPLES);
@@ -156,7 +160,7 @@ async function* reading(
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill, limitBytes, group }: Means,
+  { signal, spill, limitBytes, where, group }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
@@ -173,12 +177,7 @@ async function* planning(
   );
   checkAlike(await group.gather(plan.identity));
   const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [
-    ...base.warnings,
-    ...deviceWarnings(config.device),
-    ...dataWarnings(plan),
-    ...notices,
-  ])
+  for (const message of [...base.warnings, ...where.notes, ...dataWarnings(plan), ...notices])
     yield { type: "warning", message };
   return plan;
 }
@@ -229,7 +228,7 @@ async function* inFolder(
   }
   const warning = from && checkIdentity(from.identity, plan.identity, folder);
   if (warning) yield { type: "warning", message: warning };
-  yield* running(config, plan, folder, from, jointWork(group, signal));
+  yield* running(config, plan, folder, from, means);
 }
 
 /** @throws TrainingError if members have other data or another model than the first */
@@ -256,8 +255,9 @@ async function* running(
   plan: RunPlan,
   folder: string,
   from: Checkpoint | null,
-  joint: JointWork,
+  { signal, where, group }: Means,
 ): AsyncGenerator<TrainEvent> {
+  const joint = jointWork(group, signal);
   const resumeStep = from?.progression.step ?? null;
   const openLog = (): Promise<MetricsLog> =>
     storing(folder, async () => {
@@ -265,8 +265,9 @@ async function* running(
       await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
       return openMetricsLog(folder, { resumeStep });
     });
-  const log = joint.group.rank === 0 ? await openLog() : null;
-  const runtime = openRuntime({ ...config, threads: config.threads ?? threadsOf(joint.group) });
+  const log = group.rank === 0 ? await openLog() : null;
+  const threads = config.threads ?? (deviceSpec(where.device).features.threads ? threadsOf(group) : null);
+  const runtime = openRuntime({ ...config, device: where.device, threads });
   try {
     const planned = await planEvent(config, plan, runtime, folder, joint.group.size);
     yield planned;

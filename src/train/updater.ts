@@ -69,8 +69,8 @@ export function createUpdater(
 }
 
 async function wholeUpdater(runtime: Runtime, model: AdaptedModel, options: UpdateOptions): Promise<Updater> {
-  const session = await runtime.load(updateGraph(model, options));
   const carry = carries(keptNames(options));
+  const session = await runtime.load(updateGraph(model, options), { keeps: Object.keys(carry) });
   return {
     apply: async ({ learningRate, optimizer, loss, others }) => {
       const out = await session.run(
@@ -99,7 +99,8 @@ async function stretchedUpdater(
   const steps = new Map<number, Session>();
   for (const n of lengths) {
     squares.set(n, await runtime.load(squaresGraph(n)));
-    steps.set(n, await runtime.load(stretchGraph(n, rates !== null, options)));
+    const keeps = Object.keys(carries(keptNames(options)));
+    steps.set(n, await runtime.load(stretchGraph(n, rates !== null, options), { keeps }));
   }
   const kept = keptNames(options);
   const names = rates ? [...kept, "rates"] : kept;

@@ -102,6 +102,19 @@ test("env says what a report needs, and no value of a variable", async () => {
   expect(json.devices).toContain("cpu");
 });
 
+test("devices lists what the platform can have, the CPU as it is", async () => {
+  const json = JSON.parse((await runCli(["devices", "--json"])).stdout);
+  expect(json).toMatchObject({
+    onnxRuntime: expect.stringMatching(/^\d/),
+    auto: { device: expect.any(String) },
+  });
+  expect(json.devices[0]).toMatchObject({ device: "cpu", state: "there", check: null });
+  for (const { state, facts } of json.devices) {
+    expect(["there", "wrong", "missing", "crashed", "late"]).toContain(state);
+    expect(facts.length).toBeGreaterThan(0);
+  }
+}, 180_000);
+
 describe("inspect", () => {
   test("a folder and a GGUF of one model: kinds, shapes, totals", async () => {
     const folder = await runCli(["inspect", join(FIXTURES, "llama"), "--json"]);

@@ -5,6 +5,7 @@ import { InputError, NotFoundError, RuntimeError, UnsupportedError } from "../..
 import { createDecoder } from "../../src/generate/decoder.ts";
 import type { LoadedModel } from "../../src/generate/loaded.ts";
 import { onDevice } from "../../src/generate/model.ts";
+import { chooseDevice } from "../../src/runtime/check/choose.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { errorOf } from "../error-of.ts";
 import { FAMILY_NAMES, readTensors } from "../models/harness.ts";
@@ -162,8 +163,8 @@ describe("devices", () => {
   test("one without tests is told of among the base's warnings", async () => {
     const { base } = await load("llama");
     expect(base.warnings).toEqual([]);
-    expect(onDevice(base, "cpu").warnings).toEqual([]);
-    expect(onDevice(base, "webgpu").warnings).toEqual([
+    expect(onDevice(base, await chooseDevice("cpu")).warnings).toEqual([]);
+    expect(onDevice(base, await chooseDevice("webgpu")).warnings).toEqual([
       expect.stringMatching(/^device "webgpu" was tested on/),
     ]);
   });

@@ -4,13 +4,9 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, NetworkError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
-import {
-  KNOWN_MODELS,
-  type PackagedFile,
-  type PackagedModel,
-  type PythonPackage,
-} from "../../src/hub/known-models.ts";
+import { KNOWN_MODELS } from "../../src/hub/known-models.ts";
 import { cachedPackaged, fetchPackaged, packagedPath } from "../../src/hub/package-source.ts";
+import type { PackagedFile, PackagedModel, PythonPackage } from "../../src/hub/packaged.ts";
 import { type ResolveOptions, resolveAdapter, resolveModel } from "../../src/hub/resolve.ts";
 import { openFile, writeFileAtomic } from "../../src/io/disk.ts";
 import type { Progress } from "../../src/io/progress.ts";

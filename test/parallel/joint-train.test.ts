@@ -80,7 +80,7 @@ describe("members of a group", () => {
   test("encoders learn together too", async () => {
     const data = lab.path("labelled.jsonl");
     const row = (i: number): string =>
-      JSON.stringify({ text: `line ${i} of ${i % 7}`, label: ["a", "b"][i % 2] });
+      JSON.stringify({ text: `line ${i} of ${i % 7}`, label: ["bad", "good"][i % 2] });
     writeFileSync(data, Array.from({ length: 24 }, (_, i) => `${row(i)}\n`).join(""));
     const options = (output: string): TrainOptions => ({
       ...{

@@ -122,6 +122,9 @@ const FAKE: DeviceSpec = {
   features: { ...cpu.features, packedOperators: ["Conv"] },
   fallsBack: true,
   lowering: null,
+  needs: {},
+  mayBeChosen: false,
+  hasBuffers: false,
   notice: null,
 };
 

@@ -1,6 +1,6 @@
 import type { BaseModel } from "../../models/base.ts";
 import type { OpenBaseOptions } from "../../models/base-model.ts";
-import type { Device } from "../../runtime/device.ts";
+import type { DeviceChoice } from "../../runtime/device.ts";
 import type { ActiveAdapter } from "../loaded.ts";
 import type { GeneratedPiece, GenerateRequest, GenerateResult } from "../stream.ts";
 
@@ -8,7 +8,7 @@ import type { GeneratedPiece, GenerateRequest, GenerateResult } from "../stream.
 export interface EngineOptions extends OpenBaseOptions {
   /** Alias, folder, .gguf file or Hub id. */
   readonly model: string;
-  readonly device?: Device;
+  readonly device?: DeviceChoice;
   readonly threads?: number | null;
   /** Longest text in tokens, prompt included; default: the model's positions, at most 2048. */
   readonly contextLength?: number;

@@ -5,7 +5,8 @@ import type { BaseModel } from "../../models/base.ts";
 import { openBase } from "../../models/base-model.ts";
 import { createComposer, structureOf } from "../../peft/use/active.ts";
 import { virtualLayout } from "../../peft/virtual-tokens.ts";
-import { checkDevice, DEFAULT_DEVICE } from "../../runtime/device.ts";
+import { chooseDevice } from "../../runtime/check/choose.ts";
+import { DEFAULT_DEVICE } from "../../runtime/device.ts";
 import { openRuntime, type Runtime } from "../../runtime/runtime.ts";
 import { createGrammar } from "../grammar.ts";
 import { createInbox } from "../inbox.ts";
@@ -24,26 +25,31 @@ const RESIDENTS = 64;
  *  @throws as `openBase`; InputError for options out of range; FormatError, UnsupportedError for what an encoder's files say of its
  *  embeddings */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { device = DEFAULT_DEVICE, threads = null } = options;
-  checkDevice(device);
-  const base = onDevice(await openBase(options.model, options), device);
+  const chosen = await chooseDevice(options.device ?? DEFAULT_DEVICE);
+  const base = onDevice(await openBase(options.model, options), chosen);
   const limits = limitsOf(options, base);
-  if (base.config.encoder) return openEncoder(base, options, limits);
-  const runtime = openRuntime({ device, threads });
+  const open = (): Runtime => openRuntime({ device: chosen.device, threads: options.threads ?? null });
+  if (base.config.encoder) return openEncoder(base, open, options, limits);
+  const runtime = open();
   return createEngine(base, runtime, options, limits);
 }
 
 const MEAN: Pooling = { mode: "mean", isNormalized: false, maxLength: null };
 
-async function openEncoder(base: BaseModel, options: EngineOptions, limits: Limits): Promise<Engine> {
-  const { device = DEFAULT_DEVICE, threads = null, signal: _ofOpening, ...access } = options;
+async function openEncoder(
+  base: BaseModel,
+  open: () => Runtime,
+  options: EngineOptions,
+  limits: Limits,
+): Promise<Engine> {
+  const { device: _chosen, threads: _used, signal: _ofOpening, ...access } = options;
   const { path, name } = base.source;
   const stated = (path.endsWith(".gguf") ? null : await readPooling(path)) ?? poolingOf(name);
   const pooling = stated ?? MEAN;
   const guess = `${name} does not say how its embeddings are made (modules.json, 1_Pooling): they are the mean over tokens, of any length`;
   return createEncoderEngine({
     base: stated === null ? { ...base, warnings: [...base.warnings, guess] } : base,
-    runtime: openRuntime({ device, threads }),
+    runtime: open(),
     access,
     pooling,
     contextLength:

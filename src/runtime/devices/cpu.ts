@@ -8,6 +8,9 @@ export const cpu: DeviceSpec = {
   providers: ["cpu"],
   fallsBack: false,
   lowering: null,
+  needs: {},
+  mayBeChosen: false,
+  hasBuffers: false,
   isAlwaysThere: true,
   features: {
     dtypes: ["float32", "int32", "int64", "bool", "uint8", "uint32"],

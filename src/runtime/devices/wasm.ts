@@ -8,6 +8,9 @@ export const wasm: DeviceSpec = {
   providers: ["wasm"],
   fallsBack: false,
   lowering: null,
+  needs: {},
+  mayBeChosen: false,
+  hasBuffers: false,
   isAlwaysThere: true,
   features: {
     ...cpu.features,

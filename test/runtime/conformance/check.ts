@@ -55,7 +55,8 @@ export async function load(
     : { outputs, hostInputs: new Map() };
   const graph = serialize(own);
   const operators = [...graph.opCounts.keys()];
-  const rest = { operators, prepack: true, arena: true, profile: null, ...options };
+  const keeps = Object.keys(outputs).filter((name) => /\.(next|new)$/.test(name));
+  const rest = { operators, prepack: true, arena: true, profile: null, keeps, ...options };
   const session = await subject.backend.load({ graph: await placed(subject, graph.bytes, weights), ...rest });
   return {
     ...session,
