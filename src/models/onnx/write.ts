@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { InputError } from "../../errors.ts";
+import { InputError, type Problem } from "../../errors.ts";
 import { requireOwnFiles, writeFolder, writeModelTexts } from "../../formats/hf/save.ts";
 import { exportedConfig, exportedTokenizer } from "../../formats/transformers-js/config.ts";
 import {
@@ -102,24 +102,26 @@ async function writeVariant(
   return { sizeBytes: bytes.length + data.sizeBytes, dataFiles: data.files.length };
 }
 
-/** @throws UnsupportedError, InputError for what cannot be written, before anything is */
-function check({ config, source }: BaseModel, { variants, contextLength }: WriteOnnxOptions): void {
-  knownType(source.hfConfig.model_type);
-  const problems = [
-    ...(variants.length === 0 ? [{ where: "variants", message: "expected at least one" }] : []),
-    ...variants
-      .filter((v) => !Object.hasOwn(VARIANTS, v))
-      .map((v) => ({ where: "variants", message: `unknown "${v}"; known: ${ONNX_VARIANTS.join(", ")}` })),
-    ...(Number.isInteger(contextLength) && contextLength >= 1 && contextLength <= config.maxPositions
-      ? []
-      : [
-          {
-            where: "contextLength",
-            message: `expected a whole number from 1 to ${config.maxPositions}, got ${contextLength}`,
-          },
-        ]),
-  ];
+function refuse(problems: readonly Problem[]): void {
   if (problems.length > 0) throw new InputError("the model cannot be written as ONNX", problems);
+}
+
+function variantProblems(variants: readonly OnnxVariant[]): Problem[] {
+  const where = "variants";
+  if (variants.length === 0) return [{ where, message: "expected at least one" }];
+  const unknown = variants.filter((variant) => !Object.hasOwn(VARIANTS, variant));
+  const known = ONNX_VARIANTS.join(", ");
+  return unknown.map((variant) => ({ where, message: `unknown "${variant}"; known: ${known}` }));
+}
+
+/** @throws UnsupportedError, InputError, for what cannot be written */
+async function checkModel({ config, source }: BaseModel, contextLength: number): Promise<void> {
+  knownType(source.hfConfig.model_type);
+  await requireOwnFiles(source);
+  const { maxPositions } = config;
+  const fits = Number.isInteger(contextLength) && contextLength >= 1 && contextLength <= maxPositions;
+  const message = `expected a whole number from 1 to ${maxPositions}, got ${contextLength}`;
+  refuse(fits ? [] : [{ where: "contextLength", message }]);
 }
 
 /** Writes a model as a folder that transformers.js opens: config.json, tokenizer, and for each precision a graph with its weights in
@@ -133,12 +135,12 @@ export async function writeOnnxFolder(
   const written: WrittenVariant[] = [];
   const variants = [...new Set(options.variants)];
   const dataFiles = new Map<OnnxVariant, number>();
+  refuse(variantProblems(variants));
   await writeFolder(output, async (folder) => {
     let base: BaseModel | null = null;
     for (const variant of variants) {
-      base = await open(VARIANTS[variant]?.bits ?? 32);
-      check(base, options);
-      await requireOwnFiles(base.source);
+      base = await open(VARIANTS[variant].bits);
+      await checkModel(base, options.contextLength);
       const one = await writeVariant(join(folder, ONNX_FOLDER), variant, base, options);
       written.push({ variant, sizeBytes: one.sizeBytes });
       dataFiles.set(variant, one.dataFiles);
