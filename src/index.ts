@@ -80,6 +80,7 @@ export type { ModelConfig } from "./formats/model.ts";
 export { type AdapterContent, type AdapterFile, readAdapter, writeAdapter } from "./formats/peft/adapter.ts";
 export type { LoraConfig } from "./formats/peft/config.ts";
 export type { ModuleTensors } from "./formats/peft/keys.ts";
+export type { OnnxVariant } from "./formats/transformers-js/layout.ts";
 export {
   type Classification,
   type ClassifierInput,
@@ -160,6 +161,10 @@ export {
   convertAdapter,
 } from "./peft/files/convert.ts";
 export {
+  type ExportedVariant,
+  type ExportOptions,
+  type ExportResult,
+  exportModel,
   type MergeDType,
   type MergeFormat,
   type MergeOptions,

@@ -23,6 +23,11 @@ export const commands: readonly CommandEntry[] = [
   { name: "evaluate", summary: "measure a model on data", load: () => import("./evaluate.ts") },
   { name: "merge", summary: "fold an adapter into its base model", load: () => import("./merge.ts") },
   {
+    name: "export",
+    summary: "write a model for other programs",
+    load: () => import("./export.ts"),
+  },
+  {
     name: "convert",
     summary: "write an adapter in another program's format",
     load: () => import("./convert.ts"),

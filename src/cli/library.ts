@@ -38,6 +38,11 @@ export async function importMerge(): Promise<typeof import("../peft/merge/merge.
   return (await import("../peft/merge/merge.ts")).mergeAdapter;
 }
 
+/** Writing a model in another program's format. */
+export async function importExport(): Promise<typeof import("../peft/merge/merge.ts").exportModel> {
+  return (await import("../peft/merge/merge.ts")).exportModel;
+}
+
 /** Conversion of adapters. */
 export async function importConvert(): Promise<typeof import("../peft/files/convert.ts").convertAdapter> {
   return (await import("../peft/files/convert.ts")).convertAdapter;

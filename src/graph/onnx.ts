@@ -9,6 +9,7 @@ import {
   type Node,
   type Place,
   resolve,
+  type Source,
   type Value,
   type WeightLocation,
 } from "./value.ts";
@@ -168,9 +169,17 @@ function createNames(
   };
 }
 
+/** Where the bytes of a weight lie. */
+export type LocateWeight = (weight: Value) => WeightLocation;
+
+const atSource: LocateWeight = ({ node }) => (node.source as Extract<Source, { kind: "weight" }>).file;
+
 /** ONNX model of everything that `outputs` depend on. External weights are resolved against the folder that the bytes are
- *  saved in. Sources that no output needs fall away, inputs included. */
-export function serialize(outputs: Readonly<Record<string, Value>>): SerializedGraph {
+ *  saved in; `locate`: where they lie, if not where they were found. Sources that no output needs fall away, inputs included. */
+export function serialize(
+  outputs: Readonly<Record<string, Value>>,
+  locate: LocateWeight = atSource,
+): SerializedGraph {
   const results = Object.values(outputs);
   const order = topologicalOrder(results, (n) => (n.alias ? [n.alias] : n.inputs)).filter((n) => !n.alias);
   const sources = order.flatMap((n) => (n.source && n.source.kind !== "constant" ? [n.source.name] : []));
@@ -187,7 +196,7 @@ export function serialize(outputs: Readonly<Record<string, Value>>): SerializedG
     for (const [name, v] of Object.entries(outputs))
       if (nameOf(v) !== name) message(g, 1, (m) => identity(m, nameOf(v), name));
     text(g, 2, "lowrank");
-    for (const n of order) initializer(g, n, nameOf);
+    for (const n of order) initializer(g, n, nameOf, locate);
     for (const i of inputs) message(g, 11, (m) => valueInfo(m, i.name, i.value));
     for (const [name, v] of Object.entries(outputs)) message(g, 12, (m) => valueInfo(m, name, v));
   });
@@ -213,14 +222,13 @@ function identity(w: BinaryWriter, from: string, to: string): void {
   text(w, 4, "Identity");
 }
 
-function initializer(g: BinaryWriter, n: Node, nameOf: (v: Value) => string): void {
+function initializer(g: BinaryWriter, n: Node, nameOf: (v: Value) => string, locate: LocateWeight): void {
   const value = n.outputs[0] as Value;
   if (n.source?.kind === "constant") {
     const constantTensor = n.source.tensor;
     message(g, 5, (m) => tensor(m, nameOf(value), constantTensor));
   } else if (n.source?.kind === "weight") {
-    const { file } = n.source;
-    message(g, 5, (m) => externalTensor(m, nameOf(value), value, file));
+    message(g, 5, (m) => externalTensor(m, nameOf(value), value, locate(value)));
   }
 }
 

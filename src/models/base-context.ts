@@ -1,5 +1,6 @@
 import { FormatError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model.ts";
+import { halfMatrix } from "../graph/ops/half.ts";
 import {
   add,
   attention,
@@ -35,8 +36,8 @@ import { partName, type WeightPart } from "./weight-storage.ts";
 export type WeightLookup = (path: string) => Value | null;
 
 /** The frozen weights of a model, each one graph value however often it is used. `products`: how those with quantized ones
- *  are computed. */
-function frozenWeights(
+ *  are computed; "half": those with matrices of floats too, whose values are halves then, though the file has floats. */
+export function frozenWeights(
   modules: readonly ModuleSpec[],
   file: WeightFile,
   products: BlockProducts = "float",
@@ -62,9 +63,10 @@ export function weightLookups(
 
 function frozenWeight({ path, shape }: WeightSpec, file: WeightFile, products: BlockProducts): Value {
   const bits = file.bitsOf(path);
-  return bits === 32
-    ? weight(path, shape, file.locate(path))
-    : quantizedWeight(path, shape, bits, file, products);
+  if (bits !== 32) return quantizedWeight(path, shape, bits, file, products);
+  if (products === "half" && shape.length === 2)
+    return halfMatrix(weight(path, shape, file.locate(path), "float16"));
+  return weight(path, shape, file.locate(path));
 }
 
 function quantizedWeight(
@@ -81,20 +83,21 @@ function quantizedWeight(
     return weight(`${stored} ${dtype} [${dims}]`, dims, file.locate(stored), dtype);
   };
   const has = (name: WeightPart): boolean => file.has(partName(path, name));
+  const factors = products === "half" ? "float16" : "float32";
   return blockMatrix(
     {
       bits,
       shape: [n, k],
       quanta: part("quanta", [n, blocks, (BLOCK_SIZE * bits) / 8], "uint8"),
       rows: part("quanta", [n * blocks, BLOCK_SIZE], bits === 4 ? "uint4" : "uint8"),
-      scales: part("scales", [n, blocks], "float32"),
+      scales: part("scales", [n, blocks], factors),
       zeroPoints: has("zeroPoints")
         ? {
             bytes: part("zeroPoints", [n, blocks / 2], "uint8"),
             nibbles: part("zeroPoints", [n * blocks], "uint4"),
           }
         : null,
-      offsets: has("offsets") ? part("offsets", [blocks, n], "float32") : null,
+      offsets: has("offsets") ? part("offsets", [blocks, n], factors) : null,
     },
     products,
   );

@@ -34,6 +34,8 @@ export interface Runtime extends Pick<Backend, "supports" | "put" | "resize" | "
   /** Serializes and loads a graph given by its named outputs.
    *  @throws UnsupportedError if the device is not there on this machine, or lacks what the graph needs; RuntimeError */
   load(outputs: Readonly<Record<string, Value>>, options?: LoadOptions): Promise<Session>;
+  /** Loads a graph that was written to a file, beside its weights. @throws RuntimeError */
+  open(path: string): Promise<BackendSession>;
   /** Copies of kept tensors. @throws RuntimeError if one is not there. */
   get<K extends string>(names: readonly K[]): Promise<Record<K, Tensor>>;
 }
@@ -77,6 +79,8 @@ export function createRuntime(
       const all = (feeds: Tensors): Tensors => withHostInputs(graph.inputs, hostInputs, feeds);
       return { graph, ...session, run: (feeds, how) => session.run(all(feeds), how) };
     },
+    open: (path) =>
+      backend.load({ graph: { path }, operators: [], profile: null, prepack: true, arena: true }),
     put: (tensors: Tensors, options?: PutOptions) => backend.put(tensors, options),
     resize: (shapes) => backend.resize(shapes),
     copyRow: (names, from, to) => backend.copyRow(names, from, to),

@@ -1,11 +1,12 @@
-/** Element types that host tensors and graph values can have; uint4, two in a byte, in graphs only. */
-export type DType = "float32" | "int32" | "int64" | "bool" | "uint8" | "uint32" | "uint4";
+/** Element types that host tensors and graph values can have; float16 and uint4, two in a byte, in graphs only. */
+export type DType = "float32" | "float16" | "int32" | "int64" | "bool" | "uint8" | "uint32" | "uint4";
 
 /** Typed array that holds a dtype on the host. */
 export type TensorData = Float32Array | Int32Array | BigInt64Array | Uint8Array | Uint32Array;
 
 const BYTES: Readonly<Record<DType, number>> = {
   float32: 4,
+  float16: 2,
   int32: 4,
   int64: 8,
   bool: 1,

@@ -120,11 +120,13 @@ async function writeJson(folder: string, name: string, value: unknown): Promise<
   await writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
 }
 
-async function writeSmallFiles(
+/** Writes what a model's folder has beside its weights: `config` as config.json, tokenizer, chat template, generation settings.
+ *  `replacesText`: as in `WriteModelFolderOptions`. */
+export async function writeModelTexts(
   source: ModelSource,
   folder: string,
   config: unknown,
-  replacesText: boolean,
+  replacesText = false,
 ): Promise<void> {
   const { tokenizer } = source;
   await writeJson(folder, "config.json", config);
@@ -164,8 +166,9 @@ export async function requireFreeFolder(folder: string): Promise<void> {
 
 /** Makes the finished folder appear under its name at once. */
 async function publish(temporary: string, folder: string): Promise<void> {
-  for (const name of await readdir(temporary)) {
-    const handle = await open(join(temporary, name), "r+");
+  for (const entry of await readdir(temporary, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const handle = await open(join(entry.parentPath, entry.name), "r+");
     await handle.sync();
     await handle.close();
   }
@@ -184,18 +187,27 @@ export async function writeModelFolder(
   source: ModelSource,
   options: WriteModelFolderOptions = {},
 ): Promise<void> {
-  const folder = resolve(dir);
   const { dtype = "F32", override = () => null, replacesText = false, onProgress } = options;
-  await requireFreeFolder(folder);
   await requireOwnFiles(source);
+  await writeFolder(dir, (folder) =>
+    writeFiles(folder, source, {
+      ...{ dtype, override, replacesText },
+      ...(onProgress ? { onProgress } : {}),
+    }),
+  );
+}
+
+/** Writes a folder that appears complete or not at all: `write` fills one of another name.
+ *  @throws InputError if there is something in it; what `write` throws; LowrankError ("storage") */
+export async function writeFolder(dir: string, write: (folder: string) => Promise<void>): Promise<void> {
+  const folder = resolve(dir);
+  await requireFreeFolder(folder);
   const temporary = temporaryPath(folder);
   await removeAbandoned(folder);
   await storing(folder, async () => {
     try {
-      await writeFiles(temporary, source, {
-        ...{ dtype, override, replacesText },
-        ...(onProgress ? { onProgress } : {}),
-      });
+      await makeFolder(temporary);
+      await write(temporary);
       await publish(temporary, folder);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true });
@@ -214,12 +226,11 @@ async function writeFiles(
     ...rest
   }: WriteModelFolderOptions & { dtype: FloatDType; override: Override },
 ): Promise<void> {
-  await makeFolder(folder);
   const head = await untiedHead(source, override);
   const inputs = source.weights.map((weight) => weightInput(source, weight, override));
   if (head)
     inputs.push({ name: hfTensorName(source.config.family, HEAD), shape: head.shape, data: head.data });
-  await writeSmallFiles(source, folder, configOf(source, dtype, head !== null), replacesText);
+  await writeModelTexts(source, folder, configOf(source, dtype, head !== null), replacesText);
   const path = join(folder, "model.safetensors");
   await writeSafetensors(path, inputs, { metadata: { format: "pt" }, dtype, ...rest });
 }

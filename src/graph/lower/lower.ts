@@ -31,6 +31,8 @@ export interface Lowering {
   readonly rules: Readonly<Record<string, Rule>>;
   /** Operators that it lacks, and for which there is no rule: a graph with one is refused before it loads. */
   readonly lacks: ReadonlySet<string>;
+  /** Arithmetic of shapes stays in the graph, for others than our runtime to run. Default: it is the host's. */
+  readonly keepsShapes?: boolean;
 }
 
 /** Inputs that the host forms, each made once. */
@@ -56,8 +58,11 @@ function createHostInputs() {
 }
 
 /** The graph of `outputs` in other operators: each node as the rules say by its operator, else as it is. Arithmetic of shapes, which
- *  devices leave to the CPU, is the host's. */
-export function lower(outputs: Readonly<Record<string, Value>>, { rules }: Lowering): LoweredGraph {
+ *  devices leave to the CPU, is the host's, if it is not kept. */
+export function lower(
+  outputs: Readonly<Record<string, Value>>,
+  { rules, keepsShapes = false }: Lowering,
+): LoweredGraph {
   const host = createHostInputs();
   const terms = new Map<Value, readonly Term[]>();
   const replaced = new Map<Value, Value>();
@@ -78,7 +83,7 @@ export function lower(outputs: Readonly<Record<string, Value>>, { rules }: Lower
   };
   for (const node of topologicalOrder(Object.values(outputs), (n) => (n.alias ? [n.alias] : n.inputs))) {
     if (node.alias) continue;
-    const own = termsOf(node, terms);
+    const own = keepsShapes ? null : termsOf(node, terms);
     if (own) terms.set(node.outputs[0] as Value, own);
     if (own || node.source) continue;
     const inputs = node.inputs.map((v) => v && current(v));

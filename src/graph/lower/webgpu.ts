@@ -17,7 +17,7 @@ function one(op: string, x: Value): Value {
 }
 
 /** The last two axes changed about, if so. */
-function swapped(x: Value, isSwapped: number): Value {
+export function swapped(x: Value, isSwapped: number): Value {
   if (!isSwapped) return x;
   const axes = x.shape.map((_, i) => i);
   const last = axes.length - 1;

@@ -120,18 +120,32 @@ export function groupMask(mask: Value, { headCount, kvHeadCount }: AttentionSize
 }
 
 /** softmax(s·q·kᵀ + mask)·v, s = 1/√headDim, with grouped heads (Ainslie et al. 2023): q [R, T, heads·headDim],
- *  k and v [R, S, kvHeads·headDim], mask from `groupMask` → [R, T, heads·headDim]. A group's query heads are stacked
- *  along the rows, so keys and values are not repeated. */
+ *  k and v [R, S, kvHeads·headDim], mask from `groupMask` → [R, T, heads·headDim]. */
 export function attention(q: Value, k: Value, v: Value, mask: Value, sizes: AttentionSizes): Value {
+  return headAttention(q, { keys: splitHeads(k, sizes), values: splitHeads(v, sizes) }, mask, sizes);
+}
+
+/** Keys or values [R, S, kvHeads·headDim] by head: [R, kvHeads, S, headDim]. */
+export function splitHeads(x: Value, { kvHeadCount, headDim }: AttentionSizes): Value {
+  const [rows, count] = x.shape as [Dim, Dim];
+  return transpose(reshape(x, [rows, count, kvHeadCount, headDim]), [0, 2, 1, 3]);
+}
+
+/** `attention` over keys and values [R, kvHeads, S, headDim]. A group's query heads are stacked along the rows, so keys and values
+ *  are not repeated. */
+export function headAttention(
+  q: Value,
+  { keys, values }: { readonly keys: Value; readonly values: Value },
+  mask: Value,
+  sizes: AttentionSizes,
+): Value {
   const { headCount, kvHeadCount, headDim, attentionScale: alpha = 1 / Math.sqrt(headDim) } = sizes;
   const [rows, length] = q.shape as [Dim, Dim];
-  const keys = k.shape[1] as Dim;
   const tall = repeatDim(headCount / kvHeadCount, length);
   const heads = transpose(reshape(q, [rows, length, headCount, headDim]), [0, 2, 1, 3]);
   const grouped = reshape(heads, [rows, kvHeadCount, tall, headDim]);
-  const split = (x: Value): Value => transpose(reshape(x, [rows, keys, kvHeadCount, headDim]), [0, 2, 1, 3]);
-  const scores = matmul(grouped, split(k), { transB: true, alpha });
-  const mixed = matmul(softmax(add(scores, mask)), split(v));
+  const scores = matmul(grouped, keys, { transB: true, alpha });
+  const mixed = matmul(softmax(add(scores, mask)), values);
   const apart = reshape(mixed, [rows, headCount, length, headDim]);
   return reshape(transpose(apart, [0, 2, 1, 3]), [rows, length, headCount * headDim]);
 }

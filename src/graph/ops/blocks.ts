@@ -1,3 +1,4 @@
+import type { DType } from "../../tensor/dtype.ts";
 import { uint4s } from "../../tensor/tensor.ts";
 import {
   apply,
@@ -25,7 +26,7 @@ export interface BlockMatrix {
   readonly quanta: Value;
   /** The same bytes as uint4 or uint8 [n·k/32, 32]. */
   readonly rows: Value;
-  /** [n, k/32] */
+  /** [n, k/32]; of "half" products float16, as the offsets. */
   readonly scales: Value;
   /** Of 4 bits, two in a byte: uint8 [n, k/64], and as uint4 [n·k/32]; null: the middle, 8 or 128. */
   readonly zeroPoints: { readonly bytes: Value; readonly nibbles: Value } | null;
@@ -39,7 +40,11 @@ export type BlockProducts =
   | "float"
   /** Activations rounded to 8 bits, block by block, as llama.cpp does: for decoding, and where training asks for it. The
    *  gradient is that of the product without rounding (straight through). */
-  | "int8";
+  | "int8"
+  /** Activations as floats, and blocks multiplied as they lie. No gradient. */
+  | "blocks"
+  /** Activations, scales and offsets as halves, sums put out as floats: for GPUs. No gradient. */
+  | "half";
 
 /** The operator that multiplies with blocks. Without a packed copy of the blocks it forms the whole matrix at every run. */
 export const BLOCK_PRODUCT = "com.microsoft::MatMulNBits";
@@ -48,8 +53,8 @@ const BLOCK = 32;
 const MIDDLE = 128;
 /** The middle of 4 bits, 8, twice in a byte. */
 const MIDDLES_4 = 0x88;
-/** MatMulNBits' accuracy levels: activations as floats, and in 8 bits. */
-const LEVEL = { float: 1, int8: 4 };
+/** MatMulNBits' accuracy levels: activations as floats, in 8 bits, and as halves. */
+const LEVEL: Readonly<Record<BlockProducts, number>> = { float: 1, int8: 4, blocks: 1, half: 2 };
 
 /** The matrix as a value. `linear` and `gather` read the blocks; anything else forms it. */
 export function blockMatrix(m: BlockMatrix, products: BlockProducts): Value {
@@ -170,6 +175,7 @@ function rowParts({ bits, shape: [n] }: BlockMatrix): readonly (readonly [number
 function product(m: BlockMatrix, x: Value, alpha: number, products: BlockProducts): Value {
   const isFormed = m.bits === 8 && products === "float";
   const y = isFormed ? formedProduct(m, x, alpha) : blockProduct(m, x, alpha, LEVEL[products]);
+  if (products === "half" || products === "blocks") return y;
   const { offsets } = m;
   return compose([x], y, (dy) => {
     const sizes = rowParts(m).map(([from, to]) => to - from);
@@ -196,10 +202,12 @@ function formedProduct(m: BlockMatrix, x: Value, alpha: number): Value {
 function blockProduct(m: BlockMatrix, x: Value, alpha: number, level: number): Value {
   const { bits, quanta, scales, zeroPoints, offsets } = m;
   const [n, k] = m.shape;
-  const inputs = [x, quanta, scales, ...(zeroPoints ? [zeroPoints.bytes] : [])];
+  const { dtype } = scales;
+  const inputs = [as(x, dtype), quanta, scales, ...(zeroPoints ? [zeroPoints.bytes] : [])];
   const attributes = { K: k, N: n, bits, block_size: BLOCK, accuracy_level: level };
-  const y = apply(BLOCK_PRODUCT, inputs, [...x.shape.slice(0, -1), n], attributes, null);
-  const whole = offsets ? add(y, matmul(blockSums(x), offsets)) : y;
+  const product = apply(BLOCK_PRODUCT, inputs, [...x.shape.slice(0, -1), n], attributes, null);
+  const y = as(product, x.dtype);
+  const whole = offsets ? add(y, as(matmul(as(blockSums(x), dtype), offsets), x.dtype)) : y;
   return alpha === 1 ? whole : scale(whole, alpha);
 }
 
@@ -220,6 +228,11 @@ function blockSums(x: Value): Value {
   return sums;
 }
 
+/** `x` in a type, where it has another. */
+function as(x: Value, dtype: DType): Value {
+  return x.dtype === dtype ? x : cast(x, dtype);
+}
+
 /** Rows [..., k] of an 8-bit matrix. */
 function rows({ shape, quanta, scales }: BlockMatrix, indices: Value): Value {
   const blocks = shape[1] / BLOCK;
@@ -228,6 +241,7 @@ function rows({ shape, quanta, scales }: BlockMatrix, indices: Value): Value {
   const taken = pick(quanta, [blocks, BLOCK]);
   const numbers = cast(taken, "float32");
   const centred = sub(numbers, scalarConstant(MIDDLE));
-  const wide = apply("Unsqueeze", [pick(scales, [blocks]), int64s([-1])], taken.shape.with(-1, 1), {}, null);
+  const factors = as(pick(scales, [blocks]), "float32");
+  const wide = apply("Unsqueeze", [factors, int64s([-1])], taken.shape.with(-1, 1), {}, null);
   return reshape(mul(centred, wide), [...indices.shape, shape[1]]);
 }

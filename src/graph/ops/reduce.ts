@@ -8,6 +8,11 @@ export function int64s(values: readonly number[]): Value {
   return constant(longs(BigInt64Array.from(values, BigInt), [values.length]));
 }
 
+/** int64 constant []: an index, a bound. */
+export function int64Scalar(value: number): Value {
+  return constant(longs(BigInt64Array.of(BigInt(value)), []));
+}
+
 /** int32 constant vector: positions and their differences. */
 export function int32s(values: readonly number[]): Value {
   return constant(ints(Int32Array.from(values), [values.length]));

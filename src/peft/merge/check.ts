@@ -20,8 +20,11 @@ export interface LogitComparison {
   readonly maxLogit: number;
 }
 
-/** Logits [T, V] of one sequence. */
-function logitsGraph(model: AdaptedModel, length: number): Record<string, Value> {
+/** What of a model is looked at: logits after each token, or the last hidden states, which encoders without a head have too. */
+export type OutputKind = "logits" | "hidden";
+
+/** Logits [T, V] or hidden states [T, d] of one sequence. */
+function outputGraph(model: AdaptedModel, length: number, kind: OutputKind): Record<string, Value> {
   const ids = input("tokens", "int32", [1, length]);
   const positions = input("positions", "int32", [1, length]);
   const columns = input("columns", "int32", [length]);
@@ -29,38 +32,47 @@ function logitsGraph(model: AdaptedModel, length: number): Record<string, Value>
   return adaptedGraph(model, { ids }, (inputs) => {
     const ctx = adaptedContext(model, inputs, batchAttention(model.config, { columns, ends, positions }));
     const hidden = forwardAdapted(model, ctx, { ids, positions }, model.positionCount);
-    return { logits: model.family.logits(ctx, foldRows(hidden)) };
+    const rows = foldRows(hidden);
+    return { outputs: kind === "logits" ? model.family.logits(ctx, rows) : rows };
   });
 }
 
-async function logitsOf(
+/** What a model makes of a sequence, in float32: [T·V] logits or [T·d] hidden states. */
+export async function outputsOf(
   base: BaseModel,
   adapter: Adaptation | null,
   ids: Int32Array,
   runtime: Runtime,
+  kind: OutputKind = "logits",
 ): Promise<Float32Array> {
   const { config, family, modules, frozen } = base;
   const length = ids.length;
   const methods = adapter?.methods ?? [];
   const model = { config, family, modules, frozen, methods, positionCount: length, rowTokens: length };
   // One run does not pay for private copies of the weights.
-  const session = await runtime.load(logitsGraph(model, length), {
+  const session = await runtime.load(outputGraph(model, length, kind), {
     folder: base.weights.folder,
     prepack: false,
   });
   try {
     const count = Int32Array.from({ length }, (_, i) => i);
-    const { logits } = await session.run({
+    const { outputs } = await session.run({
       tokens: ints(ids, [1, length]),
       positions: ints(Int32Array.from(count), [1, length]),
       columns: ints(count, [length]),
       ends: ints(new Int32Array(length).fill(length), [1, length]),
       ...(adapter ? { theta: floats(adapter.theta, [adapter.theta.length]) } : {}),
     });
-    return logits?.data as Float32Array;
+    return outputs?.data as Float32Array;
   } finally {
     await session.close();
   }
+}
+
+/** The ids that models are compared on, at most so many. */
+export function checkIds({ tokenizer }: BaseModel, maxTokens: number): Int32Array {
+  const text = tokenizer.encode(TEXT).slice(0, Math.min(MAX_TOKENS, maxTokens));
+  return Int32Array.from(text.length > 0 ? text : [0]);
 }
 
 /** Runs a short text through base and adapter (null: the base alone), and through the merged model. NaN anywhere gives NaN. */
@@ -71,11 +83,9 @@ export async function compareLogits(
   runtime: Runtime,
 ): Promise<LogitComparison> {
   // A GGUF file's context may be shorter than the base's, where llama.cpp has no sliding window.
-  const length = Math.min(MAX_TOKENS, base.config.maxPositions, merged.config.maxPositions);
-  const text = base.tokenizer.encode(TEXT).slice(0, length);
-  const ids = Int32Array.from(text.length > 0 ? text : [0]);
-  const apart = await logitsOf(base, adapter, ids, runtime);
-  const together = await logitsOf(merged, null, ids, runtime);
+  const ids = checkIds(base, Math.min(base.config.maxPositions, merged.config.maxPositions));
+  const apart = await outputsOf(base, adapter, ids, runtime);
+  const together = await outputsOf(merged, null, ids, runtime);
   let [maxDifference, maxLogit] = [0, 0];
   for (let i = 0; i < apart.length; i++) {
     const x = apart[i] as number;

@@ -1,252 +1,69 @@
-import { rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { FormatError, LowrankError, UnsupportedError } from "../../errors.ts";
-import { architectureOf } from "../../formats/architectures/table.ts";
-import type { GgufTensorType } from "../../formats/gguf/quantize.ts";
-import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../../formats/gguf/save.ts";
-import { withAllBiases } from "../../formats/hf/added-biases.ts";
-import { requireFreeFolder, writeModelFolder } from "../../formats/hf/save.ts";
-import type { ModelConfig, ModelSource, WeightEntry } from "../../formats/model.ts";
-import { requireOwnText } from "../../formats/peft/text.ts";
-import type { FloatDType } from "../../formats/safetensors/encode.ts";
-import { cacheFolder } from "../../io/cache-folder.ts";
-import { storing } from "../../io/disk.ts";
-import { makeFolder } from "../../io/folder.ts";
-import { removeLeftovers, temporaryPath } from "../../io/temporary.ts";
-import type { BaseModel } from "../../models/base.ts";
-import { type OpenBaseOptions, openBase, openSource } from "../../models/base-model.ts";
-import { familyOf } from "../../models/families.ts";
-import { moduleWeights, type WeightSpec } from "../../models/family.ts";
-import { openRuntime } from "../../runtime/runtime.ts";
-import { sizeOf } from "../../tensor/tensor.ts";
-import { type MergedCard, writeMergedCard } from "../files/card.ts";
-import { adaptBase } from "../use/adapted-base.ts";
-import { type AdapterChoice, pathsOf } from "../use/adapter-choice.ts";
-import { type Unmerged, verifyMerged } from "./verify.ts";
-import { type MergedWeights, mergedWeights } from "./weights.ts";
+import { UnsupportedError } from "../../errors.ts";
+import type { OnnxVariant } from "../../formats/transformers-js/layout.ts";
+import { DEFAULT_VARIANTS } from "../../models/onnx/write.ts";
+import { pathsOf } from "../use/adapter-choice.ts";
+import { type FileFormat, type FilesOptions, type WrittenFiles, writeModelFiles } from "./files.ts";
+import { type ExportedVariant, writeModelOnnx } from "./onnx.ts";
 
-/** What the merged model is written as: a Hugging Face folder, or a GGUF file for llama.cpp and Ollama. */
-export type MergeFormat = "folder" | "gguf";
+export type { MergeDType } from "./files.ts";
+export type { ExportedVariant } from "./onnx.ts";
 
-/** Type of the written weights; the quantized ones in a GGUF file only. */
-export type MergeDType = "float32" | "float16" | "bfloat16" | "q8_0" | "q4_0";
+/** What a model is written as: a Hugging Face folder, a GGUF file for llama.cpp and Ollama, or a folder of ONNX graphs that
+ *  transformers.js opens. */
+export type MergeFormat = FileFormat | "onnx";
 
-interface DTypeFacts {
-  /** null: safetensors has no such type. */
-  readonly safetensors: FloatDType | null;
-  readonly gguf: GgufTensorType;
-}
-
-const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
-  float32: { safetensors: "F32", gguf: "F32" },
-  float16: { safetensors: "F16", gguf: "F16" },
-  bfloat16: { safetensors: "BF16", gguf: "BF16" },
-  q8_0: { safetensors: null, gguf: "Q8_0" },
-  q4_0: { safetensors: null, gguf: "Q4_0" },
-};
-
-/** How a format is written, and what stands in the way of writing it. */
-interface FormatFacts {
-  readonly check: (output: string) => Promise<void>;
-  readonly write: (output: string, source: ModelSource, facts: DTypeFacts, how: WriteHow) => Promise<void>;
-  /** Writes the card, where the format has a place for one. */
-  readonly describe: (output: string, card: MergedCard) => Promise<void>;
-}
-
-type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal"> & {
-  /** As in `WriteModelFolderOptions`. */
-  readonly replacesText: boolean;
-};
-
-const FORMATS: Readonly<Record<MergeFormat, FormatFacts>> = {
-  folder: {
-    check: requireFreeFolder,
-    write: (output, source, { safetensors }, how) =>
-      writeModelFolder(output, source, { ...how, dtype: safetensors as FloatDType }),
-    describe: writeMergedCard,
-  },
-  gguf: {
-    check: requireNewGguf,
-    write: (output, source, { gguf }, how) => writeModelGguf(output, source, { ...how, type: gguf }),
-    describe: async () => {},
-  },
-};
-
-/** What to merge, and where to. */
-export interface MergeOptions extends OpenBaseOptions, AdapterChoice {
-  /** Alias, folder, .gguf file or Hub id. */
-  readonly model: string;
-  /** New folder, which must not hold anything yet; a new file that ends in .gguf for that format. */
-  readonly output: string;
+/** A model to write, or base and adapters as one, and where to. */
+export interface ExportOptions extends Omit<FilesOptions, "format"> {
   /** Default "folder". */
   readonly format?: MergeFormat;
-  /** Default float32. */
-  readonly dtype?: MergeDType;
+  /** Precisions of ONNX graphs; default fp32, q8 and q4. */
+  readonly variants?: readonly OnnxVariant[];
+  /** Positions of ONNX graphs; default: the model's, at most 8192. */
+  readonly contextLength?: number;
+}
+
+/** What to merge, and where to. */
+export type MergeOptions = ExportOptions;
+
+/** What was written. */
+export interface ExportResult extends WrittenFiles {
+  /** Of ONNX each precision; else none. */
+  readonly variants: readonly ExportedVariant[];
 }
 
 /** What was written. */
-export interface MergeResult {
-  readonly output: string;
-  /** Weights that the adapter changed. */
-  readonly changedWeights: number;
-  /** Largest difference of a logit between the written model and base and adapter apart, on a short text: for other types
-   *  than float32 what their rounding costs. */
-  readonly maxLogitDifference: number;
-  readonly warnings: readonly string[];
-}
+export type MergeResult = ExportResult;
 
-/** A folder of floats, or what is asked for as GGUF: an explicit export of merged weights. What looks like a base that is to
- *  stay quantized is neither. */
-function checkOutput({
-  output,
-  format = "folder",
-  dtype = "float32",
-}: MergeOptions): [FormatFacts, DTypeFacts] {
-  const facts = Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : undefined;
-  if (!Object.hasOwn(FORMATS, format))
-    throw new UnsupportedError(`unknown format "${format}"; known: ${Object.keys(FORMATS).join(", ")}`);
-  const isFolder = format === "folder";
-  if (facts !== undefined && (!isFolder || (facts.safetensors !== null && !/\.gguf$/i.test(output))))
-    return [FORMATS[format], facts];
-  if (!isFolder)
-    throw new UnsupportedError(`unknown dtype "${dtype}"; known for GGUF: ${Object.keys(DTYPES).join(", ")}`);
-  throw new UnsupportedError(
-    "an adapter cannot be merged into a base that stays quantized: most of its change is smaller than a quantization step " +
-      "and would be lost. Merge to a folder (float32, float16 or bfloat16) and quantize that, or export the merged weights " +
-      'as a GGUF file with format "gguf" (float32, float16, bfloat16, q8_0 or q4_0).',
-  );
-}
+const FORMATS: readonly MergeFormat[] = ["folder", "gguf", "onnx"];
 
-/** Writes base and adapter (of several their weighted sum) as one plain model, so that inference costs nothing extra (LoRA
- *  §4.1): a Hugging Face folder (config, tokenizer and safetensors) that any program for such models loads, or a GGUF file.
- *  A quantized base is dequantized first. What was written is opened again and compared (`verifyMerged`).
- *  @throws UnsupportedError for a quantized folder, and for models that GGUF has no place for; InputError if the adapter does
- *  not fit or the output is there already; LowrankError ("merge") if weights or logits differ by more than rounding: nothing is
- *  left then; as `openBase` else */
-export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> {
-  const [format, facts] = checkOutput(options);
-  const output = resolve(options.output);
-  await format.check(output);
-  const bare = await openBase(options.model, options);
-  const { base, opened, factors, adaptation: adapter } = await adaptBase(bare, options, options);
-  const paths = pathsOf(options);
-  if (adapter === null) throw new UnsupportedError("there is no adapter to merge");
-  const runtime = openRuntime();
-  const merged = mergedWeights(adapter.methods, adapter.theta, base, base.weights, runtime);
-  try {
-    for (const { path, text } of opened.values()) if (text !== null) await requireOwnText(path);
-    const replacesText = base.source.tokenizer !== bare.source.tokenizer;
-    await writeMerged(options, base, merged, replacesText, (source, how) =>
-      format.write(output, source, facts, how),
+/** @throws UnsupportedError for an unknown format, and for options that have no effect on it */
+function check({ format = "folder", dtype, variants, contextLength }: ExportOptions): void {
+  if (!FORMATS.includes(format))
+    throw new UnsupportedError(`unknown format "${format}"; known: ${FORMATS.join(", ")}`);
+  const given =
+    format === "onnx" ? { dtype: dtype === "float32" ? undefined : dtype } : { variants, contextLength };
+  const idle = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  if (idle.length > 0)
+    throw new UnsupportedError(
+      `${idle.join(" and ")} ${idle.length === 1 ? "has" : "have"} no effect on the format "${format}"` +
+        (format === "onnx" ? ": its precisions are `variants`" : ""),
     );
-    const original = { base, adapter, merged, runtime };
-    const maxLogitDifference = await checkWritten(original, output, facts, options);
-    await format.describe(output, {
-      model: options.model,
-      adapters: [...factors.keys()].map((name) => paths.get(name) as string),
-      methods: adapter.methods.map((m) => m.name),
-      changedWeights: merged.paths.length,
-      dtype: options.dtype ?? "float32",
-      classifier: base.config.encoder?.classifier ?? null,
-    });
-    const warnings = [
-      ...base.warnings,
-      ...[...opened.values()].flatMap((a) => a.warnings),
-      ...lostArguments(base),
-    ];
-    return { output: options.output, changedWeights: merged.paths.length, maxLogitDifference, warnings };
-  } finally {
-    await merged.close();
-    await runtime.close();
-  }
 }
 
-/** A model has no place for the variables of its chat template. */
-function lostArguments({ templateVariables: { args } }: BaseModel): string[] {
-  if (Object.keys(args).length === 0) return [];
-  const option = `--template-args '${JSON.stringify(args)}'`;
-  return [`the merged model has no place for the variables of its chat template: give ${option} with it`];
+/** Writes a model, or base and adapter (of several their weighted sum) as one, for other programs: a folder that transformers and
+ *  vLLM load, a GGUF file, or a folder for transformers.js. What was written is opened again and compared.
+ *  @throws UnsupportedError, InputError, LowrankError ("merge") as `writeModelFiles` and `writeModelOnnx` */
+export async function exportModel(options: ExportOptions): Promise<ExportResult> {
+  check(options);
+  const { format = "folder", variants = DEFAULT_VARIANTS, ...rest } = options;
+  if (format !== "onnx") return { ...(await writeModelFiles({ ...rest, format })), variants: [] };
+  return writeModelOnnx({ ...rest, variants });
 }
 
-/** The source of an encoder as it is to be written: with its labels, and with the weights of a new head, which are all merged
- *  ones. Decoders stay as they are. */
-function sourceWithHead(source: ModelSource, { config, modules, newWeights }: BaseModel): ModelSource {
-  const { withClassifier } = architectureOf(config.family);
-  if (!config.encoder || !withClassifier) return source;
-  const fresh = new Set(newWeights);
-  const added = modules.flatMap(moduleWeights).filter(({ path }) => fresh.has(path));
-  const entry = ({ path, shape }: WeightSpec): WeightEntry => ({
-    path,
-    name: source.nameOf(path),
-    shape,
-    storage: "F32",
-    sizeBytes: 4 * sizeOf(shape),
-    read: () => Promise.reject(new FormatError(source.path, `no weight ${path}`)),
-  });
-  return {
-    ...source,
-    config,
-    hfConfig: withClassifier(source.hfConfig, config.encoder.classifier),
-    weights: [...source.weights.filter(({ path }) => !fresh.has(path)), ...added.map(entry)],
-  };
-}
-
-async function writeMerged(
-  options: MergeOptions,
-  base: BaseModel,
-  merged: MergedWeights,
-  replacesText: boolean,
-  write: (source: ModelSource, how: WriteHow) => Promise<void>,
-): Promise<void> {
-  const { onProgress, signal } = options;
-  const changed = new Set(merged.paths);
-  const opened = sourceWithHead(await openSource(options.model, options), base);
-  const there = new Set(opened.weights.map((w) => w.path));
-  const addsBiases = merged.paths.some((path) => path.endsWith(".bias") && !there.has(path));
-  const { tokenizer, eosIds } = base.source;
-  const source = { ...(addsBiases ? withAllBiases(opened, weightsOf) : opened), tokenizer, eosIds };
-  try {
-    await write(source, {
-      replacesText,
-      override: (path) => (changed.has(path) ? merged.read(path) : null),
-      ...(onProgress ? { onProgress: (p) => onProgress({ ...p, what: "writing the merged model" }) } : {}),
-      ...(signal ? { signal } : {}),
-    });
-  } finally {
-    await source.close();
-  }
-}
-
-function weightsOf(config: ModelConfig): readonly WeightSpec[] {
-  return familyOf(config.family).modules(config).flatMap(moduleWeights);
-}
-
-/** Opens what was written as anyone would. Removes it if it is not what was to be written. */
-async function checkWritten(
-  original: Unmerged,
-  output: string,
-  { gguf }: DTypeFacts,
-  options: MergeOptions,
-): Promise<number> {
-  const cache = cacheFolder(options.cacheFolder);
-  const temporary = temporaryPath(join(cache, "merge"));
-  await storing(temporary, () => makeFolder(temporary));
-  await removeLeftovers(cache);
-  try {
-    const { onProgress, signal } = options;
-    const access = {
-      cacheFolder: temporary,
-      ...(onProgress ? { onProgress } : {}),
-      ...(signal ? { signal } : {}),
-    };
-    return (await verifyMerged(original, output, gguf === "F32", access)).maxDifference;
-  } catch (error) {
-    await rm(output, { recursive: true, force: true });
-    if (!(error instanceof LowrankError) || error.code !== "merge") throw error;
-    const what = options.format === "gguf" ? "file" : "folder";
-    const message = `${options.output}: ${error.message}; the ${what} was removed`;
-    throw new LowrankError("merge", message, { cause: error });
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
-  }
+/** `exportModel` of base and adapter as one plain model, so that inference costs nothing extra (LoRA §4.1).
+ *  @throws UnsupportedError without an adapter; as `exportModel` */
+export async function mergeAdapter(options: MergeOptions): Promise<MergeResult> {
+  check(options);
+  if (pathsOf(options).size === 0) throw new UnsupportedError("there is no adapter to merge");
+  return exportModel(options);
 }

@@ -20,7 +20,7 @@ import type { MergedWeights } from "./weights.ts";
 /** What a written model is compared with. */
 export interface Unmerged {
   readonly base: BaseModel;
-  readonly adapter: Adaptation;
+  readonly adapter: Adaptation | null;
   readonly merged: MergedWeights;
   readonly runtime: Runtime;
 }

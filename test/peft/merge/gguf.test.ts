@@ -178,7 +178,7 @@ describe("refused", () => {
     expect((await errorOf(merge("llama", wrong))).message).toMatch(
       /unknown dtype "q2_k"; known for GGUF: float32/,
     );
-    const format = { format: "onnx" as MergeFormat };
+    const format = { format: "pickle" as MergeFormat };
     expect(await errorOf(merge("llama", format))).toBeInstanceOf(UnsupportedError);
     await writeFile(output, "mine");
     expect(await errorOf(merge("./nowhere"))).toBeInstanceOf(InputError);
