@@ -1,5 +1,4 @@
 import { sequencesOf } from "../data/batch.ts";
-import { noteText } from "../data/notes.ts";
 import type { Dataset } from "../data/read-dataset.ts";
 import { InputError, type Problem } from "../errors.ts";
 import type { Storage } from "../io/storage/storage.ts";
@@ -12,6 +11,7 @@ import { type TrainConfig, type TrainOptions, trainConfig } from "../train/confi
 import type { TrainEvent } from "../train/events.ts";
 import { wholeRun } from "../train/loop.ts";
 import { type MachineMemory, planEvent, planRun, type RunPlan } from "../train/plan.ts";
+import { planWarnings } from "../train/plan-warnings.ts";
 import { startRun } from "../train/run.ts";
 import type { PreviewSpan } from "../train/sample.ts";
 import { type PageData, readPageData } from "./data.ts";
@@ -65,15 +65,6 @@ async function planOf(
   return { dataset, plan: await planRun(config, base, dataset, { memory: MEMORY, signal }) };
 }
 
-function* warnings({ base, model, train }: RunPlan, { notes }: Dataset): Generator<TrainEvent> {
-  const messages = [
-    ...base.warnings,
-    ...[...notes, ...train.report.notes].map(noteText),
-    ...model.methods.flatMap((m) => m.notices),
-  ];
-  for (const message of messages) yield { type: "warning", message };
-}
-
 /** A run from its data to its adapter. */
 export async function* trainInPage(
   { base, runtime }: Parts,
@@ -83,7 +74,7 @@ export async function* trainInPage(
 ): AsyncGenerator<TrainEvent> {
   const config = configOf(base, options);
   const { plan, dataset } = await planOf(base, data, config, options.signal);
-  yield* warnings(plan, dataset);
+  for (const message of planWarnings(plan)) yield { type: "warning", message };
   const planned = await planEvent({ ...config, data: [dataset.name] }, plan, runtime, output.path);
   yield planned;
   const store = pageRunStore(output);

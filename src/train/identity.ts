@@ -34,3 +34,13 @@ export function checkIdentity(before: RunIdentity, now: RunIdentity, folder: str
   if (before.model === now.model) return null;
   return "the model's files are not those that this run started with (other content or configuration): if their weights differ, so will the results";
 }
+
+/** @throws TrainingError if members have other data or another model than the first */
+export function checkAlike([first, ...others]: readonly RunIdentity[]): void {
+  for (const [i, other] of others.entries())
+    for (const part of ["model", "data", "adapter"] as const)
+      if (other[part] !== first?.[part])
+        throw new TrainingError(
+          `rank ${i + 1} has another ${part} than rank 0: all must read the same files`,
+        );
+}

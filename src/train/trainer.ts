@@ -2,10 +2,8 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { type Example, sequencesOf } from "../data/batch.ts";
-import { noteText } from "../data/notes.ts";
 import type { Dataset } from "../data/read-dataset.ts";
 import { openSpill, type Spill } from "../data/spill.ts";
-import { TrainingError } from "../errors.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
@@ -15,17 +13,18 @@ import { threadsOf } from "../parallel/threads.ts";
 import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
 import { deviceSpec } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
-import { type Checkpoint, newestCheckpoint, type RunIdentity } from "./checkpoint.ts";
+import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
 import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
 import { folderStore, interruptedEvent } from "./folder-store.ts";
-import { checkIdentity } from "./identity.ts";
+import { checkAlike, checkIdentity } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
 import { isAbort, wholeRun } from "./loop.ts";
 import { machineMemory } from "./machine.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
 import { planEvent, planRun, type RunPlan } from "./plan.ts";
+import { planWarnings } from "./plan-warnings.ts";
 import { withProgress } from "./progress.ts";
 import { readData } from "./read-data.ts";
 import { startRun } from "./run.ts";
@@ -176,28 +175,8 @@ async function* planning(
     }),
   );
   checkAlike(await group.gather(plan.identity));
-  const notices = plan.model.methods.flatMap((m) => m.notices);
-  for (const message of [...base.warnings, ...where.notes, ...dataWarnings(plan), ...notices])
-    yield { type: "warning", message };
+  for (const message of planWarnings(plan, where.notes)) yield { type: "warning", message };
   return plan;
-}
-
-function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
-  const { duplicates } = dataset;
-  const hidden = (split: "validation" | "test"): string[] => {
-    const count = dataset[split].length - task.objective.labelled(dataset[split], base).length;
-    return count === 0
-      ? []
-      : [`${count} of ${dataset[split].length} ${split} rows have no label (-1) and are left out`];
-  };
-  const shared = (split: "validation" | "test"): string =>
-    `${duplicates[split]} of ${dataset[split].length} ${split} rows are also training rows: the ${split} loss is too good`;
-  return [
-    ...hidden("validation"),
-    ...hidden("test"),
-    ...(["validation", "test"] as const).filter((s) => duplicates[s] > 0).map(shared),
-    ...[...dataset.notes, ...train.report.notes].map(noteText),
-  ];
 }
 
 function preview({ task, train, base }: RunPlan, count: number): PreviewEvent {
@@ -229,16 +208,6 @@ async function* inFolder(
   const warning = from && checkIdentity(from.identity, plan.identity, folder);
   if (warning) yield { type: "warning", message: warning };
   yield* running(config, plan, folder, from, means);
-}
-
-/** @throws TrainingError if members have other data or another model than the first */
-function checkAlike([first, ...others]: readonly RunIdentity[]): void {
-  for (const [i, other] of others.entries())
-    for (const part of ["model", "data", "adapter"] as const)
-      if (other[part] !== first?.[part])
-        throw new TrainingError(
-          `rank ${i + 1} has another ${part} than rank 0: all must read the same files`,
-        );
 }
 
 /** The checkpoint to go on from, or null for a start from the beginning. */
