@@ -9,6 +9,7 @@ export {
 } from "../errors.ts";
 export type { HashedFile } from "../io/disk.ts";
 export type { FileIdentity } from "../io/file-identity.ts";
+export type { HashOf } from "../io/fingerprint-of.ts";
 export type { OnProgress, Progress } from "../io/progress.ts";
 export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
