@@ -69,7 +69,7 @@ function optionsOf(element: HTMLElement, steps: number): uPlot.Options {
     ],
     series: [
       { label: "step" },
-      { label: "training loss", stroke: color("--accent"), width: 2 },
+      { label: "training loss", stroke: color("--accent"), width: 2, points: { fill: color("--card") } },
       {
         label: "held-out loss",
         stroke: color("--held"),

@@ -20,6 +20,7 @@ export type { TrainEvent } from "../train/events.ts";
 export type { PreviewSpan } from "../train/sample.ts";
 export type { PageData } from "./data.ts";
 export { type FetchModelOptions, fetchModel } from "./fetch-model.ts";
+export type { MergeIntoOptions } from "./merge.ts";
 export {
   type OpenModelOptions,
   openModel,

@@ -11,11 +11,12 @@ import { type BaseChoice, baseOf } from "../models/base-of.ts";
 import { DEFAULT_ADAPTER } from "../peft/use/chosen.ts";
 import { openBrowserRuntime } from "../runtime/browser-runtime.ts";
 import type { Runtime } from "../runtime/create-runtime.ts";
-import type { BrowserDevice } from "../runtime/devices/browser-table.ts";
+import { type BrowserDevice, DEFAULT_BROWSER_DEVICE } from "../runtime/devices/browser-table.ts";
 import type { TrainEvent } from "../train/events.ts";
 import type { PreviewSpan } from "../train/sample.ts";
 import { openStoredAdapter } from "./adapter.ts";
 import type { PageData } from "./data.ts";
+import { type MergeIntoOptions, mergeInto } from "./merge.ts";
 import { type PageTrainOptions, previewRows, trainInPage } from "./train.ts";
 import { pageWeights } from "./weights.ts";
 
@@ -25,9 +26,9 @@ export interface OpenModelOptions extends BaseChoice {
   readonly files: Storage;
   /** What it is called, in the adapters that are trained on it too: a Hub id, where it has one. Default: `files.path`. */
   readonly name?: string | undefined;
-  /** Default: "wasm". */
+  /** Default: WebAssembly. */
   readonly device?: BrowserDevice | undefined;
-  /** Threads of "wasm"; default: all cores where the page is cross-origin isolated, else 1. */
+  /** Threads of WebAssembly; default: all cores where the page is cross-origin isolated, else 1. */
   readonly threads?: number | undefined;
   /** Where converted weights are kept. Default: memory, so that they are converted at every opening. */
   readonly weights?: Storage | undefined;
@@ -50,6 +51,9 @@ export interface PageModel {
   /** Fine-tunes, as a stream of the events that Node's `train` gives; the adapter's files are in `output` when `done` comes.
    *  @throws InputError for everything wrong in options or data; TrainingError when training cannot go on */
   train(data: PageData, options: PageTrainOptions, output: Storage): AsyncGenerator<TrainEvent>;
+  /** Writes the model with an adapter folded into its weights, as a Hugging Face folder of floats.
+   *  @throws UnsupportedError for methods that cannot be merged, encoders, and bases that are kept in fewer bits; LowrankError ("storage") */
+  merge(adapter: Storage, output: Storage, options?: MergeIntoOptions): Promise<void>;
   /** The model ready to answer, with an adapter or alone. `close` it before training: it keeps the weights in memory.
    *  @throws as `openStoredAdapter` */
   answers(options?: { readonly adapter?: Storage; readonly contextLength?: number }): Promise<PageAnswers>;
@@ -58,7 +62,7 @@ export interface PageModel {
 
 /** Opens a model. @throws NotFoundError, FormatError, UnsupportedError, InputError as its files give reason to; RuntimeError */
 export async function openModel(options: OpenModelOptions): Promise<PageModel> {
-  const { device = "wasm", threads, assets, onProgress, signal } = options;
+  const { device = DEFAULT_BROWSER_DEVICE, threads, assets, onProgress, signal } = options;
   const weights = pageWeights(options.weights ?? memoryStorage());
   const source = await openSource(options);
   const base = await baseOf(source, options, weights.open(source, { onProgress, signal })).finally(
@@ -93,6 +97,13 @@ export async function openModel(options: OpenModelOptions): Promise<PageModel> {
       });
       return loaded;
     },
+    merge: (adapter, output, how) =>
+      mergeInto(
+        { base, runtime, files: options.files, open: () => openSource(options) },
+        adapter,
+        output,
+        how,
+      ),
     close: () => runtime.close(),
   };
 }

@@ -22,7 +22,8 @@ export { dequantize, READABLE_TYPES } from "./gguf/quants.ts";
 export { type WriteModelGgufOptions, writeModelGguf } from "./gguf/save.ts";
 export type { GgufArray, GgufScalarType, GgufTyped } from "./gguf/values.ts";
 export { type GgufInput, writeGguf } from "./gguf/write.ts";
-export { type WriteModelFolderOptions, writeModelFolder } from "./hf/save.ts";
+export { writeModelFolder } from "./hf/save.ts";
+export type { WriteModelFolderOptions } from "./hf/save-files.ts";
 export { type LoraFactors, type PeftFiles, peftFilesOf } from "./lora-factors.ts";
 export { type MlxAdapter, readMlxAdapter, writeMlxAdapter } from "./mlx/adapter.ts";
 export type {
