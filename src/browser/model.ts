@@ -82,20 +82,25 @@ export async function openModel(options: OpenModelOptions): Promise<PageModel> {
         await engine.close();
       }
     },
-    answers: async ({ adapter, contextLength } = {}) => {
-      const room = { ...(contextLength === undefined ? {} : { contextLength }) };
-      const { loaded, start } = createLoaded<Storage>({
-        ...{ base, positionCount: contextLengthOf(room, base), createGrammar: null },
-        runtime: await openRuntime(),
-        openAdapter: (storage) => openStoredAdapter(storage, base),
-        placeMerged: (merged) => weights.placeMerged(merged, base),
-      });
+    answers: async ({ adapter, ...room } = {}) => {
+      const positionCount = contextLengthOf(room, base);
       const opened = adapter === undefined ? null : await openStoredAdapter(adapter, base);
-      await start({
-        opened: new Map(opened ? [[DEFAULT_ADAPTER, opened]] : []),
-        factors: new Map(opened ? [[DEFAULT_ADAPTER, 1]] : []),
-      });
-      return loaded;
+      const engine = await openRuntime();
+      try {
+        const { loaded, start } = createLoaded<Storage>({
+          ...{ base, positionCount, runtime: engine, createGrammar: null },
+          openAdapter: (storage) => openStoredAdapter(storage, base),
+          placeMerged: (merged) => weights.placeMerged(merged, base),
+        });
+        await start({
+          opened: new Map(opened ? [[DEFAULT_ADAPTER, opened]] : []),
+          factors: new Map(opened ? [[DEFAULT_ADAPTER, 1]] : []),
+        });
+        return loaded;
+      } catch (error) {
+        await engine.close();
+        throw error;
+      }
     },
     merge: (adapter, output, how) =>
       mergeInto(
