@@ -22,6 +22,7 @@ export type { PageData } from "./data.ts";
 export { type FetchModelOptions, fetchModel } from "./fetch-model.ts";
 export type { MergeIntoOptions } from "./merge.ts";
 export {
+  type AnswerOptions,
   type OpenModelOptions,
   openModel,
   type PageAnswers,
