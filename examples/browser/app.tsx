@@ -33,8 +33,7 @@ export function App() {
 
   const open = (model: ModelChoice, device: "wasm" | "webgpu"): void => {
     happen({ kind: "begun", what: "opening the model", forgets: "all" });
-    send({ kind: "open", model, device });
-    if (file !== null) send({ kind: "preview", file });
+    send({ kind: "open", model, device, file });
   };
   const choose = async (chosen: File): Promise<void> => {
     setFile(chosen);

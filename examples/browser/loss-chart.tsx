@@ -10,6 +10,8 @@ interface Props {
 }
 
 const HEIGHT = 220;
+/** Distances of ticks: 1, 2, 5, 10, … There is nothing between two steps. */
+const WHOLE_STEPS = Array.from({ length: 6 }, (_, k) => [1, 2, 5].map((n) => n * 10 ** k)).flat();
 
 /** Training loss by step as a line, held-out loss as points. */
 export function LossChart({ losses, held, steps }: Props) {
@@ -61,10 +63,13 @@ function optionsOf(element: HTMLElement, steps: number): uPlot.Options {
     legend: { live: false },
     cursor: { show: false },
     scales: { x: { time: false, range: [0, Math.max(1, steps)] } },
-    axes: [axis, { ...axis, size: 48 }],
+    axes: [
+      { ...axis, incrs: WHOLE_STEPS },
+      { ...axis, size: 48 },
+    ],
     series: [
       { label: "step" },
-      { label: "training loss", stroke: color("--accent"), width: 2 },
+      { label: "training loss", stroke: color("--accent"), width: 2, points: { fill: color("--card") } },
       {
         label: "held-out loss",
         stroke: color("--held"),

@@ -4,7 +4,7 @@ import type { BrowserDevice, DirectoryHandle, PreviewSpan, TrainEvent } from "lo
 export type ModelChoice =
   | { readonly kind: "files"; readonly files: readonly File[] }
   | { readonly kind: "folder"; readonly handle: DirectoryHandle }
-  | { readonly kind: "url"; readonly url: string };
+  | { readonly kind: "url"; readonly url: string; readonly name?: string | undefined };
 
 export interface Settings {
   readonly maxSteps: number;
@@ -15,7 +15,12 @@ export interface Settings {
 
 /** What the page asks of its worker. */
 export type Request =
-  | { readonly kind: "open"; readonly model: ModelChoice; readonly device: BrowserDevice }
+  | {
+      readonly kind: "open";
+      readonly model: ModelChoice;
+      readonly device: BrowserDevice;
+      readonly file: File | null;
+    }
   | { readonly kind: "preview"; readonly file: File }
   | { readonly kind: "train"; readonly file: File; readonly settings: Settings }
   | { readonly kind: "stop" }

@@ -16,8 +16,12 @@ const pickFolder = (globalThis as { showDirectoryPicker?: () => Promise<Director
 export function Model({ facts, isBusy, onOpen }: Props) {
   const [url, setUrl] = useState("");
   const [device, setDevice] = useState<"wasm" | "webgpu">("wasm");
+  const [served, setServed] = useState<Served | null>(null);
   useEffect(() => {
-    void servedModel().then((address) => address && setUrl(address));
+    void servedModel().then((found) => {
+      setServed(found);
+      if (found) setUrl(found.address);
+    });
   }, []);
   const pick = async (): Promise<void> => {
     const handle = await pickFolder?.().catch(() => null); // the user closed the dialog
@@ -29,7 +33,8 @@ export function Model({ facts, isBusy, onOpen }: Props) {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          onOpen({ kind: "url", url }, device);
+          const name = served?.address === url ? served.name : undefined;
+          onOpen({ kind: "url", url: new URL(url, document.baseURI).href, name }, device);
         }}
       >
         <label class="wide">
@@ -94,10 +99,14 @@ function FolderInput({ isBusy, onFiles }: { isBusy: boolean; onFiles: (files: Fi
   );
 }
 
-/** The address of the model that the server offers; null where it offers none. */
-async function servedModel(): Promise<string | null> {
+interface Served {
+  readonly address: string;
+  readonly name: string;
+}
+
+/** The model that the server offers; null where it offers none. */
+async function servedModel(): Promise<Served | null> {
   const response = await fetch("model.json").catch(() => null);
   if (!response?.ok) return null;
-  const served = (await response.json().catch(() => null)) as { address: string } | null;
-  return served?.address ?? null;
+  return (await response.json().catch(() => null)) as Served | null;
 }

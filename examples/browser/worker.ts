@@ -17,6 +17,7 @@ import type { ModelChoice, Reply, Request, Settings } from "./messages.ts";
 
 const SHOWN_ROWS = 8;
 const ANSWER_TOKENS = 80;
+const CONTEXT_TOKENS = 512;
 
 let model: PageModel | null = null;
 let answers: PageAnswers | null = null;
@@ -31,7 +32,7 @@ const onProgress = (progress: { what: string; doneBytes: number; totalBytes: num
 async function filesOf(choice: ModelChoice): Promise<Storage> {
   if (choice.kind === "folder") return directoryStorage(choice.handle);
   if (choice.kind === "files") return filesStorage(choice.files, folderName(choice.files));
-  const url = new URL(choice.url, location.href).href;
+  const { url } = choice;
   const storage = await browserStorage(`models/${encodeURIComponent(url)}`).catch(() => memoryStorage(url));
   return fetchModel(url, { storage, onProgress });
 }
@@ -43,11 +44,12 @@ function folderName(files: readonly File[]): string {
 /** A Hub address names its model; others are called by their last part. */
 function nameOf(choice: ModelChoice, files: Storage): string {
   if (choice.kind !== "url") return files.path;
+  if (choice.name !== undefined) return choice.name;
   const hub = /huggingface\.co\/([^/]+\/[^/]+)\//.exec(choice.url)?.[1];
   return hub ?? (choice.url.replace(/\/$/, "").split("/").at(-1) as string);
 }
 
-async function open({ model: choice, device }: Extract<Request, { kind: "open" }>): Promise<void> {
+async function open({ model: choice, device, file }: Extract<Request, { kind: "open" }>): Promise<void> {
   await forget();
   await model?.close();
   const files = await filesOf(choice);
@@ -56,6 +58,7 @@ async function open({ model: choice, device }: Extract<Request, { kind: "open" }
   const { base, threads } = model;
   const { architecture, layerCount: layers } = base.config;
   say({ kind: "opened", facts: { name: base.source.name, device, threads, architecture, layers } });
+  if (file !== null) await preview(file);
 }
 
 /** Forgets what was trained, and the graphs that answer by it. */
@@ -94,7 +97,8 @@ async function train(file: File, settings: Settings): Promise<void> {
 /** The same prompt to the base and to the adapter, one after the other. */
 async function compare(prompt: string): Promise<void> {
   if (adapter === null) throw new Error("train first");
-  answers ??= await opened().answers({ adapter, contextLength: 512 });
+  const { maxPositions } = opened().base.config;
+  answers ??= await opened().answers({ adapter, contextLength: Math.min(CONTEXT_TOKENS, maxPositions) });
   const request = { messages: [{ role: "user" as const, content: prompt }], maxTokens: ANSWER_TOKENS };
   for (const of of ["base", "adapter"] as const) {
     await (of === "base" ? answers.disable() : answers.enable());

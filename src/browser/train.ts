@@ -18,19 +18,20 @@ import { type PageData, readPageData } from "./data.ts";
 import { pageRunStore } from "./run-store.ts";
 
 /** Options of a run that are not a page's: what they say is given otherwise, or is only on a disk. */
-const ELSEWHERE: readonly Elsewhere[] = [
+const ELSEWHERE: readonly SaidElsewhere[] = [
   ...(["model", "baseBits", "templateArgs", "device", "threads"] as const), // of `openModel`
   ...(["data", "validationData", "testData"] as const), // storages
   ...(["offline", "output", "resume", "profile", "dryRun", "prepack"] as const),
 ];
 
-type Elsewhere =
+/** Names of options that are not a page's. */
+export type SaidElsewhere =
   | ("model" | "baseBits" | "templateArgs" | "device" | "threads")
   | ("data" | "validationData" | "testData")
   | ("offline" | "output" | "resume" | "profile" | "dryRun" | "prepack");
 
 /** How to train in a page: the options of `train` in Node, but for those that are said elsewhere or need a disk. */
-export type PageTrainOptions = Omit<TrainOptions, Elsewhere> & {
+export type PageTrainOptions = Omit<TrainOptions, SaidElsewhere> & {
   /** Aborting finishes the step and ends with a `stopped` event. */
   readonly signal?: AbortSignal | undefined;
 };

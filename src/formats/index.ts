@@ -9,6 +9,7 @@ export {
 } from "../errors.ts";
 export type { HashedFile } from "../io/disk.ts";
 export type { FileIdentity } from "../io/file-identity.ts";
+export type { HashOf } from "../io/fingerprint-of.ts";
 export type { OnProgress, Progress } from "../io/progress.ts";
 export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
@@ -21,7 +22,8 @@ export { dequantize, READABLE_TYPES } from "./gguf/quants.ts";
 export { type WriteModelGgufOptions, writeModelGguf } from "./gguf/save.ts";
 export type { GgufArray, GgufScalarType, GgufTyped } from "./gguf/values.ts";
 export { type GgufInput, writeGguf } from "./gguf/write.ts";
-export { type WriteModelFolderOptions, writeModelFolder } from "./hf/save.ts";
+export { writeModelFolder } from "./hf/save.ts";
+export type { WriteModelFolderOptions } from "./hf/save-files.ts";
 export { type LoraFactors, type PeftFiles, peftFilesOf } from "./lora-factors.ts";
 export { type MlxAdapter, readMlxAdapter, writeMlxAdapter } from "./mlx/adapter.ts";
 export type {

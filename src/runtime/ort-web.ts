@@ -1,6 +1,6 @@
 import { RuntimeError } from "../errors.ts";
 import type { Backend } from "./backend.ts";
-import type { DeviceSpec } from "./devices/spec.ts";
+import type { BrowserDeviceSpec } from "./devices/browser-table.ts";
 import { createOrtBackend } from "./ort-backend.ts";
 
 /** How ONNX Runtime starts in a browser. */
@@ -14,13 +14,10 @@ export interface WebEngineOptions {
  *  threads is that of the first engine that is opened: its memory is the page's.
  *  @throws RuntimeError if the package is not installed */
 export async function openOrtWeb(
-  device: DeviceSpec,
+  device: BrowserDeviceSpec,
   { threads, assets }: WebEngineOptions,
 ): Promise<Backend> {
-  // WebGPU needs another build of the engine, of twice the size.
-  const loading =
-    device.name === "webgpu" ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm");
-  const ort = await loading.catch((error: unknown) => {
+  const ort = await device.loadEngine().catch((error: unknown) => {
     throw new RuntimeError(`the package onnxruntime-web cannot be loaded: ${String(error)}`);
   });
   ort.env.logLevel = "fatal"; // failures come back as errors

@@ -7,8 +7,8 @@ const ENGINE = "onnxruntime-web/*";
 test("lowrank/browser reaches nothing of Node: only ONNX Runtime's package for browsers stays outside", async () => {
   const { inputs } = await bundled("src/browser/index.ts", { external: [ENGINE] });
   expect(outside(inputs).sort()).toEqual([
-    "src/runtime/ort-web.ts → onnxruntime-web/wasm",
-    "src/runtime/ort-web.ts → onnxruntime-web/webgpu",
+    "src/runtime/devices/browser-table.ts → onnxruntime-web/wasm",
+    "src/runtime/devices/browser-table.ts → onnxruntime-web/webgpu",
   ]);
   // The same engine, not another one beside it.
   const files = Object.keys(inputs);

@@ -39,8 +39,8 @@ export interface Lab {
   run(browser: Browser, device: "wasm" | "webgpu", options: TrainOptions): Promise<PageRun>;
   /** What Node's run with the same options says. */
   trainInNode(options: TrainOptions): Promise<readonly TrainEvent[]>;
-  /** Logits that Node gives with an adapter that came from a page. */
-  logitsInNode(adapter: PageRun["adapter"]): Promise<readonly Float32Array[]>;
+  /** Logits that Node gives with an adapter, or a whole model, that came from a page. */
+  logitsInNode(files: PageRun["adapter"], what: "adapter" | "model"): Promise<readonly Float32Array[]>;
   close(): Promise<void>;
 }
 
@@ -54,7 +54,7 @@ export async function openLab(): Promise<Lab> {
     folders: { "/engine/": ENGINE, "/models/": modelPath("") },
   });
   const access = { cacheFolder: join(folder, "cache"), offline: true, threads: 1 };
-  let adapters = 0;
+  let places = 0;
 
   const onPage = async <T>(browser: Browser, work: (page: Page) => Promise<T>): Promise<T> => {
     const page = await browser.newPage();
@@ -89,13 +89,14 @@ export async function openLab(): Promise<Lab> {
       for await (const event of train({ ...own, ...where })) events.push(event);
       return events;
     },
-    logitsInNode: async (adapter) => {
-      const path = join(folder, `from-page-${++adapters}`);
-      for (const [name, bytes] of Object.entries(adapter)) {
+    logitsInNode: async (files, what) => {
+      const path = join(folder, `from-page-${++places}`);
+      for (const [name, bytes] of Object.entries(files)) {
         await mkdir(dirname(join(path, name)), { recursive: true });
         await writeFile(join(path, name), Uint8Array.from(bytes));
       }
-      const model = await loadModel({ model: modelPath("llama"), adapter: path, ...access });
+      const choice = what === "adapter" ? { model: modelPath("llama"), adapter: path } : { model: path };
+      const model = await loadModel({ ...choice, ...access });
       try {
         return await model.logits(ASKED);
       } finally {

@@ -26,6 +26,8 @@ export interface PageRun {
   readonly events: readonly TrainEvent[];
   readonly preview: readonly PreviewSpan[][];
   readonly adapter: Readonly<Record<string, readonly number[]>>;
+  /** Files of the model with the adapter folded in. */
+  readonly model: Readonly<Record<string, readonly number[]>>;
   /** With the adapter, with it merged, and without. */
   readonly logits: readonly (readonly number[])[];
   readonly merged: readonly (readonly number[])[];
@@ -41,7 +43,13 @@ async function tiny(device: "wasm" | "webgpu" = "wasm"): Promise<PageModel> {
   return openModel({ files, name: "tiny", device, threads: 1, assets: "/engine/" });
 }
 
-/** Trains, saves, answers. */
+async function contentOf(storage: Storage): Promise<Record<string, number[]>> {
+  const content: Record<string, number[]> = {};
+  for (const name of await storage.list()) content[name] = [...(await storage.read(name))];
+  return content;
+}
+
+/** Trains, saves, merges, answers. */
 async function run({ device, options, rows, asked }: RunRequest): Promise<PageRun> {
   const model = await tiny(device);
   const [data = "", testData = ""] = Object.values(rows);
@@ -51,8 +59,9 @@ async function run({ device, options, rows, asked }: RunRequest): Promise<PageRu
   const preview = await model.preview(given, options, 2);
   const events: TrainEvent[] = [];
   for await (const event of model.train(given, options, place)) events.push(event);
-  const adapter: Record<string, number[]> = {};
-  for (const name of await place.list()) adapter[name] = [...(await place.read(name))];
+  const adapter = await contentOf(place);
+  const whole = memoryStorage("merged");
+  await model.merge(place, whole);
   const answers = await model.answers({ adapter: place });
   const logits = numbers(await answers.logits(asked));
   await answers.merge();
@@ -61,7 +70,7 @@ async function run({ device, options, rows, asked }: RunRequest): Promise<PageRu
   const base = numbers(await answers.logits(asked));
   await answers.close();
   await model.close();
-  return { events, preview: [...preview], adapter, logits, merged, base };
+  return { events, preview: [...preview], adapter, model: await contentOf(whole), logits, merged, base };
 }
 
 /** Fetches a model into the browser's own file system and opens it. */

@@ -33,7 +33,8 @@ describe.skipIf(!isThere)("a page in Chromium, by WebAssembly", () => {
     expectClose(losses(result.events), losses(expected), LOSS_TOLERANCE);
     expect(result.events.at(-1)).toMatchObject({ type: "done", steps: 4 });
     expect(Object.keys(result.adapter).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
-    expectSameLogits(result.logits, await lab.logitsInNode(result.adapter));
+    expectSameLogits(result.logits, await lab.logitsInNode(result.adapter, "adapter"));
+    expectSameLogits(result.logits, await lab.logitsInNode(result.model, "model"));
     expectSameLogits(result.merged, result.logits);
     expect(result.base).not.toEqual(result.logits); // the adapter does something
     expect(result.preview[0]?.map(({ text, isLabel }) => [text, isLabel])).toEqual([

@@ -22,7 +22,7 @@ describe.skipIf(!isThere)("a page in Chromium, by WebGPU on a software device", 
     try {
       const result = await lab.run(browser, "webgpu", OPTIONS);
       expectClose(losses(result.events), losses(await lab.trainInNode(OPTIONS)), LOSS_TOLERANCE);
-      expectSameLogits(result.logits, await lab.logitsInNode(result.adapter));
+      expectSameLogits(result.logits, await lab.logitsInNode(result.adapter, "adapter"));
       expectSameLogits(result.merged, result.logits);
       expect(result.base).not.toEqual(result.logits);
     } finally {

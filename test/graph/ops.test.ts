@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
 import { gradients } from "../../src/graph/gradients.ts";
+import type { Lowering } from "../../src/graph/lower/lower.ts";
 import { webgpuLowering } from "../../src/graph/lower/webgpu.ts";
 import * as op from "../../src/graph/ops/index.ts";
 import { input, type Value } from "../../src/graph/value.ts";
@@ -9,6 +10,7 @@ import { graphFiles } from "../../src/runtime/graph-file.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { openThread } from "../../src/runtime/thread.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
+import { asBytes, openWasm } from "../runtime/wasm-in-node.ts";
 import {
   type Build,
   type BuiltCase,
@@ -161,19 +163,26 @@ const COVERED_BY = new Map([
 const { cases } = readFixture<{ cases: OpCase[] }>("ops/ops.json");
 const isDifferentiable = (c: OpCase): boolean => Object.keys(c.gradients).length > 0;
 
-/** The processor, with graphs as they are and in the operators that WebGPU has. */
-const RUNTIMES = {
-  "as it is": null,
-  "in WebGPU's operators": webgpuLowering,
+const onCpu = (lowering: Lowering | null): Runtime =>
+  createRuntime(openThread("cpu", 1), graphFiles(), { device: "cpu", threads: 1, lowering });
+
+/** The processor, with graphs as they are and in the operators that WebGPU has; and as a browser has it. */
+const RUNTIMES: Readonly<Record<string, { lowering: Lowering | null; open: () => Runtime }>> = {
+  "as it is": { lowering: null, open: () => onCpu(null) },
+  "in WebGPU's operators": { lowering: webgpuLowering, open: () => onCpu(webgpuLowering) },
+  "by WebAssembly": {
+    lowering: null,
+    open: () => createRuntime(openWasm(), asBytes, { device: "wasm", threads: 1 }),
+  },
 };
 
 /** Operators with a rule for some of their uses. */
 const STAYS = new Set(["SimplifiedLayerNormalization", "Split", "Slice"]);
 
-describe.each(Object.entries(RUNTIMES))("%s", (_, lowering) => {
+describe.each(Object.entries(RUNTIMES))("%s", (_, { lowering, open }) => {
   let runtime: Runtime;
   beforeAll(() => {
-    runtime = createRuntime(openThread("cpu", 1), graphFiles(), { device: "cpu", threads: 1, lowering });
+    runtime = open();
   });
   afterAll(() => runtime.close());
 

@@ -7,6 +7,7 @@ import { openOrtNode } from "../../src/runtime/ort-node.ts";
 import { openThread } from "../../src/runtime/thread.ts";
 import { holds } from "./conformance/check.ts";
 import { CHECKS } from "./conformance/checks.ts";
+import { openWasm } from "./wasm-in-node.ts";
 
 /** A device that computes as the CPU does and states as little as one may. */
 const PLAIN: DeviceSpec = {
@@ -19,6 +20,7 @@ const BACKENDS: Readonly<Record<string, () => Backend>> = {
   cpu: () => openOrtNode(cpu, 2),
   "cpu on a thread": () => openThread("cpu", 2),
   "a device that states little": () => openOrtNode(PLAIN, 1),
+  "WebAssembly, as in a browser": openWasm,
 };
 
 describe.each(Object.entries(BACKENDS))("%s", (_, open) => {

@@ -19,6 +19,7 @@ import {
   devicesHere,
   deviceWarnings,
 } from "../../src/runtime/device.ts";
+import { BROWSER_DEVICES } from "../../src/runtime/devices/browser-table.ts";
 import { cpu } from "../../src/runtime/devices/cpu.ts";
 import type { DeviceSpec } from "../../src/runtime/devices/spec.ts";
 import { DEVICE_TABLE } from "../../src/runtime/devices/table.ts";
@@ -29,14 +30,16 @@ import { errorOf } from "../error-of.ts";
 
 const SOURCE = fileURLToPath(new URL("../../src/", import.meta.url));
 const RUNTIME = join(SOURCE, "runtime");
+const ALL_NAMES = [...new Set([...DEVICES, ...Object.keys(BROWSER_DEVICES)])];
 const PLATFORMS = ["linux", "win32", "darwin"];
 
 describe("the table", () => {
   test("holds every file of a device, under its name", () => {
-    const other = ["spec.ts", "table.ts", "untested.ts"];
+    const other = ["spec.ts", "table.ts", "browser-table.ts", "untested.ts"];
     const files = readdirSync(join(RUNTIME, "devices")).filter((name) => !other.includes(name));
-    expect(DEVICES.map((name) => `${name}.ts`).sort()).toEqual(files.sort());
-    for (const [name, spec] of Object.entries(DEVICE_TABLE)) expect(spec.name).toBe(name);
+    expect(ALL_NAMES.map((name) => `${name}.ts`).sort()).toEqual(files.sort());
+    for (const table of [DEVICE_TABLE, BROWSER_DEVICES])
+      for (const [name, spec] of Object.entries(table)) expect(spec.name).toBe(name);
   });
 
   test("has a default that is tested and everywhere", () => {
@@ -77,7 +80,7 @@ describe("the table", () => {
 });
 
 test("nothing outside of the devices' files asks for one by its name", () => {
-  const name = new RegExp(`["'\`](${DEVICES.join("|")})["'\`]`);
+  const name = new RegExp(`["'\`](${ALL_NAMES.join("|")})["'\`]`);
   const files = sourceFiles(SOURCE).filter((path) => !path.startsWith(join(RUNTIME, "devices")));
   expect(files.filter((path) => name.test(readFileSync(path, "utf8")))).toEqual([]);
 });
@@ -90,9 +93,12 @@ function needingNode(path: string, seen: Set<string> = new Set()): string[] {
   return [...(needs ? [path] : []), ...importsOf(path).flatMap((target) => needingNode(target, seen))];
 }
 
-test.each(["create-runtime.ts", "ort-backend.ts", "devices/table.ts"])("%s runs in a browser too", (name) => {
-  expect(needingNode(join(RUNTIME, name))).toEqual([]);
-});
+test.each(["create-runtime.ts", "ort-backend.ts", "devices/table.ts", "browser-runtime.ts"])(
+  "%s runs in a browser too",
+  (name) => {
+    expect(needingNode(join(RUNTIME, name))).toEqual([]);
+  },
+);
 
 test("what runs in Node alone is known", () => {
   const names = needingNode(join(RUNTIME, "runtime.ts")).map((path) => relative(RUNTIME, path));

@@ -31,7 +31,15 @@ export function directoryStorage(root: DirectoryHandle, path: string = root.name
   const find = async (name: string): Promise<GivenFile | null> =>
     (await fileAt(root, name, false).catch(nullIfMissing))?.getFile() ?? null;
   const write = async (name: string, content: FileContent): Promise<void> => {
-    await storing(pathOf(name), async () => writeTo(await fileAt(root, name, true), content));
+    const isNew = (await find(name)) === null;
+    await storing(pathOf(name), async () => {
+      try {
+        await writeTo(await fileAt(root, name, true), content);
+      } catch (error) {
+        if (isNew) await remove(name).catch(() => undefined); // a new name is there, and empty, before it is written
+        throw error;
+      }
+    });
   };
   const remove = async (name: string): Promise<void> => {
     const { folders, last } = partsOf(name);

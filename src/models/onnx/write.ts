@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { InputError, type Problem } from "../../errors.ts";
-import { requireOwnFiles, writeFolder, writeModelTexts } from "../../formats/hf/save.ts";
+import { ownFiles, requireOwnFiles, writeFolder } from "../../formats/hf/save.ts";
+import { writeModelTexts } from "../../formats/hf/save-files.ts";
 import { exportedConfig, exportedTokenizer } from "../../formats/transformers-js/config.ts";
 import {
   knownType,
@@ -16,6 +17,7 @@ import type { BlockProducts } from "../../graph/ops/index.ts";
 import { placing, type Value } from "../../graph/value.ts";
 import { writeFileAtomic } from "../../io/disk.ts";
 import type { OnProgress } from "../../io/progress.ts";
+import { folderStorage } from "../../io/storage/disk-storage.ts";
 import type { BaseModel } from "../base.ts";
 import { frozenWeights } from "../base-context.ts";
 import type { BaseBits } from "../weight-storage.ts";
@@ -148,7 +150,9 @@ export async function writeOnnxFolder(
     const { source } = base as BaseModel;
     const config = exportedConfig(source.hfConfig, { dataFiles, positionCount: options.contextLength });
     const tokenizer = exportedTokenizer(source.tokenizer, options.contextLength);
-    await writeModelTexts({ ...source, tokenizer }, folder, config);
+    await writeModelTexts({ ...source, tokenizer }, folderStorage(folder), config, {
+      from: ownFiles(source),
+    });
   });
   return written;
 }
