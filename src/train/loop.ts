@@ -6,6 +6,7 @@ import { learningRateAt } from "../optim/schedule.ts";
 import { exactMatchChange } from "./answers.ts";
 import { writeRunCard } from "./card.ts";
 import { checkpointPath } from "./checkpoint.ts";
+import { deviceFailure } from "./device-failure.ts";
 import type {
   DoneEvent,
   EvaluationEvent,
@@ -128,7 +129,9 @@ async function takeStep(run: Run): Promise<StepEvent> {
   const window = run.windowAt(step).map((batch) => examplesOf(plan, batch));
   const learningRate = learningRateAt(step - 1, plan.schedule);
   const started = performance.now();
-  const result = await engine.update(window, step, learningRate);
+  const result = await engine.update(window, step, learningRate).catch((error: unknown) => {
+    throw deviceFailure(run, step, error);
+  });
   if (!result.isFinite) throw notFinite(run, step, window.flat(), result);
   const elapsedMs = performance.now() - started;
   run.progression = { ...run.progression, step, elapsedMs: run.progression.elapsedMs + elapsedMs };

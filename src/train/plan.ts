@@ -85,13 +85,19 @@ export function trainingUse(base: Pick<BaseModel, "config" | "newWeights">, task
   };
 }
 
-/** Encodes the data for a model and works out the run. `limitBytes`: memory that it may take.
+/** Memory that a run may take, and that is free; default: what the machine has. */
+export interface MemoryLimits {
+  readonly limitBytes?: number;
+  readonly freeBytes?: number;
+}
+
+/** Encodes the data for a model and works out the run.
  *  @throws InputError; LowrankError ("memory_limit") */
 export async function planRun(
   config: TrainConfig,
   opened: BaseModel,
   dataset: Dataset,
-  { limitBytes = Number.POSITIVE_INFINITY, ...rowWork }: RowWork & { readonly limitBytes?: number } = {},
+  { limitBytes, freeBytes, ...rowWork }: RowWork & MemoryLimits = {},
 ): Promise<RunPlan> {
   const task = taskFor(config.task, opened, dataset.train);
   checkObjective(config, task.objective);
@@ -147,7 +153,7 @@ export async function planRun(
     subject: { model, objective, chunks: chunkCount(maxBatchLabels(train, batchSize)) },
     packing,
     work,
-    ...planMemory(config, base, methods, work, limitBytes),
+    ...planMemory(config, base, methods, work, { limitBytes, freeBytes }),
   };
 }
 
@@ -194,7 +200,10 @@ function planMemory(
   base: BaseModel,
   methods: readonly Method[],
   work: Workload,
-  limitBytes: number,
+  {
+    limitBytes = Number.POSITIVE_INFINITY,
+    freeBytes = process.availableMemory(),
+  }: { readonly [K in keyof MemoryLimits]: MemoryLimits[K] | undefined },
 ): Pick<RunPlan, "recompute" | "resources"> {
   const { recompute: wanted, prepack, compute } = config;
   const state = stateResources(
@@ -213,7 +222,7 @@ function planMemory(
     );
   };
   const chosen = (): Recompute =>
-    chooseRecompute((level) => bytesAt(batchSize, level), process.availableMemory(), limitBytes);
+    chooseRecompute((level) => bytesAt(batchSize, level), freeBytes, limitBytes);
   const recompute = wanted === "auto" ? chosen() : wanted;
   const memoryBytes = bytesAt(batchSize, recompute);
   checkMemory({ batchSize, accumulation, recompute, memoryBytes, bytesAt }, limitBytes);

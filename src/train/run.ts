@@ -108,7 +108,7 @@ export function resumeCommand(folder: string): string {
 }
 
 /** What a run that ends here leaves, in words. */
-export function whatIsKept({ savedStep }: Run): string {
+export function whatIsKept({ savedStep }: Pick<Run, "savedStep">): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
 }
 

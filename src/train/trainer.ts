@@ -8,6 +8,7 @@ import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
 import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
+import { usesHostMemory } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
@@ -18,7 +19,7 @@ import { checkIdentity } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
 import { interruptedEvent, isAbort, wholeRun } from "./loop.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
-import { planEvent, planRun, type RunPlan } from "./plan.ts";
+import { type MemoryLimits, planEvent, planRun, type RunPlan } from "./plan.ts";
 import { withProgress } from "./progress.ts";
 import { startRun } from "./run.ts";
 import { prepareRunFolder } from "./run-folder.ts";
@@ -136,19 +137,31 @@ async function* reading(
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill, limitBytes, where }: Means,
+  { signal, spill, where, ...means }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
+  const limits = memoryLimits(config, where, means.limitBytes);
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
-    planRun(config, base, dataset, { spill, onProgress, signal, ...(limitBytes && { limitBytes }) }),
+    planRun(config, base, dataset, { spill, onProgress, signal, ...limits }),
   );
   const notices = plan.model.methods.flatMap((m) => m.notices);
   for (const message of [...base.warnings, ...where.notes, ...dataWarnings(plan), ...notices])
     yield { type: "warning", message };
   return plan;
+}
+
+/** What a run may take: of the device's memory, where it has its own and the user tells how much. */
+function memoryLimits(
+  { deviceMemory }: TrainConfig,
+  { device }: ChosenDevice,
+  limitBytes = Number.POSITIVE_INFINITY,
+): MemoryLimits {
+  if (deviceMemory === null || usesHostMemory(device)) return { limitBytes };
+  const freeBytes = deviceMemory * 2 ** 30;
+  return { limitBytes: Math.min(limitBytes, freeBytes), freeBytes };
 }
 
 function dataWarnings({ task, base, dataset, train }: RunPlan): string[] {
