@@ -4,6 +4,7 @@ import { deviceFault } from "../../src/runtime/fault.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import { deviceFailure } from "../../src/train/device-failure.ts";
 import type { RunPlan } from "../../src/train/plan.ts";
+import { eventsOf, openLab, runAll, statefulRun } from "./tiny-run.ts";
 
 /** As ONNX Runtime 1.30 and Dawn said them on Mesa's software driver. */
 const BINDING =
@@ -45,3 +46,17 @@ test("a step that a device fails says what is kept, what takes less and how to g
   const other = new RuntimeError("the session is closed");
   expect(deviceFailure(smallest, 1, other)).toBe(other);
 });
+
+test("a run on whichever device is best says in one line which that is, and why", async () => {
+  const lab = openLab();
+  try {
+    const events = await runAll({ ...statefulRun(lab, "run"), device: "auto", dryRun: true });
+    const messages = eventsOf(events, "warning").map(({ message }) => message);
+    const lines = messages.filter((message) => message.startsWith("--device auto takes "));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/takes \w+: \w/);
+    expect(eventsOf(events, "plan")).toHaveLength(1);
+  } finally {
+    lab.remove();
+  }
+}, 180_000);
