@@ -167,7 +167,8 @@ export function createDeviceMoves(engine: OrtPackage, device: DeviceSpec): Devic
       return tensors.map((_, i) => outputs[`y${i}`] as ort.Tensor);
     },
     close: async () => {
-      for (const loaded of sessions.values()) await (await loaded).release();
+      for (const loaded of await Promise.allSettled(sessions.values()))
+        if (loaded.status === "fulfilled") await loaded.value.release();
       sessions.clear();
     },
   };

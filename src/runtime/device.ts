@@ -58,6 +58,11 @@ export function deviceSpec(device: Device): DeviceSpec {
   throw new UnsupportedError(`unknown device "${device}"; known: ${DEVICES.join(", ")}`);
 }
 
+/** The device computes in the machine's own memory. */
+export function usesHostMemory(choice: DeviceChoice): boolean {
+  return choice !== AUTO_DEVICE && deviceSpec(choice).isAlwaysThere;
+}
+
 /** @throws UnsupportedError if this platform cannot have the device, or there is none of that name. */
 export function checkDevice(device: Device, platform: string = process.platform): void {
   const { platforms } = deviceSpec(device);

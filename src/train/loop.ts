@@ -2,6 +2,7 @@ import type { Example } from "../data/batch.ts";
 import { formatWhere } from "../data/place.ts";
 import { TrainingError } from "../errors.ts";
 import { learningRateAt } from "../optim/schedule.ts";
+import { deviceFailure } from "./device-failure.ts";
 import type {
   EvaluationEvent,
   PlanEvent,
@@ -110,7 +111,9 @@ async function takeStep(run: Run): Promise<StepEvent> {
   const window = run.windowAt(step).map((batch) => examplesOf(plan, batch));
   const learningRate = learningRateAt(step - 1, plan.schedule);
   const started = performance.now();
-  const result = await engine.update(window, step, learningRate);
+  const result = await engine.update(window, step, learningRate).catch((error: unknown) => {
+    throw deviceFailure(run, step, error);
+  });
   if (!result.isFinite) throw notFinite(run, step, window.flat(), result);
   const elapsedMs = performance.now() - started;
   run.progression = { ...run.progression, step, elapsedMs: run.progression.elapsedMs + elapsedMs };

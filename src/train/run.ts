@@ -96,7 +96,7 @@ async function freshState(config: TrainConfig, plan: RunPlan, runtime: Runtime):
 }
 
 /** What a run that ends here leaves, in words. */
-export function whatIsKept({ savedStep }: Run): string {
+export function whatIsKept({ savedStep }: Pick<Run, "savedStep">): string {
   return savedStep >= 0 ? `the checkpoint of step ${savedStep} is kept` : "no checkpoint was written yet";
 }
 

@@ -11,7 +11,7 @@ import { ALONE, afterFirst, fromFirst, type ProcessGroup } from "../parallel/gro
 import { jointWork } from "../parallel/joint.ts";
 import { threadsOf } from "../parallel/threads.ts";
 import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
-import { deviceSpec } from "../runtime/device.ts";
+import { deviceSpec, usesHostMemory } from "../runtime/device.ts";
 import { openRuntime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
@@ -23,7 +23,7 @@ import { lockRunFolder } from "./lock.ts";
 import { isAbort, wholeRun } from "./loop.ts";
 import { machineMemory } from "./machine.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
-import { planEvent, planRun, type RunPlan } from "./plan.ts";
+import { type PlanWork, planEvent, planRun, type RunPlan } from "./plan.ts";
 import { planWarnings } from "./plan-warnings.ts";
 import { withProgress } from "./progress.ts";
 import { readData } from "./read-data.ts";
@@ -159,8 +159,9 @@ async function* reading(
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill, limitBytes, where, group }: Means,
+  { signal, spill, where, group, ...means }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
+  const limits = memoryLimits(config, where, means.limitBytes);
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
   // One member fetches the model, others find it in the cache.
@@ -169,14 +170,23 @@ async function* planning(
   if (group.rank === 0) await afterFirst(group);
   signal.throwIfAborted();
   const plan = yield* withProgress((onProgress) =>
-    planRun(config, base, dataset, {
-      ...{ spill, onProgress, signal, memory: machineMemory() },
-      ...(limitBytes && { limitBytes }),
-    }),
+    planRun(config, base, dataset, { spill, onProgress, signal, ...limits }),
   );
   checkAlike(await group.gather(plan.identity));
   for (const message of planWarnings(plan, where.notes)) yield { type: "warning", message };
   return plan;
+}
+
+/** What a run may take: of the device's memory, where it has its own and the user tells how much. */
+function memoryLimits(
+  { deviceMemory }: TrainConfig,
+  { device }: ChosenDevice,
+  limitBytes = Number.POSITIVE_INFINITY,
+): Required<Pick<PlanWork, "limitBytes" | "memory">> {
+  const memory = machineMemory();
+  if (deviceMemory === null || usesHostMemory(device)) return { limitBytes, memory };
+  const freeBytes = deviceMemory * 2 ** 30;
+  return { limitBytes: Math.min(limitBytes, freeBytes), memory: { ...memory, freeBytes } };
 }
 
 function preview({ task, train, base }: RunPlan, count: number): PreviewEvent {

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
+import { trainConfig } from "../../src/train/config/config.ts";
 import type { PlanEvent } from "../../src/train/events.ts";
 import { checkMemory, type LimitedRun } from "../../src/train/memory-limit.ts";
 import type { TrainRunOptions } from "../../src/train/trainer.ts";
@@ -51,6 +52,20 @@ test("a run that may not take what it would is refused and leaves nothing; one t
     await planned("bound", { limitBytes: bytes - 1 });
     expect(plans.map(({ recompute }) => recompute)).toEqual(["none", "cheap"]);
     expect(plans[1]?.resources.memoryBytes).toBeLessThan(bytes);
+  } finally {
+    lab.remove();
+  }
+}, 60_000);
+
+test("the memory of a device is the limit of a run on it, and no option of the CPU's", async () => {
+  expect(() => trainConfig({ deviceMemory: 8 })).toThrow(
+    "has no effect with device cpu, whose memory is the machine's",
+  );
+  expect(trainConfig({ deviceMemory: 8, device: "webgpu" }).deviceMemory).toBe(8);
+  const lab = openLab();
+  try {
+    const options = { ...statefulRun(lab, "run"), device: "webgpu", dryRun: true } as const;
+    await expect(runAll({ ...options, deviceMemory: 0.1 })).rejects.toMatchObject({ code: "memory_limit" });
   } finally {
     lab.remove();
   }

@@ -29,7 +29,7 @@ import {
   methodsWith,
   namesIn,
 } from "../../peft/methods/table.ts";
-import { type DeviceOptions, deviceSettings } from "../../runtime/device.ts";
+import { type DeviceOptions, deviceSettings, usesHostMemory } from "../../runtime/device.ts";
 import { type TemplateOptions, templateSettings } from "../../text/template-options.ts";
 import { RECOMPUTE_LEVELS, type Recompute } from "../step-graphs.ts";
 import { type TaskOptions, taskSettings } from "../tasks/table.ts";
@@ -120,6 +120,8 @@ interface RunOptions {
   readonly recompute: "auto" | Recompute;
   /** Private copies of the weights: faster by some percent with small batches, in more memory. */
   readonly prepack: boolean;
+  /** GiB that the device has; null: not known, and the machine's free memory counts. */
+  readonly deviceMemory: number | null;
   /** Run folder; null: runs/<data>-<number>. */
   readonly output: string | null;
   /** Name of the run in its report. */
@@ -164,6 +166,13 @@ const runSettings: SettingsOf<RunOptions> = {
   prepack: setting(z.boolean(), false, {
     group: RUN,
     description: "private copies of the weights: faster by some percent with small batches, in more memory",
+  }),
+  deviceMemory: setting(z.number().positive().max(4096).nullable(), null, {
+    group: RUN,
+    value: "GiB",
+    description: "memory of the device, which does not tell it: what a run may take",
+    defaultText: "not known",
+    mayChangeOnResume: true,
   }),
   output: setting(text.nullable(), null, {
     group: RUN,
@@ -313,6 +322,11 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     clash("warmupRatio", "warmupSteps", "says the same as");
   if (config.compute === "int8" && config.baseBits === 32)
     problems.push({ where: where("compute"), message: `int8 needs ${where("baseBits")} 8 or 4` });
+  if (config.deviceMemory !== null && usesHostMemory(config.device))
+    problems.push({
+      where: where("deviceMemory"),
+      message: `has no effect with ${where("device")} ${config.device}, whose memory is the machine's`,
+    });
   if (config.validationFraction > 0 && config.validationData !== null)
     clash("validationFraction", "validationData", "cannot stand beside");
   if (config.earlyStopping !== null && !hasValidation(config))
