@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FormatError, LowrankError, UnsupportedError } from "../../errors.ts";
 import { architectureOf } from "../../formats/architectures/table.ts";
-import type { GgufTensorType } from "../../formats/gguf/quantize.ts";
+import type { GgufFileType } from "../../formats/gguf/mixes.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../../formats/gguf/save.ts";
 import { withAllBiases } from "../../formats/hf/added-biases.ts";
 import { requireFreeFolder, writeModelFolder } from "../../formats/hf/save.ts";
@@ -27,12 +27,12 @@ import { type Unmerged, verifyMerged } from "./verify.ts";
 import { type MergedWeights, mergedWeights } from "./weights.ts";
 
 /** Type of the written weights; the quantized ones in a GGUF file only. */
-export type MergeDType = "float32" | "float16" | "bfloat16" | "q8_0" | "q4_0";
+export type MergeDType = "float32" | "float16" | "bfloat16" | "q8_0" | "q4_0" | "q4_k_m" | "q5_k_m" | "q6_k";
 
 interface DTypeFacts {
   /** null: safetensors has no such type. */
   readonly safetensors: FloatDType | null;
-  readonly gguf: GgufTensorType;
+  readonly gguf: GgufFileType;
 }
 
 const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
@@ -41,6 +41,9 @@ const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
   bfloat16: { safetensors: "BF16", gguf: "BF16" },
   q8_0: { safetensors: null, gguf: "Q8_0" },
   q4_0: { safetensors: null, gguf: "Q4_0" },
+  q4_k_m: { safetensors: null, gguf: "Q4_K_M" },
+  q5_k_m: { safetensors: null, gguf: "Q5_K_M" },
+  q6_k: { safetensors: null, gguf: "Q6_K" },
 };
 
 /** How a format is written, and what stands in the way of writing it. */
@@ -112,7 +115,8 @@ function checkOutput({
   throw new UnsupportedError(
     "an adapter cannot be merged into a base that stays quantized: most of its change is smaller than a quantization step " +
       "and would be lost. Merge to a folder (float32, float16 or bfloat16) and quantize that, or export the merged weights " +
-      'as a GGUF file with format "gguf" (float32, float16, bfloat16, q8_0 or q4_0).',
+      'as a GGUF file with format "gguf" (' +
+      `${Object.keys(DTYPES).join(", ")}).`,
   );
 }
 
