@@ -1,8 +1,9 @@
 import { rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { FormatError, LowrankError, UnsupportedError } from "../../errors.ts";
 import { architectureOf } from "../../formats/architectures/table.ts";
 import type { GgufFileType } from "../../formats/gguf/mixes.ts";
+import { writeModelfile } from "../../formats/gguf/modelfile.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../../formats/gguf/save.ts";
 import { withAllBiases } from "../../formats/hf/added-biases.ts";
 import { requireFreeFolder, writeModelFolder } from "../../formats/hf/save.ts";
@@ -52,6 +53,8 @@ interface FormatFacts {
   readonly write: (output: string, source: ModelSource, facts: DTypeFacts, how: WriteHow) => Promise<void>;
   /** Writes the card, where the format has a place for one. */
   readonly describe: (output: string, card: MergedCard) => Promise<void>;
+  /** Writes what programs of the format want beside it. Returns what should be said. */
+  readonly accompany: (output: string, base: BaseModel) => Promise<readonly string[]>;
 }
 
 type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal"> & {
@@ -65,11 +68,13 @@ const FORMATS: Readonly<Record<FileFormat, FormatFacts>> = {
     write: (output, source, { safetensors }, how) =>
       writeModelFolder(output, source, { ...how, dtype: safetensors as FloatDType }),
     describe: writeMergedCard,
+    accompany: async () => [],
   },
   gguf: {
     check: requireNewGguf,
     write: (output, source, { gguf }, how) => writeModelGguf(output, source, { ...how, type: gguf }),
     describe: async () => {},
+    accompany: (output, { source }) => writeModelfile(output, source, { from: `./${basename(output)}` }),
   },
 };
 
@@ -146,6 +151,7 @@ export async function writeModelFiles(options: FilesOptions): Promise<WrittenFil
     if (adapter !== null)
       await format.describe(output, cardOf(options, base, adapter, [...factors.keys()], merged));
     const warnings = [
+      ...(await format.accompany(output, base)),
       ...base.warnings,
       ...[...opened.values()].flatMap((a) => a.warnings),
       ...lostArguments(base),
