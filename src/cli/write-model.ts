@@ -14,7 +14,9 @@ const OUTPUT = "Output";
 const { model, adapter, anyBase, offline } = modelSettings;
 
 const FORMATS: readonly MergeFormat[] = ["folder", "gguf", "onnx"];
-const DTYPES: readonly MergeDType[] = ["float32", "float16", "bfloat16", "q8_0", "q4_0"];
+const DTYPES: readonly MergeDType[] = [
+  ...(["float32", "float16", "bfloat16", "q8_0", "q4_0", "q4_k_m", "q5_k_m", "q6_k"] as const),
+];
 
 /** What to write, and where to. */
 export interface WriteChoice extends Pick<ModelChoice, "model" | "adapter" | "anyBase" | "offline"> {

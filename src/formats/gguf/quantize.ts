@@ -1,10 +1,21 @@
 import { InputError, ShapeError } from "../../errors.ts";
 import { firstNonFinite } from "../../tensor/finite.ts";
 import { toBrainFloat, toHalf } from "../../tensor/half.ts";
+import { quantizeQ4K, quantizeQ5K, quantizeQ6K } from "./quantize-k.ts";
 import { GGML_TYPES } from "./types.ts";
 
 /** Storage types that can be written. */
-export type GgufTensorType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0";
+export type GgufTensorType =
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "Q8_0"
+  | "Q4_0"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K";
 
 const BLOCK = 32;
 const half = new Float32Array(1);
@@ -60,6 +71,48 @@ function quantizeQ40(values: Float32Array, out: Uint8Array): void {
   }
 }
 
+/** Writes quanta of 5 bits: the fifth bits of all in 4 bytes, then low nibbles as Q4_0 has them. */
+function putFives(out: Uint8Array, at: number, quantum: (j: number) => number): void {
+  for (let j = 0; j < 16; j++) {
+    const [low, high] = [quantum(j), quantum(j + 16)];
+    out[at + 4 + j] = (low & 15) | ((high & 15) << 4);
+    out[at + (j >> 3)]! |= (low >> 4) << (j & 7);
+    out[at + 2 + (j >> 3)]! |= (high >> 4) << (j & 7);
+  }
+}
+
+/** d = (the x largest in size)/−16, q = ⌊x/d + 16.5⌋ up to 31. Block: half d, 4 bytes of fifth bits, 16 of nibbles
+ *  (quantize_row_q5_0_ref). */
+function quantizeQ50(values: Float32Array, out: Uint8Array): void {
+  for (let i = 0, at = 0; i < values.length; i += BLOCK, at += 22) {
+    let largest = values[i]!;
+    for (let j = 1; j < BLOCK; j++)
+      if (Math.abs(values[i + j]!) > Math.abs(largest)) largest = values[i + j]!;
+    const d = Math.fround(largest / -16);
+    const inverse = reciprocal(d);
+    putHalf(out, at, d);
+    putFives(out, at + 2, (j) =>
+      Math.min(31, Math.trunc(Math.fround(Math.fround(values[i + j]! * inverse) + 16.5))),
+    );
+  }
+}
+
+/** d = (max − min)/31, q = ⌊(x − min)/d + 0.5⌋. Block: halves d and min, 4 bytes of fifth bits, 16 of nibbles
+ *  (quantize_row_q5_1_ref). */
+function quantizeQ51(values: Float32Array, out: Uint8Array): void {
+  for (let i = 0, at = 0; i < values.length; i += BLOCK, at += 24) {
+    const block = values.subarray(i, i + BLOCK);
+    const least = Math.min(...block);
+    const d = Math.fround(Math.fround(Math.max(...block) - least) / 31);
+    const inverse = reciprocal(d);
+    putHalf(out, at, d);
+    putHalf(out, at + 2, least);
+    putFives(out, at + 4, (j) =>
+      Math.trunc(Math.fround(Math.fround(Math.fround(block[j]! - least) * inverse) + 0.5)),
+    );
+  }
+}
+
 function copyOf(from: Float32Array | Uint16Array, out: Uint8Array): void {
   out.set(new Uint8Array(from.buffer, from.byteOffset, from.byteLength));
 }
@@ -79,6 +132,11 @@ const ENCODERS: Readonly<Record<GgufTensorType, Encoder>> = {
   BF16: { encode: (values, out) => copyOf(toBrainFloat(values), out), limit: Number.POSITIVE_INFINITY },
   Q8_0: { encode: quantizeQ80, limit: HALF_MAX * 127 },
   Q4_0: { encode: quantizeQ40, limit: HALF_MAX * 8 },
+  Q5_0: { encode: quantizeQ50, limit: HALF_MAX * 16 },
+  Q5_1: { encode: quantizeQ51, limit: HALF_MAX },
+  Q4_K: { encode: quantizeQ4K, limit: HALF_MAX },
+  Q5_K: { encode: quantizeQ5K, limit: HALF_MAX },
+  Q6_K: { encode: quantizeQ6K, limit: HALF_MAX },
 };
 
 const TYPES: ReadonlyMap<

@@ -10,8 +10,9 @@ import { requireOwnFiles } from "../hf/save.ts";
 import type { ModelConfig, ModelSource } from "../model.ts";
 import { ggufOffset, ggufTensorName } from "../names.ts";
 import { rotaryFrequencies } from "../rope.ts";
+import { FILE_TYPES, type GgufFileType, type MixedWeight } from "./mixes.ts";
 import { permutedHeads, rowsToGguf } from "./permute.ts";
-import { type GgufTensorType, ggufTypeOf } from "./quantize.ts";
+import type { GgufTensorType } from "./quantize.ts";
 import { tokenizerKeys } from "./tokenizer-keys.ts";
 import { type GgufTyped, text, u32 } from "./values.ts";
 import { type GgufInput, writeGguf } from "./write.ts";
@@ -21,7 +22,7 @@ export interface WriteModelGgufOptions {
    *  `head.weight` of a model whose head is tied to its embedding: a tensor unties it. */
   readonly override?: (path: string) => FloatTensor | null | Promise<FloatTensor | null>;
   /** Default "F32". Norms, biases and learned positions are always F32. */
-  readonly type?: GgufTensorType;
+  readonly type?: GgufFileType;
   readonly onProgress?: OnProgress;
   readonly signal?: AbortSignal;
 }
@@ -30,10 +31,6 @@ type Override = NonNullable<WriteModelGgufOptions["override"]>;
 
 const HEAD = "head.weight";
 const EMBEDDING = "embed.weight";
-
-/** `general.file_type` (llama.h, llama_ftype). */
-const FILE_TYPES: Readonly<Record<GgufTensorType, number>> = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, BF16: 32 };
-const QUANTIZED: ReadonlySet<GgufTensorType> = new Set(["Q8_0", "Q4_0"]);
 
 /** A file that is to be written must have the extension by which it will be known, and not be there yet.
  *  @throws InputError if it is otherwise. */
@@ -45,18 +42,10 @@ export async function requireNewGguf(output: string): Promise<void> {
   throw new InputError("The GGUF file cannot be written:", [{ where: output, message }]);
 }
 
-/** Type of one weight. Vectors and positions stay F32. The output layer, and an embedding that is one, loses most by 4 bits:
- *  llama.cpp's own quantizer gives it more. Rows that do not fill blocks are F16, as in llama.cpp's converter. */
-function typeOf(
-  wanted: GgufTensorType,
-  path: string,
-  shape: readonly number[],
-  tied: boolean,
-): GgufTensorType {
-  if (shape.length < 2 || path.startsWith("positions.")) return "F32";
-  const isOutput = path === HEAD || (tied && path === EMBEDDING);
-  const type = wanted === "Q4_0" && isOutput ? "Q8_0" : wanted;
-  return (shape.at(-1) as number) % ggufTypeOf(type).blockSize === 0 ? type : "F16";
+/** Type of one weight. Vectors and positions stay F32; of others their kind of file decides. */
+function typeOf(wanted: GgufFileType, weight: MixedWeight, path: string): GgufTensorType {
+  if (weight.shape.length < 2 || path.startsWith("positions.")) return "F32";
+  return FILE_TYPES[wanted].typeOf(weight);
 }
 
 function inLlamaCppOrder(tensor: FloatTensor, heads: number | null): Float32Array {
@@ -72,14 +61,16 @@ interface WeightToWrite {
   readonly read: () => Promise<FloatTensor>;
 }
 
-function weightInput(weight: WeightToWrite, config: ModelConfig, wanted: GgufTensorType): GgufInput {
+function weightInput(weight: WeightToWrite, config: ModelConfig, wanted: GgufFileType): GgufInput {
   const { path, shape, read } = weight;
   const offset = ggufOffset(config.family, path);
   const heads = ggufOf(config.family).permuted ? permutedHeads(config, path) : null;
+  const name = ggufTensorName(config.family, path);
+  const isOutput = path === HEAD || (config.tiedEmbeddings && path === EMBEDDING);
   return {
-    name: ggufTensorName(config.family, path),
+    name,
     shape,
-    type: typeOf(wanted, path, shape, config.tiedEmbeddings),
+    type: typeOf(wanted, { name, shape, isOutput, config }, path),
     data: async () => {
       const ordered = inLlamaCppOrder(await read(), heads);
       return offset === 0 ? ordered : ordered.map((x) => x + offset);
@@ -126,7 +117,7 @@ function architectureKeys(gguf: GgufArchitecture, config: ModelConfig): [string,
   return Object.entries(gguf.keysOf(config)).map(([key, value]) => [`${gguf.name}.${key}`, value]);
 }
 
-function keysOf(source: ModelSource, type: GgufTensorType): Map<string, GgufTyped> {
+function keysOf(source: ModelSource, type: GgufFileType): Map<string, GgufTyped> {
   const { config } = source;
   const gguf = ggufOf(config.family);
   const name = source.name
@@ -137,8 +128,10 @@ function keysOf(source: ModelSource, type: GgufTensorType): Map<string, GgufType
     ["general.architecture", text(gguf.name)],
     ["general.type", text("model")],
     ["general.name", text(name)],
-    ["general.file_type", u32(FILE_TYPES[type])],
-    ...(QUANTIZED.has(type) ? [["general.quantization_version", u32(2)] as [string, GgufTyped]] : []),
+    ["general.file_type", u32(FILE_TYPES[type].id)],
+    ...(FILE_TYPES[type].isQuantized
+      ? [["general.quantization_version", u32(2)] as [string, GgufTyped]]
+      : []),
     ...architectureKeys(gguf, config),
     ...tokenizerKeys(source),
   ]);

@@ -1,7 +1,8 @@
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { InputError, UnsupportedError } from "../../errors.ts";
 import { baseModelOfAdapter } from "../../formats/foreign-adapter.ts";
 import { writeGgufAdapter } from "../../formats/gguf/adapter.ts";
+import { writeModelfile } from "../../formats/gguf/modelfile.ts";
 import { requireNewGguf } from "../../formats/gguf/save.ts";
 import { requireFreeFolder } from "../../formats/hf/save.ts";
 import type { LoraFactors } from "../../formats/lora-factors.ts";
@@ -10,7 +11,7 @@ import { writeLabels } from "../../formats/peft/labels.ts";
 import { type AdapterText, copyAdapterText } from "../../formats/peft/text.ts";
 import { publicModelName } from "../../hub/known-names.ts";
 import { resolveAdapter } from "../../hub/resolve.ts";
-import { type OpenBaseOptions, resolveOptions } from "../../models/base-model.ts";
+import { type OpenBaseOptions, openSource, resolveOptions } from "../../models/base-model.ts";
 import type { FloatTensor } from "../../tensor/tensor.ts";
 import type { Method } from "../method.ts";
 import { isPlainLora, type Lora } from "../methods/lora.ts";
@@ -120,6 +121,16 @@ function lostText(text: AdapterText | null): string[] {
   return lost.length === 0 ? [] : [`a GGUF file has no place for the adapter's ${lost.join(", ")}`];
 }
 
+/** A Modelfile for Ollama, with the base where it lies here. */
+async function accompany(output: string, model: string, options: ConvertOptions): Promise<readonly string[]> {
+  const source = await openSource(model, options);
+  try {
+    return await writeModelfile(output, source, { from: source.path, adapter: `./${basename(output)}` });
+  } finally {
+    await source.close();
+  }
+}
+
 async function baseOf(options: ConvertOptions, path: string): Promise<string> {
   if (options.model !== undefined) return options.model;
   const named = await baseModelOfAdapter(path);
@@ -151,8 +162,9 @@ export async function convertAdapter(options: ConvertOptions): Promise<ConvertRe
   const modules = lora.plan.modules.length;
   const rank = Math.max(0, ...lora.plan.modules.map((m) => m.rank));
   const warnings = [...opened.warnings];
-  if (target.library === null) warnings.push(...lostText(opened.text));
-  else {
+  if (target.library === null) {
+    warnings.push(...lostText(opened.text), ...(await accompany(output, model, options)));
+  } else {
     if (opened.text !== null) await copyAdapterText(path, output);
     const name = await shownName(options.adapter);
     const summary = `LoRA of ${modules} modules, rank ${rank}, converted from ${name} by lowrank.`;

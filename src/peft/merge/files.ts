@@ -1,8 +1,9 @@
 import { rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { FormatError, LowrankError, UnsupportedError } from "../../errors.ts";
 import { architectureOf } from "../../formats/architectures/table.ts";
-import type { GgufTensorType } from "../../formats/gguf/quantize.ts";
+import type { GgufFileType } from "../../formats/gguf/mixes.ts";
+import { writeModelfile } from "../../formats/gguf/modelfile.ts";
 import { requireNewGguf, type WriteModelGgufOptions, writeModelGguf } from "../../formats/gguf/save.ts";
 import { withAllBiases } from "../../formats/hf/added-biases.ts";
 import { requireFreeFolder, writeModelFolder } from "../../formats/hf/save.ts";
@@ -27,12 +28,12 @@ import { type Unmerged, verifyMerged } from "./verify.ts";
 import { type MergedWeights, mergedWeights } from "./weights.ts";
 
 /** Type of the written weights; the quantized ones in a GGUF file only. */
-export type MergeDType = "float32" | "float16" | "bfloat16" | "q8_0" | "q4_0";
+export type MergeDType = "float32" | "float16" | "bfloat16" | "q8_0" | "q4_0" | "q4_k_m" | "q5_k_m" | "q6_k";
 
 interface DTypeFacts {
   /** null: safetensors has no such type. */
   readonly safetensors: FloatDType | null;
-  readonly gguf: GgufTensorType;
+  readonly gguf: GgufFileType;
 }
 
 const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
@@ -41,6 +42,9 @@ const DTYPES: Readonly<Record<MergeDType, DTypeFacts>> = {
   bfloat16: { safetensors: "BF16", gguf: "BF16" },
   q8_0: { safetensors: null, gguf: "Q8_0" },
   q4_0: { safetensors: null, gguf: "Q4_0" },
+  q4_k_m: { safetensors: null, gguf: "Q4_K_M" },
+  q5_k_m: { safetensors: null, gguf: "Q5_K_M" },
+  q6_k: { safetensors: null, gguf: "Q6_K" },
 };
 
 /** How a format is written, and what stands in the way of writing it. */
@@ -49,6 +53,8 @@ interface FormatFacts {
   readonly write: (output: string, source: ModelSource, facts: DTypeFacts, how: WriteHow) => Promise<void>;
   /** Writes the card, where the format has a place for one. */
   readonly describe: (output: string, card: MergedCard) => Promise<void>;
+  /** Writes what programs of the format want beside it. Returns what should be said. */
+  readonly accompany: (output: string, base: BaseModel) => Promise<readonly string[]>;
 }
 
 type WriteHow = Pick<WriteModelGgufOptions, "override" | "onProgress" | "signal"> & {
@@ -62,11 +68,13 @@ const FORMATS: Readonly<Record<FileFormat, FormatFacts>> = {
     write: (output, source, { safetensors }, how) =>
       writeModelFolder(output, source, { ...how, dtype: safetensors as FloatDType }),
     describe: writeMergedCard,
+    accompany: async () => [],
   },
   gguf: {
     check: requireNewGguf,
     write: (output, source, { gguf }, how) => writeModelGguf(output, source, { ...how, type: gguf }),
     describe: async () => {},
+    accompany: (output, { source }) => writeModelfile(output, source, { from: `./${basename(output)}` }),
   },
 };
 
@@ -112,7 +120,8 @@ function checkOutput({
   throw new UnsupportedError(
     "an adapter cannot be merged into a base that stays quantized: most of its change is smaller than a quantization step " +
       "and would be lost. Merge to a folder (float32, float16 or bfloat16) and quantize that, or export the merged weights " +
-      'as a GGUF file with format "gguf" (float32, float16, bfloat16, q8_0 or q4_0).',
+      'as a GGUF file with format "gguf" (' +
+      `${Object.keys(DTYPES).join(", ")}).`,
   );
 }
 
@@ -142,6 +151,7 @@ export async function writeModelFiles(options: FilesOptions): Promise<WrittenFil
     if (adapter !== null)
       await format.describe(output, cardOf(options, base, adapter, [...factors.keys()], merged));
     const warnings = [
+      ...(await format.accompany(output, base)),
       ...base.warnings,
       ...[...opened.values()].flatMap((a) => a.warnings),
       ...lostArguments(base),

@@ -4,7 +4,9 @@ import { dequantize } from "../../../src/formats/gguf/quants.ts";
 import { beyondRounding } from "../../../src/formats/gguf/rounding.ts";
 import { random } from "../../../src/tensor/random.ts";
 
-const TYPES: readonly GgufTensorType[] = ["F32", "F16", "BF16", "Q8_0", "Q4_0"];
+const TYPES: readonly GgufTensorType[] = [
+  ...(["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"] as const),
+];
 
 /** 64 blocks of many sizes: ordinary, huge, tiny, subnormal, zero, equal, with one that stands out. */
 function values(seed: number): Float32Array {

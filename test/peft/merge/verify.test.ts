@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { GgufTensorType } from "../../../src/formats/gguf/quantize.ts";
+import type { GgufFileType } from "../../../src/formats/gguf/mixes.ts";
 import { writeModelGguf } from "../../../src/formats/gguf/save.ts";
 import { writeModelFolder } from "../../../src/formats/hf/save.ts";
 import type { BaseModel } from "../../../src/models/base.ts";
@@ -43,7 +43,7 @@ async function unmerged(path: string): Promise<Unmerged> {
 }
 
 /** The base's own weights but for what `changed` gives, as a file of a type. */
-async function write(type: GgufTensorType, changed: Unmerged["merged"] | null): Promise<void> {
+async function write(type: GgufFileType, changed: Unmerged["merged"] | null): Promise<void> {
   const source = await openSource(MODEL, { cacheFolder, offline: true });
   const override = (path: string) => (changed?.paths.includes(path) ? changed.read(path) : null);
   await writeModelGguf(output, source, { type, override });
