@@ -16,6 +16,7 @@ export { type FloatTensor, floats, type Tensor } from "../tensor/tensor.ts";
 export { baseModelOfAdapter, isForeignAdapter, readForeignAdapter } from "./foreign-adapter.ts";
 export { type GgufAdapter, readGgufAdapter, writeGgufAdapter } from "./gguf/adapter.ts";
 export type { GgufEntry, GgufFile, GgufValue } from "./gguf/file.ts";
+export type { GgufFileType } from "./gguf/mixes.ts";
 export { openGguf } from "./gguf/open.ts";
 export { type GgufTensorType, quantize } from "./gguf/quantize.ts";
 export { dequantize, READABLE_TYPES } from "./gguf/quants.ts";

@@ -3,7 +3,7 @@ export { LowrankError, ShapeError } from "../errors.ts";
 export type { DType, TensorData } from "../tensor/dtype.ts";
 export { type FloatTensor, floats, ints, longs, scalar, type Tensor } from "../tensor/tensor.ts";
 export { gradients, pullback } from "./gradients.ts";
-export { type SerializedGraph, serialize } from "./onnx.ts";
+export { type LocateWeight, type SerializedGraph, serialize } from "./onnx.ts";
 export {
   type AttentionSizes,
   add,

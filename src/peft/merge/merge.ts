@@ -2,7 +2,7 @@ import { UnsupportedError } from "../../errors.ts";
 import type { OnnxVariant } from "../../formats/transformers-js/layout.ts";
 import { DEFAULT_VARIANTS } from "../../models/onnx/write.ts";
 import { pathsOf } from "../use/adapter-choice.ts";
-import { type FileFormat, type FilesOptions, type WrittenFiles, writeModelFiles } from "./files.ts";
+import { type FilesOptions, type WrittenFiles, writeModelFiles } from "./files.ts";
 import { type ExportedVariant, writeModelOnnx } from "./onnx.ts";
 
 export type { MergeDType } from "./files.ts";
@@ -10,7 +10,7 @@ export type { ExportedVariant } from "./onnx.ts";
 
 /** What a model is written as: a Hugging Face folder, a GGUF file for llama.cpp and Ollama, or a folder of ONNX graphs that
  *  transformers.js opens. */
-export type MergeFormat = FileFormat | "onnx";
+export type MergeFormat = "folder" | "gguf" | "onnx";
 
 /** A model to write, or base and adapters as one, and where to. */
 export interface ExportOptions extends Omit<FilesOptions, "format"> {

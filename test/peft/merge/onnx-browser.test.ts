@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { exportModel } from "../../../src/peft/merge/merge.ts";
-import { adapterPath, createLoader, type Loader, modelPath } from "../../generate/loading.ts";
 import { hasChromium, launch, watchedPage } from "../../chromium.ts";
+import { adapterPath, createLoader, type Loader, modelPath } from "../../generate/loading.ts";
 
 const isThere = hasChromium("An exported model in a browser");
 const MODULES = fileURLToPath(new URL("../../../node_modules/", import.meta.url));
