@@ -14,11 +14,12 @@ const { openZipMember } = await dist("io/zip.js");
 const { openBase } = await dist("models/base-model.js");
 const { familyOf } = await dist("models/families.js");
 const { moduleWeights } = await dist("models/family.js");
-const { checkWeights } = await dist("models/weight-file.js");
+const { checkWeights } = await dist("models/weight-layout.js");
 const { createChatTemplate } = await dist("text/chat-template.js");
 const { createTokenizer } = await dist("text/tokenizer.js");
 const { problemList } = await dist("data/problems.js");
 const { readRecords } = await dist("data/records.js");
+const { pathStorage } = await dist("io/storage/disk-storage.js");
 const { labelsOf, openAdapter } = await dist("peft/files/adapter.js");
 const { loadCheckpoint, newestCheckpoint } = await dist("train/checkpoint.js");
 const { readConfigFile } = await dist("train/config/file.js");
@@ -44,7 +45,7 @@ async function readModel(path) {
 
 async function readData(path) {
   const problems = problemList();
-  for await (const _ of readRecords([path], problems));
+  for await (const _ of readRecords([path], problems, { files: pathStorage }));
 }
 
 async function drain(archive) {

@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { encodeConversation } from "../../dist/data/encode-chat.js";
 import { readHfTokenizer } from "../../dist/formats/hf/tokenizer.js";
+import { folderStorage } from "../../dist/io/storage/disk-storage.js";
 import { encodeTurn } from "../../dist/text/chat-encode.js";
 import { createChatTemplate } from "../../dist/text/chat-template.js";
 import { createTokenizer } from "../../dist/text/tokenizer.js";
@@ -46,7 +47,7 @@ function reference() {
 
 const folder = reference();
 const { transformers, templates } = JSON.parse(readFileSync(join(folder, "reference.json"), "utf8"));
-const source = await readHfTokenizer(folder);
+const source = await readHfTokenizer(folderStorage(folder));
 rmSync(folder, { recursive: true });
 const tokenizer = createTokenizer(source);
 const templateOf = (chatTemplate) => createChatTemplate({ ...source, chatTemplate });
