@@ -34,7 +34,6 @@ const SHARED = {
 const CASES = {
   r8: { ...SHARED, rank: 8, targetModules: ["q_proj", "v_proj"] },
   r64: { ...SHARED, rank: 64, targetModules: "all-linear" },
-  "r8-16": { ...SHARED, rank: 8, targetModules: ["q_proj", "v_proj"], baseBits: 16 },
   decode: null,
 };
 /** Compiling and filling pools. */

@@ -7,7 +7,6 @@ export const ELEM_TYPE: Readonly<Record<DType, number>> = {
   int32: 6,
   int64: 7,
   bool: 9,
-  float16: 10,
   uint32: 12,
   uint4: 21,
 };

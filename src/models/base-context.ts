@@ -1,6 +1,5 @@
 import { FormatError } from "../errors.ts";
 import type { ModelConfig } from "../formats/model.ts";
-import { cast } from "../graph/ops/cast.ts";
 import {
   add,
   attention,
@@ -63,10 +62,6 @@ export function weightLookups(
 
 function frozenWeight({ path, shape }: WeightSpec, file: WeightFile, products: BlockProducts): Value {
   const bits = file.bitsOf(path);
-  if (bits === 16) {
-    const stored = partName(path, "halves");
-    return cast(weight(stored, shape, file.locate(stored), "float16"), "float32");
-  }
   return bits === 32
     ? weight(path, shape, file.locate(path))
     : quantizedWeight(path, shape, bits, file, products);

@@ -9,7 +9,7 @@ export interface BaseOptions {
   /** An alias, a Hugging Face folder, a .gguf file or a Hub id. */
   readonly model: string;
   /** Bits of the frozen matrices in memory. */
-  readonly baseBits: 32 | 16 | 8 | 4;
+  readonly baseBits: 32 | 8 | 4;
   /** Products with a base of 4 or 8 bits: exact, or with activations rounded to 8 bits. */
   readonly compute: "float32" | "int8";
 }
@@ -21,11 +21,10 @@ export const baseSettings: SettingsOf<BaseOptions> = {
     description: "model to adapt: an alias, a Hugging Face folder, a .gguf file or a Hub id",
     knownAs: ["modelNameOrPath", "baseModel", "modelName"],
   }),
-  baseBits: setting(z.literal([32, 16, 8, 4]), 32, {
+  baseBits: setting(z.literal([32, 8, 4]), 32, {
     group: MODEL,
     value: "bits",
-    description:
-      "keep the frozen matrices in 16 bits (GPUs), or in 4 or 8: less memory, rounded weights; 4 and 8 generate faster",
+    description: "keep the frozen matrices in 4 or 8 bits: less memory, faster generation, rounded weights",
     knownAs: ["loadIn4bit", "loadIn8bit", "quantization", "quantize"],
   }),
   compute: setting(z.enum(["float32", "int8"]), "float32", {

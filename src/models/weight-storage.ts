@@ -1,11 +1,10 @@
-import { fromHalf, toHalf } from "../tensor/half.ts";
 import { floats, sizeOf } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { ModuleSpec, WeightSpec } from "./family.ts";
 import { BLOCK_SIZE, dequantizeRows, type QuantizedBits, quantizeRows, type Steps } from "./quantize.ts";
 
 /** Bits that the base's matrices are kept in; 32: all as floats. */
-export type BaseBits = 32 | 16 | QuantizedBits;
+export type BaseBits = 32 | QuantizedBits;
 
 /** Bytes of a weight that lie together. */
 export interface StoredPart {
@@ -25,7 +24,7 @@ export interface WeightStorage {
 }
 
 /** Parts of a quantized weight. */
-export type WeightPart = "halves" | "quanta" | "scales" | "zeroPoints" | "offsets";
+export type WeightPart = "quanta" | "scales" | "zeroPoints" | "offsets";
 
 /** Name of a part in the file. */
 export function partName(path: string, part: WeightPart): string {
@@ -47,24 +46,6 @@ function floatStorage({ path, shape }: WeightSpec): WeightStorage {
     parts: [{ name: path, sizeBytes: 4 * sizeOf(shape) }],
     encode: (values) => [bytesOf(values)],
     decode: ([bytes]) => floatsOf(bytes as Uint8Array),
-  };
-}
-
-/** Half precision: what the graph computes with is cast from it. */
-function halfStorage({ path, shape }: WeightSpec): WeightStorage {
-  return {
-    bits: 16,
-    steps: "zero",
-    parts: [{ name: partName(path, "halves"), sizeBytes: 2 * sizeOf(shape) }],
-    encode: (values) => {
-      const halves = toHalf(values);
-      return [new Uint8Array(halves.buffer, halves.byteOffset, halves.byteLength)];
-    },
-    decode: ([bytes]) => {
-      const values = new Float32Array(sizeOf(shape));
-      fromHalf(new Uint16Array((bytes as Uint8Array).slice().buffer), values);
-      return values;
-    },
   };
 }
 
@@ -116,8 +97,6 @@ export const ROW_MULTIPLE: number = 2 * BLOCK_SIZE;
  *  and so does an embedding that it shares: it is where 4 bits cost most. Norms, biases and other embeddings stay floats. */
 function bitsOf({ path, module, shape }: WeightSpec, bits: BaseBits, tied: ReadonlySet<string>): BaseBits {
   const rowSize = shape[1];
-  const isMatrix = module.kind === "linear" || (module.kind === "embedding" && tied.has(module.path));
-  if (bits === 16) return isMatrix && path.endsWith(".weight") ? 16 : 32;
   if (bits === 32 || !path.endsWith(".weight") || rowSize === undefined || rowSize % ROW_MULTIPLE !== 0)
     return 32;
   if (module.kind === "linear") return module.isOutput ? 8 : bits;
@@ -139,8 +118,7 @@ export function weightStorages(
   return new Map(
     specs.map((spec) => {
       const own = bitsOf(spec, bits, tied);
-      if (own === 32 || own === 16) return [spec.path, own === 32 ? floatStorage(spec) : halfStorage(spec)];
-      return [spec.path, quantizedStorage(spec, own, stepsOf(spec.path))];
+      return [spec.path, own === 32 ? floatStorage(spec) : quantizedStorage(spec, own, stepsOf(spec.path))];
     }),
   );
 }

@@ -1,5 +1,5 @@
-/** Element types that host tensors and graph values can have; uint4, two in a byte, and float16 in graphs only. */
-export type DType = "float32" | "int32" | "int64" | "bool" | "uint8" | "uint32" | "uint4" | "float16";
+/** Element types that host tensors and graph values can have; uint4, two in a byte, in graphs only. */
+export type DType = "float32" | "int32" | "int64" | "bool" | "uint8" | "uint32" | "uint4";
 
 /** Typed array that holds a dtype on the host. */
 export type TensorData = Float32Array | Int32Array | BigInt64Array | Uint8Array | Uint32Array;
@@ -12,7 +12,6 @@ const BYTES: Readonly<Record<DType, number>> = {
   uint8: 1,
   uint32: 4,
   uint4: 0.5,
-  float16: 2,
 };
 
 /** Bytes per element. */

@@ -17,9 +17,7 @@ function whatTakesLess({ config, plan }: Pick<Run, "config" | "plan">): string {
       ? [`batchSize ${half} with accumulation ${Math.ceil((accumulation * batchSize) / half)}`]
       : []),
     ...(plan.recompute === "layer" ? [] : ['recompute "layer"']),
-    ...(baseBits === 4
-      ? []
-      : [`baseBits ${baseBits === 32 ? "16, 8 or 4" : baseBits === 16 ? "8 or 4" : "4"}`]),
+    ...(baseBits === 4 ? [] : [`baseBits ${baseBits === 32 ? "8 or 4" : "4"}`]),
     "a lower maxLength",
   ];
   return `Less is taken by ${ways.join(", ")}`;

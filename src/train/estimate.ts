@@ -85,9 +85,6 @@ function weightBytes(
   compute: MemoryUse["compute"],
 ): number {
   if (base.bits === 32) return copies * frozenBytes;
-  // What is cast is the matrix of one product at a time, at most the output layer's.
-  if (base.bits === 16)
-    return base.weights.sizeBytes + 2 * 4 * base.config.hiddenSize * base.config.vocabSize;
   const { hiddenSize, vocabSize } = base.config;
   const head = 2 * 4 * hiddenSize * Math.min(vocabSize, FORMED_ROWS);
   const isPacked = base.bits === 4 || compute === "int8";

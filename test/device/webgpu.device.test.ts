@@ -80,7 +80,6 @@ const CASES: readonly (readonly [string, TrainOptions | (() => TrainOptions)])[]
   ...(["none", "cheap", "layer"] as const).map(
     (recompute) => [`recompute ${recompute}`, { recompute }] as const,
   ),
-  ["16 bits", { baseBits: 16 }],
   ["8 bits", { baseBits: 8 }],
   ["4 bits", { baseBits: 4 }],
 ];

@@ -35,7 +35,7 @@ test("a step that a device fails says what is kept, what takes less and how to g
   expect(failed).toBeInstanceOf(TrainingError);
   expect((failed as Error).message).toBe(
     "step 7: a tensor is larger than the device's shaders take; stopped, the checkpoint of step 4 is kept. Less is taken by " +
-      'batchSize 4 with accumulation 4, recompute "layer", baseBits 16, 8 or 4, a lower maxLength. Go on with: lowrank train --resume runs/one. ' +
+      'batchSize 4 with accumulation 4, recompute "layer", baseBits 8 or 4, a lower maxLength. Go on with: lowrank train --resume runs/one. ' +
       `The engine says: ${BINDING.split("\n")[0]}`,
   );
   const smallest = run({ batchSize: 1, baseBits: 4 }, "layer", -1);

@@ -118,14 +118,6 @@ const sign: Rule = (_node, inputs) => {
   return [sub(isLess(zero, x), isLess(x, zero))];
 };
 
-/** A weight that is cast as it is would be folded when the graph loads, into twice its memory: not behind a shape that the host feeds. */
-const castOfWeight: Rule = (node, inputs, { sizes }) => {
-  const [x] = inputs as [Value];
-  if (x.dtype !== "float16" || x.node.source?.kind !== "weight") return null;
-  const fed = apply("Reshape", [x, sizes(x.shape)], x.shape, {}, null);
-  return [cast(fed, (node.outputs[0] as Value).dtype)];
-};
-
 /** ONNX Runtime 1.30 on WebGPU. */
 export const webgpuLowering: Lowering = {
   rules: {
@@ -134,7 +126,6 @@ export const webgpuLowering: Lowering = {
     SimplifiedLayerNormalization: rmsNorm,
     Split: split,
     Slice: sliceOfWeight,
-    Cast: castOfWeight,
     Sign: sign,
     And: and,
   },

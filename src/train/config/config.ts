@@ -320,7 +320,7 @@ const rules: Check<TrainConfig> = (config, where, isGiven) => {
     problems.push({ where: where(key), message: `${reason} ${where(other)}` });
   if (config.warmupRatio !== null && config.warmupSteps !== null && isGiven("warmupSteps"))
     clash("warmupRatio", "warmupSteps", "says the same as");
-  if (config.compute === "int8" && config.baseBits > 8)
+  if (config.compute === "int8" && config.baseBits === 32)
     problems.push({ where: where("compute"), message: `int8 needs ${where("baseBits")} 8 or 4` });
   if (config.deviceMemory !== null && usesHostMemory(config.device))
     problems.push({
