@@ -17,7 +17,7 @@ export const DEFAULT_DEVICE: Device = DEVICES[0];
 export const AUTO_DEVICE = "auto";
 
 /** A device by its name, or whichever is best here (`chooseDevice`). */
-export type DeviceChoice = Device | typeof AUTO_DEVICE;
+export type DeviceChoice = Device | "auto";
 
 /** More threads than any machine has cores; the engine does not come back from many thousands. */
 const MAX_THREADS = 512;
