@@ -75,6 +75,7 @@ export function useDraft(
     draft,
     {
       choose: (file) => {
+        if (draft?.state === "starting") return; // its files are the job's
         discard();
         const one = draftOf(file);
         setDraft(one);
@@ -86,7 +87,7 @@ export function useDraft(
         });
       },
       validateOn: (file) => {
-        if (!draft?.fileId) return;
+        if (!draft?.fileId || draft.state === "starting") return;
         if (draft.validation) forget(draft.validation.fileId);
         const one = { ...draft, validation: null };
         update({ validation: null, state: "uploading", error: null });

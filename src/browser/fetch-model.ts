@@ -30,6 +30,7 @@ const RECORD_FILE = "fetched.json";
 export async function fetchModel(url: string, options: FetchModelOptions): Promise<Storage> {
   const { storage } = options;
   if (await isComplete(url, storage)) return storage;
+  await forget(url, storage);
   const sizes: Record<string, number> = {};
   const take = async (name: string, address: string, isNeeded: boolean): Promise<void> => {
     const size = await fetchFile(name, address, isNeeded, options);
@@ -70,6 +71,16 @@ async function isComplete(url: string, storage: Storage): Promise<boolean> {
   return true;
 }
 
+/** Removes what another address left: its files would be taken for this one's. */
+async function forget(url: string, storage: Storage): Promise<void> {
+  const bytes = await readIfThere(storage, RECORD_FILE);
+  if (bytes === null) return;
+  const record = parseJsonObject(bytes, storage.pathOf(RECORD_FILE));
+  await storage.remove(RECORD_FILE);
+  if (record.url !== url)
+    for (const name of Object.keys(record.sizes as Record<string, number>)) await storage.remove(name);
+}
+
 /** Bytes of the file; null for one that is not needed and not there. */
 async function fetchFile(
   name: string,
@@ -96,23 +107,31 @@ async function fetchFile(
   const body = response.body;
   let doneBytes = 0;
   await storage.write(name, async (write) => {
-    for await (const piece of piecesOfBody(body)) {
+    for await (const piece of piecesOfBody(body, address, signal)) {
       await write(piece);
       doneBytes += piece.length;
       onProgress?.({ what: `fetching ${name}`, doneBytes, totalBytes });
     }
-    if (totalBytes !== null && doneBytes !== totalBytes)
+    // More than was told is a compressed file: from another origin its encoding is not told.
+    if (totalBytes !== null && doneBytes < totalBytes)
       throw new FormatError(address, `${doneBytes} of ${totalBytes} bytes came`);
   });
   return doneBytes;
 }
 
 /** Not every browser iterates over streams. */
-async function* piecesOfBody(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* piecesOfBody(
+  body: ReadableStream<Uint8Array>,
+  address: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        signal?.throwIfAborted();
+        throw new NetworkError(`${address}: the connection broke: ${(error as Error).message}`);
+      });
       if (done) return;
       yield value;
     }

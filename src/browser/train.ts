@@ -9,10 +9,10 @@ import { jointWork } from "../parallel/joint.ts";
 import type { Runtime } from "../runtime/create-runtime.ts";
 import { type TrainConfig, type TrainOptions, trainConfig } from "../train/config/config.ts";
 import type { TrainEvent } from "../train/events.ts";
-import { wholeRun } from "../train/loop.ts";
+import { isAbort, wholeRun } from "../train/loop.ts";
 import { type MachineMemory, planEvent, planRun, type RunPlan } from "../train/plan.ts";
 import { planWarnings } from "../train/plan-warnings.ts";
-import { startRun } from "../train/run.ts";
+import { type Run, startRun } from "../train/run.ts";
 import type { PreviewSpan } from "../train/sample.ts";
 import { type PageData, readPageData } from "./data.ts";
 import { pageRunStore } from "./run-store.ts";
@@ -21,14 +21,14 @@ import { pageRunStore } from "./run-store.ts";
 const ELSEWHERE: readonly SaidElsewhere[] = [
   ...(["model", "baseBits", "templateArgs", "device", "threads"] as const), // of `openModel`
   ...(["data", "validationData", "testData"] as const), // storages
-  ...(["offline", "output", "resume", "profile", "dryRun", "prepack"] as const),
+  ...(["offline", "output", "resume", "profile", "dryRun", "prepack", "deviceMemory"] as const),
 ];
 
 /** Names of options that are not a page's. */
 export type SaidElsewhere =
   | ("model" | "baseBits" | "templateArgs" | "device" | "threads")
   | ("data" | "validationData" | "testData")
-  | ("offline" | "output" | "resume" | "profile" | "dryRun" | "prepack");
+  | ("offline" | "output" | "resume" | "profile" | "dryRun" | "prepack" | "deviceMemory");
 
 /** How to train in a page: the options of `train` in Node, but for those that are said elsewhere or need a disk. */
 export type PageTrainOptions = Omit<TrainOptions, SaidElsewhere> & {
@@ -74,12 +74,25 @@ export async function* trainInPage(
   output: Storage,
 ): AsyncGenerator<TrainEvent> {
   const config = configOf(base, options);
-  const { plan, dataset } = await planOf(base, data, config, options.signal);
+  const joint = jointWork(ALONE, options.signal);
+  const planned = await planOf(base, data, config, options.signal).catch((error: unknown) => {
+    if (!isAbort(error, joint.signal)) throw error;
+    return null;
+  });
+  if (planned === null) return yield { type: "stopped", reason: "interrupt", step: 0, resumeHint: null };
+  yield* runPlanned(planned, config, { runtime, joint, output });
+}
+
+async function* runPlanned(
+  { plan, dataset }: Awaited<ReturnType<typeof planOf>>,
+  config: TrainConfig,
+  { runtime, joint, output }: Pick<Run, "runtime" | "joint"> & { readonly output: Storage },
+): AsyncGenerator<TrainEvent> {
   for (const message of planWarnings(plan)) yield { type: "warning", message };
   const planned = await planEvent({ ...config, data: [dataset.name] }, plan, runtime, output.path);
   yield planned;
   const store = pageRunStore(output);
-  const run = await startRun({ config, plan, store, runtime, joint: jointWork(ALONE, options.signal) }, null);
+  const run = await startRun({ config, plan, store, runtime, joint }, null);
   for await (const event of wholeRun(run, planned)) {
     if (event.type === "samples") store.note(event);
     yield event;

@@ -44,6 +44,7 @@ const STATES: Readonly<Record<DeviceReport["state"], string>> = {
   wrong: "computes wrongly",
   missing: "not there",
   crashed: "its driver crashed",
+  stopped: "its check was ended by others",
   late: "did not answer",
 };
 

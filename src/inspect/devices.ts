@@ -10,7 +10,7 @@ import { engineVersion } from "../runtime/version.ts";
 export interface DeviceReport {
   readonly device: Device;
   /** "there" passed its check; the reference is always so. */
-  readonly state: "there" | "wrong" | "missing" | "crashed" | "late";
+  readonly state: "there" | "wrong" | "missing" | "crashed" | "stopped" | "late";
   /** What it is, what its check said, or what exactly is missing. */
   readonly facts: readonly string[];
   /** How it was tested; null: on every machine. */

@@ -36,22 +36,21 @@ const FUNCTIONS = {
 
 export type MpiFunction = keyof typeof FUNCTIONS;
 
-/** An implementation: names of its library, and how its header (`mpi.h`) states constants. */
+/** An implementation: how its header (`mpi.h`) states constants. */
 interface Implementation {
-  readonly title: string;
-  readonly names: readonly string[];
   /** Type of a handle in C. */
   readonly handle: "void*" | "int";
   /** `symbol`: the address of what the library exports under a name. */
   constants(symbol: (name: string) => bigint): Pick<MpiLibrary, "world" | "types" | "sum" | "inPlace">;
 }
 
+/** What tells Open MPI's library from others. */
+const OPEN_MPI_WORLD = "ompi_mpi_comm_world";
+
 const OPEN_MPI: Implementation = {
-  title: "Open MPI",
-  names: ["libmpi.so.40", "libmpi.40.dylib", "libmpi.dylib", "libmpi.so"],
   handle: "void*",
   constants: (symbol) => ({
-    world: symbol("ompi_mpi_comm_world"),
+    world: symbol(OPEN_MPI_WORLD),
     types: {
       byte: symbol("ompi_mpi_byte"),
       float: symbol("ompi_mpi_float"),
@@ -65,8 +64,6 @@ const OPEN_MPI: Implementation = {
 
 /** Its ABI is shared by Intel MPI, MVAPICH and Cray MPI (https://www.mpich.org/abi/). */
 const MPICH: Implementation = {
-  title: "MPICH",
-  names: ["libmpi.so.12", "libmpich.so.12", "libmpi.12.dylib", "libmpi.so"],
   handle: "int",
   constants: () => ({
     world: 0x44000000,
@@ -75,6 +72,21 @@ const MPICH: Implementation = {
     inPlace: -1n,
   }),
 };
+
+/** Names of the libraries. */
+const OPEN_MPI_NAMES = ["libmpi.so.40", "libmpi.40.dylib"];
+const MPICH_NAMES = ["libmpi.so.12", "libmpich.so.12", "libmpi.12.dylib"];
+const ANY_NAMES = ["libmpi.so", "libmpi.dylib"];
+
+/** Where to look. Only variables tell which launcher it was, and not all launchers set any (Slurm with PMIx): then Open MPI comes first. */
+function namesFor(environment: NodeJS.ProcessEnv): readonly string[] {
+  const own = environment[LIBRARY_VARIABLE];
+  if (own) return [own];
+  const isMpich = environment.PMI_RANK !== undefined && environment.OMPI_COMM_WORLD_SIZE === undefined;
+  return isMpich
+    ? [...MPICH_NAMES, ...ANY_NAMES, ...OPEN_MPI_NAMES]
+    : [...OPEN_MPI_NAMES, ...ANY_NAMES, ...MPICH_NAMES];
+}
 
 /** Of a call's thread: MPICH 4.0 with UCX ends the process with the usual 128 KiB. */
 const STACK_BYTES = 4 * 2 ** 20;
@@ -93,29 +105,32 @@ export async function loadMpi(environment: NodeJS.ProcessEnv): Promise<MpiLibrar
     },
   );
   koffi.config({ ...koffi.config(), async_stack_size: STACK_BYTES });
-  const isOpenMpi = Object.keys(environment).some((name) => name.startsWith("OMPI_"));
-  const implementation = isOpenMpi ? OPEN_MPI : MPICH;
-  const own = environment[LIBRARY_VARIABLE];
-  const names = own ? [own] : implementation.names;
   const failures: string[] = [];
-  for (const name of names) {
+  for (const name of namesFor(environment)) {
     try {
       // Global: components that the library loads look for its symbols.
-      return bind(koffi.load(name, { global: true }), implementation);
+      const library = koffi.load(name, { global: true });
+      return bind(library, has(library, OPEN_MPI_WORLD) ? OPEN_MPI : MPICH);
     } catch (error) {
       failures.push(`${name}: ${firstLine(error as Error)}`);
     }
   }
   const hint = `its libraries belong to the launcher (Debian: openmpi-bin, mpich); ${LIBRARY_VARIABLE} names one elsewhere`;
-  throw new LowrankError(
-    "mpi",
-    `no library of ${implementation.title} can be used: ${failures.join("; ")}; ${hint}`,
-  );
+  throw new LowrankError("mpi", `no MPI library can be used: ${failures.join("; ")}; ${hint}`);
 }
 
-type Koffi = typeof import("koffi").default;
+function has(library: Library, symbol: string): boolean {
+  try {
+    library.symbol(symbol);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
-function bind(library: ReturnType<Koffi["load"]>, { handle, constants }: Implementation): MpiLibrary {
+type Library = ReturnType<typeof import("koffi").default["load"]>;
+
+function bind(library: Library, { handle, constants }: Implementation): MpiLibrary {
   const functions = Object.fromEntries(
     Object.entries(FUNCTIONS).map(([name, types]) => {
       // What a sender sends may be the mark of an operation in place, which is an address in both.

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { hostname } from "node:os";
 import { deserialize, serialize } from "node:v8";
 import { LowrankError } from "../errors.ts";
 import { ALONE, type ProcessGroup } from "./group.ts";
@@ -6,7 +7,6 @@ import { loadMpi, type MpiLibrary } from "./mpi-library.ts";
 
 /** Variables by which launchers tell a process how many there are: Open MPI, MPICH and Intel MPI, Slurm with PMI. */
 const SIZE_VARIABLES = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] as const;
-const LOCAL_SIZE_VARIABLES = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"] as const;
 
 /** Calls come from several threads, one at a time (MPI_THREAD_SERIALIZED). */
 const SERIALIZED = 2;
@@ -38,11 +38,12 @@ export async function openProcessGroup(environment: NodeJS.ProcessEnv = process.
       "this MPI library takes calls from one thread only (no MPI_THREAD_SERIALIZED)",
     );
   const [rank, size] = [number("MPI_Comm_rank"), number("MPI_Comm_size")];
-  const local = LOCAL_SIZE_VARIABLES.map((name) => Number(environment[name])).find((n) => n >= 1);
-  return groupOf(mpi, rank, size, local ?? 1);
+  const group = groupOf(mpi, rank, size);
+  const hosts = await group.gather(hostname());
+  return { ...group, localSize: hosts.filter((host) => host === hostname()).length };
 }
 
-function groupOf(mpi: MpiLibrary, rank: number, size: number, localSize: number): ProcessGroup {
+function groupOf(mpi: MpiLibrary, rank: number, size: number): Omit<ProcessGroup, "localSize"> {
   const { world, types } = mpi;
   const sum: ProcessGroup["sum"] = async (values) => {
     const type = values instanceof Float32Array ? types.float : types.double;
@@ -82,7 +83,7 @@ function groupOf(mpi: MpiLibrary, rank: number, size: number, localSize: number)
     return own === null ? deserialize(bytes) : value;
   };
   return {
-    ...{ rank, size, localSize, sum, gather, broadcast },
+    ...{ rank, size, sum, gather, broadcast },
     alike: async (values) => {
       const hashes = await gather(createHash("sha256").update(values).digest("hex"));
       return hashes.map((hash) => hash === hashes[0]);

@@ -97,6 +97,7 @@ export function createDeviceMoves(engine: OrtPackage, device: DeviceSpec): Devic
         ...place,
       });
     sessions.set(key, loaded);
+    loaded.catch(() => sessions.delete(key)); // the next attempt may find room
     return (await loaded).run(feeds);
   };
   const longs = (values: readonly number[], shape: readonly number[] = [values.length]): ort.Tensor =>

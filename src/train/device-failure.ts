@@ -8,19 +8,27 @@ const WHAT: Readonly<Record<DeviceFault, string>> = {
   lost: "the device was lost (its driver was reset, or another program took it)",
 };
 
-/** What takes less than the run as it is. */
-function whatTakesLess({ config, plan }: Pick<Run, "config" | "plan">): string {
+/** What to do about it. A run goes on with another `--recompute` alone; with other batches, bits or lengths it is a new one. */
+function adviceOn(
+  fault: DeviceFault,
+  { config, plan, store }: Pick<Run, "config" | "plan" | "store">,
+): string {
+  const { resumeHint } = store;
+  if (fault === "lost") return resumeHint === null ? "" : ` Go on with: ${resumeHint}.`;
   const { batchSize, accumulation, baseBits } = config;
   const half = Math.ceil(batchSize / 2);
   const ways = [
     ...(batchSize > 1
       ? [`batchSize ${half} with accumulation ${Math.ceil((accumulation * batchSize) / half)}`]
       : []),
-    ...(plan.recompute === "layer" ? [] : ['recompute "layer"']),
     ...(baseBits === 4 ? [] : [`baseBits ${baseBits === 32 ? "8 or 4" : "4"}`]),
     "a lower maxLength",
   ];
-  return `Less is taken by ${ways.join(", ")}`;
+  const onward =
+    plan.recompute === "layer" || resumeHint === null
+      ? ""
+      : ` Go on with less memory: ${resumeHint} --recompute layer.`;
+  return `${onward} A new run takes less with ${ways.join(", ")}.`;
 }
 
 /** The error of a step: what a device's fault means for the run, with what is kept and what would take less; others as they are. */
@@ -32,11 +40,8 @@ export function deviceFailure(
   const fault = error instanceof RuntimeError ? deviceFault(error.message) : null;
   if (fault === null) return error;
   const { message } = error as RuntimeError;
-  const advice = fault === "lost" ? "" : ` ${whatTakesLess(run)}.`;
-  const { resumeHint } = run.store;
-  const onward = resumeHint === null ? "" : ` Go on with: ${resumeHint}.`;
   return new TrainingError(
-    `step ${step}: ${WHAT[fault]}; stopped, ${whatIsKept(run)}.${advice}${onward} ` +
+    `step ${step}: ${WHAT[fault]}; stopped, ${whatIsKept(run)}.${adviceOn(fault, run)} ` +
       `The engine says: ${message.split("\n")[0]}`,
     { cause: error },
   );

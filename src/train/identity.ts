@@ -44,3 +44,12 @@ export function checkAlike([first, ...others]: readonly RunIdentity[]): void {
           `rank ${i + 1} has another ${part} than rank 0: all must read the same files`,
         );
 }
+
+/** @throws TrainingError if members compute on different devices: what they round would differ */
+export function checkSameDevice(devices: readonly string[]): void {
+  if (devices.every((device) => device === devices[0])) return;
+  const list = devices.map((device, rank) => `rank ${rank}: ${device}`).join(", ");
+  throw new TrainingError(
+    `the processes would compute on different devices (${list}); --device names one for all`,
+  );
+}

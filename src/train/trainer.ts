@@ -1,5 +1,4 @@
 import { readdir, rm, rmdir } from "node:fs/promises";
-import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { type Example, sequencesOf } from "../data/batch.ts";
 import type { Dataset } from "../data/read-dataset.ts";
@@ -8,22 +7,22 @@ import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
 import { ALONE, afterFirst, fromFirst, type ProcessGroup } from "../parallel/group.ts";
-import { jointWork } from "../parallel/joint.ts";
+import { type JointWork, jointWork } from "../parallel/joint.ts";
 import { threadsOf } from "../parallel/threads.ts";
 import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
-import { deviceSpec, usesHostMemory } from "../runtime/device.ts";
-import { openRuntime } from "../runtime/runtime.ts";
+import { deviceSpec } from "../runtime/device.ts";
+import { openRuntime, type Runtime } from "../runtime/runtime.ts";
 import { type Checkpoint, newestCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig, TrainOptions } from "./config/config.ts";
 import { completeTrainConfig, saveTrainConfig } from "./config/file.ts";
 import type { PreviewEvent, ProgressEvent, TrainEvent, WarningEvent } from "./events.ts";
 import { folderStore, interruptedEvent } from "./folder-store.ts";
-import { checkAlike, checkIdentity } from "./identity.ts";
+import { checkAlike, checkIdentity, checkSameDevice } from "./identity.ts";
 import { lockRunFolder } from "./lock.ts";
 import { isAbort, wholeRun } from "./loop.ts";
-import { machineMemory } from "./machine.ts";
+import { memoryLimits, unusedMemoryNote } from "./machine.ts";
 import { METRICS_FILE, type MetricsLog, openMetricsLog } from "./metrics-log.ts";
-import { type PlanWork, planEvent, planRun, type RunPlan } from "./plan.ts";
+import { planEvent, planRun, type RunPlan } from "./plan.ts";
 import { planWarnings } from "./plan-warnings.ts";
 import { withProgress } from "./progress.ts";
 import { readData } from "./read-data.ts";
@@ -58,10 +57,9 @@ function dated(config: TrainConfig): TrainConfig {
 
 /** What the parts of a run are given. */
 interface Means {
-  readonly signal: AbortSignal;
+  readonly joint: JointWork;
   readonly spill: Spill;
   readonly limitBytes: number | undefined;
-  readonly group: ProcessGroup;
   readonly where: ChosenDevice;
 }
 
@@ -88,13 +86,12 @@ export async function* trainWith(
   signal?.addEventListener("abort", forward);
   if (signal?.aborted) forward();
   const spill = openSpill(cacheFolder(), memoryBytes);
+  const joint = jointWork(group, own.signal);
   try {
-    const where = await chooseDevice(config.device);
-    const limit = limitBytes ?? partOfMemory(group);
-    const means = { signal: own.signal, spill, limitBytes: limit, where, group };
+    const means = { joint, spill, limitBytes, where: await deviceFor(config, group) };
     yield* config.dryRun ? dryRun(config, means) : withFolder(config, means);
   } catch (error) {
-    if (!isAbort(error, own.signal)) throw error;
+    if (!isAbort(error, joint.signal)) throw error;
     yield interruptedEvent(0, typeof config.resume === "string" ? config.resume : null);
   } finally {
     signal?.removeEventListener("abort", forward);
@@ -103,17 +100,27 @@ export async function* trainWith(
   }
 }
 
-/** Members on one machine share its memory; a process by itself has no limit but what is there. */
-function partOfMemory({ localSize }: ProcessGroup): number | undefined {
-  return localSize === 1 ? undefined : totalmem() / localSize;
+/** Where all members compute. They check it one after the other, so that those of one machine find the first one's verdict. */
+async function deviceFor(config: TrainConfig, group: ProcessGroup): Promise<ChosenDevice> {
+  if (group.rank > 0) await afterFirst(group);
+  const where = await chooseDevice(config.device);
+  if (group.rank === 0) await afterFirst(group);
+  checkSameDevice(await group.gather(where.device));
+  return where;
+}
+
+/** Members on one machine share its cores. */
+function runtimeFor(config: TrainConfig, { where: { device }, joint }: Means): Runtime {
+  const threads = config.threads ?? (deviceSpec(device).features.threads ? threadsOf(joint.group) : null);
+  return openRuntime({ ...config, device, threads });
 }
 
 async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
   const dataset = yield* reading(config, means);
   const plan = yield* planning(config, dataset, means);
-  const runtime = openRuntime({ ...config, device: means.where.device });
+  const runtime = runtimeFor(config, means);
   try {
-    yield await planEvent(config, plan, runtime, config.output ?? "");
+    yield await planEvent(config, plan, runtime, config.output ?? "", means.joint.group.size);
     yield preview(plan, DRY_RUN_EXAMPLES);
   } finally {
     await runtime.close();
@@ -123,10 +130,11 @@ async function* dryRun(config: TrainConfig, means: Means): AsyncGenerator<TrainE
 /** Data come first: where they are wrong, no folder is made and nothing is fetched. */
 async function* withFolder(config: TrainConfig, means: Means): AsyncGenerator<TrainEvent> {
   const dataset = yield* reading(config, means);
-  const folder = await fromFirst(means.group, () =>
+  const { group } = means.joint;
+  const folder = await fromFirst(group, () =>
     storing(config.output ?? "runs", () => prepareRunFolder(config)),
   );
-  if (means.group.rank > 0) return yield* inFolder(config, dataset, folder, means);
+  if (group.rank > 0) return yield* inFolder(config, dataset, folder, means);
   const release = await storing(folder, () => lockRunFolder(folder));
   try {
     yield* inFolder(config, dataset, folder, means);
@@ -145,48 +153,40 @@ async function removeIfEmpty(folder: string, config: TrainConfig): Promise<void>
 
 async function* reading(
   config: TrainConfig,
-  { signal, spill }: Means,
+  { joint, spill }: Means,
 ): AsyncGenerator<ProgressEvent, Dataset> {
-  signal.throwIfAborted();
+  await joint.check();
+  const { signal } = joint;
   const { offline } = config;
   const dataset = yield* withProgress((onProgress) =>
     readData(config, config, { offline, spill, onProgress, signal }),
   );
-  signal.throwIfAborted();
+  await joint.check();
   return dataset;
 }
 
 async function* planning(
   config: TrainConfig,
   dataset: Dataset,
-  { signal, spill, where, group, ...means }: Means,
+  { joint, spill, where, limitBytes }: Means,
 ): AsyncGenerator<ProgressEvent | WarningEvent, RunPlan> {
-  const limits = memoryLimits(config, where, means.limitBytes);
+  const { signal, group } = joint;
+  const limits = memoryLimits(config, where.device, { limitBytes, members: group.localSize });
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
   // One member fetches the model, others find it in the cache.
   if (group.rank > 0) await afterFirst(group);
   const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
   if (group.rank === 0) await afterFirst(group);
-  signal.throwIfAborted();
+  await joint.check();
   const plan = yield* withProgress((onProgress) =>
     planRun(config, base, dataset, { spill, onProgress, signal, ...limits }),
   );
   checkAlike(await group.gather(plan.identity));
-  for (const message of planWarnings(plan, where.notes)) yield { type: "warning", message };
+  await joint.check();
+  const notes = [...where.notes, ...unusedMemoryNote(config, where.device)];
+  for (const message of planWarnings(plan, notes)) yield { type: "warning", message };
   return plan;
-}
-
-/** What a run may take: of the device's memory, where it has its own and the user tells how much. */
-function memoryLimits(
-  { deviceMemory }: TrainConfig,
-  { device }: ChosenDevice,
-  limitBytes = Number.POSITIVE_INFINITY,
-): Required<Pick<PlanWork, "limitBytes" | "memory">> {
-  const memory = machineMemory();
-  if (deviceMemory === null || usesHostMemory(device)) return { limitBytes, memory };
-  const freeBytes = deviceMemory * 2 ** 30;
-  return { limitBytes: Math.min(limitBytes, freeBytes), memory: { ...memory, freeBytes } };
 }
 
 function preview({ task, train, base }: RunPlan, count: number): PreviewEvent {
@@ -203,7 +203,7 @@ async function* inFolder(
   folder: string,
   means: Means,
 ): AsyncGenerator<TrainEvent> {
-  const { signal, group } = means;
+  const { signal, group } = means.joint;
   const isFirst = group.rank === 0;
   const own = typeof config.resume === "string" && isFirst ? yield* resumable(folder) : null;
   const from = await group.broadcast(own);
@@ -234,9 +234,9 @@ async function* running(
   plan: RunPlan,
   folder: string,
   from: Checkpoint | null,
-  { signal, where, group }: Means,
+  means: Means,
 ): AsyncGenerator<TrainEvent> {
-  const joint = jointWork(group, signal);
+  const { joint } = means;
   const resumeStep = from?.progression.step ?? null;
   const openLog = (): Promise<MetricsLog> =>
     storing(folder, async () => {
@@ -244,9 +244,8 @@ async function* running(
       await saveTrainConfig(folder, { ...config, recompute: plan.recompute });
       return openMetricsLog(folder, { resumeStep });
     });
-  const log = group.rank === 0 ? await openLog() : null;
-  const threads = config.threads ?? (deviceSpec(where.device).features.threads ? threadsOf(group) : null);
-  const runtime = openRuntime({ ...config, device: where.device, threads });
+  const log = joint.group.rank === 0 ? await openLog() : null;
+  const runtime = runtimeFor(config, means);
   try {
     const planned = await planEvent(config, plan, runtime, folder, joint.group.size);
     yield planned;

@@ -159,6 +159,18 @@ describe("members of a group", () => {
     await loadCheckpoint(checkpointPath(lab.path("infinite"), Number(steps.at(-1)?.slice(5))));
   });
 
+  test("told to stop before the first step, all end there", async () => {
+    const stopped = await runTogether(
+      2,
+      () => plain("early"),
+      (rank, event, abort) => {
+        if (rank === 1 && event.type === "progress") abort();
+      },
+    );
+    for (const events of stopped.events)
+      expect(events.at(-1)).toMatchObject({ type: "stopped", reason: "interrupt", step: 0 });
+  });
+
   test("other data on a member is an error for all", async () => {
     const other = lab.path("other.jsonl");
     writeFileSync(other, rowsText(22, 500));

@@ -67,6 +67,11 @@ describe("a check", () => {
     const aborts = await childThat("aborts", 'console.error("driver: lost"); process.abort();');
     const crashed = await runCheck("webgpu", 30_000, aborts);
     expect(crashed).toMatchObject({ state: "crashed", message: expect.stringContaining("SIGABRT") });
+    const stopped = await childThat(
+      "stopped",
+      'process.kill(process.pid, "SIGTERM"); setInterval(() => 0, 1000);',
+    );
+    expect(await runCheck("webgpu", 30_000, stopped)).toMatchObject({ state: "stopped" });
     const hangs = await childThat("hangs", "setInterval(() => undefined, 1000);");
     expect(await runCheck("webgpu", 500, hangs)).toEqual({ state: "late", message: "no answer after 0.5 s" });
     const fails = 'process.send({ type: "failed", message: "no such device" }, () => process.exit(0));';

@@ -11,7 +11,7 @@ import { mergeAdapter } from "../../src/peft/merge/merge.ts";
 import { writeRunCard } from "../../src/train/card.ts";
 import { trainConfig } from "../../src/train/config/config.ts";
 import type { PlanEvent } from "../../src/train/events.ts";
-import { machineMemory } from "../../src/train/machine.ts";
+import { memoryLimits } from "../../src/train/machine.ts";
 import { planRun } from "../../src/train/plan.ts";
 import { readData } from "../../src/train/read-data.ts";
 import { eventsOf, type Lab, openLab, runAll, statefulRun, tinyModel } from "./tiny-run.ts";
@@ -68,7 +68,9 @@ describe("the card of a run", () => {
     const base = await openBase(config.model, { offline: true });
     const named = { ...base, source: { ...base.source, name: "smollm2-135m" } };
     const dataset = { ...(await readData(config, config)), hubIds: ["org/rows"], name: "org/rows" };
-    const plan = await planRun(config, named, dataset, { memory: machineMemory() });
+    const plan = await planRun(config, named, dataset, {
+      memory: memoryLimits({ deviceMemory: null }, "cpu", {}).memory,
+    });
     const folder = await mkdtemp(join(tmpdir(), "lowrank-card-"));
     const outcome = { steps: 3, bestStep: null, lossBefore: null, lossAfter: null };
     const planned = {

@@ -35,15 +35,18 @@ test("a step that a device fails says what is kept, what takes less and how to g
   const failed = deviceFailure(run({ batchSize: 8, accumulation: 2 }, "none"), 7, new RuntimeError(BINDING));
   expect(failed).toBeInstanceOf(TrainingError);
   expect((failed as Error).message).toBe(
-    "step 7: a tensor is larger than the device's shaders take; stopped, the checkpoint of step 4 is kept. Less is taken by " +
-      'batchSize 4 with accumulation 4, recompute "layer", baseBits 8 or 4, a lower maxLength. Go on with: lowrank train --resume runs/one. ' +
+    "step 7: a tensor is larger than the device's shaders take; stopped, the checkpoint of step 4 is kept. Go on with less " +
+      "memory: lowrank train --resume runs/one --recompute layer. A new run takes less with batchSize 4 with accumulation 4, baseBits 8 or 4, " +
+      "a lower maxLength. " +
       `The engine says: ${BINDING.split("\n")[0]}`,
   );
   const smallest = run({ batchSize: 1, baseBits: 4 }, "layer", -1);
   const { message } = deviceFailure(smallest, 1, new RuntimeError(FULL)) as Error;
-  expect(message).toContain("no checkpoint was written yet. Less is taken by a lower maxLength. Go on");
+  expect(message).toContain(
+    "no checkpoint was written yet. A new run takes less with a lower maxLength. The",
+  );
   const lost = deviceFailure(smallest, 1, new RuntimeError("Device lost")) as Error;
-  expect(lost.message).not.toContain("Less is taken");
+  expect(lost.message).toContain("Go on with: lowrank train --resume runs/one. The engine says: Device lost");
   const other = new RuntimeError("the session is closed");
   expect(deviceFailure(smallest, 1, other)).toBe(other);
 });

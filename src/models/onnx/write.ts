@@ -108,12 +108,15 @@ function refuse(problems: readonly Problem[]): void {
   if (problems.length > 0) throw new InputError("the model cannot be written as ONNX", problems);
 }
 
-function variantProblems(variants: readonly OnnxVariant[]): Problem[] {
+/** @throws InputError for names that are none, or where there are none */
+export function checkVariants(variants: readonly OnnxVariant[]): void {
   const where = "variants";
-  if (variants.length === 0) return [{ where, message: "expected at least one" }];
   const unknown = variants.filter((variant) => !Object.hasOwn(VARIANTS, variant));
   const known = ONNX_VARIANTS.join(", ");
-  return unknown.map((variant) => ({ where, message: `unknown "${variant}"; known: ${known}` }));
+  refuse([
+    ...(variants.length === 0 ? [{ where, message: "expected at least one" }] : []),
+    ...unknown.map((variant) => ({ where, message: `unknown "${variant}"; known: ${known}` })),
+  ]);
 }
 
 /** @throws UnsupportedError, InputError, for what cannot be written */
@@ -137,7 +140,7 @@ export async function writeOnnxFolder(
   const written: WrittenVariant[] = [];
   const variants = [...new Set(options.variants)];
   const dataFiles = new Map<OnnxVariant, number>();
-  refuse(variantProblems(variants));
+  checkVariants(variants);
   await writeFolder(output, async (folder) => {
     let base: BaseModel | null = null;
     for (const variant of variants) {

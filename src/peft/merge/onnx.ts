@@ -9,7 +9,12 @@ import { makeFolder } from "../../io/folder.ts";
 import { removeLeftovers, temporaryPath } from "../../io/temporary.ts";
 import type { BaseModel } from "../../models/base.ts";
 import { openBase, openSource } from "../../models/base-model.ts";
-import { type OpenInBits, type WrittenVariant, writeOnnxFolder } from "../../models/onnx/write.ts";
+import {
+  checkVariants,
+  type OpenInBits,
+  type WrittenVariant,
+  writeOnnxFolder,
+} from "../../models/onnx/write.ts";
 import { openRuntime } from "../../runtime/runtime.ts";
 import { pathsOf } from "../use/adapter-choice.ts";
 import { compareOnnx } from "./check-onnx.ts";
@@ -38,6 +43,7 @@ const TOLERANCE = 1e-5;
 export async function writeModelOnnx(
   options: OnnxOptions,
 ): Promise<WrittenFiles & { readonly variants: readonly ExportedVariant[] }> {
+  checkVariants(options.variants);
   const output = resolve(options.output);
   await requireFreeFolder(output);
   const cache = cacheFolder(options.cacheFolder);

@@ -79,8 +79,11 @@ export async function noteVerdict(device: Device, verdict: Verdict, means: Choic
 async function verdictOn(device: Device, means: ChoiceMeans): Promise<Verdict> {
   const known = await readVerdict(verdictPath(device, means));
   if (known) return known;
-  const verdict = verdictOf(await (means.check ?? runCheck)(device));
-  await noteVerdict(device, verdict, means).catch(() => undefined); // without a cache it is checked each time
+  const result = await (means.check ?? runCheck)(device);
+  const verdict = verdictOf(result);
+  // A machine that was busy, or short of memory, is another one the next time. Without a cache it is checked each time.
+  const isLasting = result.state !== "late" && result.state !== "stopped";
+  if (isLasting) await noteVerdict(device, verdict, means).catch(() => undefined);
   return verdict;
 }
 

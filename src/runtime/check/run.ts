@@ -15,23 +15,28 @@ export type CheckResult =
       readonly checked: Checked;
     }
   | {
-      /** Not there, crashed (the process ended), or still under way when its time was over. */
-      readonly state: "missing" | "crashed" | "late";
+      /** Not there, crashed (the process ended), ended by others (the system for its memory, a user), or still under way when its time was over. */
+      readonly state: "missing" | "crashed" | "stopped" | "late";
       readonly message: string;
     };
 
 /** Compiling shaders takes a second or two on a GPU, several times that on a software driver. */
 export const CHECK_LIMIT_MS = 60_000;
 const STDERR_KEPT = 1000;
+/** No driver ends a process by these. */
+const OTHERS_SIGNALS: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"];
 
-/** Computes one small training step on a device, in a process of its own with a time limit, and compares it with the CPU's. Never
- *  rejects. `child`: another process's file, for tests. */
+/** Computes one small training step on a device, in a process of its own with a time limit, and compares it with the CPU's. A terminal's Ctrl-C
+ *  does not reach it: a check that somebody stopped would say that the device crashed. Never rejects. `child`: another process's file, for tests. */
 export function runCheck(
   device: Device,
   limitMs: number = CHECK_LIMIT_MS,
-  child: string = childPath(),
+  child: string | null = childPath(),
 ): Promise<CheckResult> {
+  if (child === null)
+    return Promise.resolve({ state: "missing", message: "the file of the check is not there: build first" });
   const process = fork(child, [device], {
+    detached: true,
     execArgv: [],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     serialization: "advanced", // JSON has no NaN
@@ -56,10 +61,11 @@ export function runCheck(
     process.once("close", (code, signal) => {
       const said = stderr.trim().split("\n").at(-1) as string;
       const how = `the process ended by ${signal ?? `status ${code}`}${said === "" ? "" : `: ${said}`}`;
+      const isOthers = signal !== null && OTHERS_SIGNALS.includes(signal);
       settle(
         isLate
           ? { state: "late", message: `no answer after ${limitMs / 1000} s` }
-          : { state: "crashed", message: how },
+          : { state: isOthers ? "stopped" : "crashed", message: how },
       );
     });
   });
@@ -72,11 +78,10 @@ function resultOf(report: CheckReport): CheckResult {
   return { state: loss <= STEP_LIMIT && gradient <= STEP_LIMIT ? "passed" : "wrong", checked };
 }
 
-function childPath(): string {
+function childPath(): string | null {
   const here = import.meta.url;
   const path = fileURLToPath(
     SOURCE.test(here) ? here.replace(SOURCE, "dist/runtime/check/child.js") : new URL("./child.js", here),
   );
-  if (!existsSync(path)) throw new Error(`${path} is not there: build first`);
-  return path;
+  return existsSync(path) ? path : null;
 }

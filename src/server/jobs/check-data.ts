@@ -7,7 +7,7 @@ import { InputError, LowrankError, type Problem } from "../../errors.ts";
 import { cacheFolder } from "../../io/cache-folder.ts";
 import type { BaseModel } from "../../models/base.ts";
 import type { TrainConfig } from "../../train/config/config.ts";
-import { machineMemory } from "../../train/machine.ts";
+import { memoryLimits } from "../../train/machine.ts";
 import { planRun } from "../../train/plan.ts";
 import { readData } from "../../train/read-data.ts";
 import { refusal } from "../body.ts";
@@ -57,11 +57,13 @@ export async function checkJob(
     requireExamples(dataset);
     const part = plannedPart(dataset, base);
     if (part !== null)
-      await planRun(config, base, part, { spill, signal, limitBytes, memory: machineMemory() }).catch(
-        (error) => {
-          throw planError(error, config);
-        },
-      );
+      await planRun(config, base, part, {
+        spill,
+        signal,
+        ...memoryLimits(config, config.device, { limitBytes }),
+      }).catch((error) => {
+        throw planError(error, config);
+      });
   } catch (error) {
     if (error instanceof InputError) throw dataError(error, config);
     if (!(error instanceof LowrankError) || error instanceof HttpError) throw error;

@@ -23,6 +23,10 @@ export interface DataFolder {
   runPath(jobId: string): string;
   /** Removes a folder so that it is there whole or not at all, whatever happens meanwhile. */
   discard(path: string): Promise<void>;
+  /** Keeps files from being deleted while work is under way that a job will follow from. */
+  holding<T>(fileIds: readonly (string | null | undefined)[], work: () => Promise<T>): Promise<T>;
+  /** Whether a job that has not ended, or work under way, needs a file. */
+  needsFile(fileId: string): boolean;
   /** Changes that are made together, or not at all. */
   atomically<T>(work: () => T): T;
   /** Sets some bytes aside, so that on a full disk there is room to write down that a job has failed. */
@@ -71,11 +75,28 @@ function stores(
   release: ReleaseLock,
 ): DataFolder {
   const reserve = join(path, "reserve");
+  const held = new Map<string, number>();
+  const jobs = jobStore(db);
+  const hold = (id: string, by: number): void => {
+    const count = (held.get(id) ?? 0) + by;
+    if (count > 0) held.set(id, count);
+    else held.delete(id);
+  };
   return {
     path,
+    holding: async (fileIds, work) => {
+      const ids = fileIds.filter((id) => typeof id === "string");
+      for (const id of ids) hold(id, 1);
+      try {
+        return await work();
+      } finally {
+        for (const id of ids) hold(id, -1);
+      }
+    },
+    needsFile: (id) => held.has(id) || jobs.usesFile(id),
     filesPath,
     files: fileStore(db),
-    jobs: jobStore(db),
+    jobs,
     events: eventStore(db),
     filePath: ({ id, extension }) => join(filesPath, `${id}${extension}`),
     runPath: (jobId) => join(runsPath, jobId),

@@ -16,11 +16,12 @@ export function noFile(id: string): HttpError {
 export async function deleteFile(id: string, folder: DataFolder): Promise<void> {
   const file = folder.files.get(id);
   if (file === null) throw noFile(id);
-  if (folder.jobs.usesFile(id))
+  if (folder.needsFile(id))
     throw new HttpError(409, "file_in_use", `a job that has not ended needs the file ${id}`);
   await remove(file, folder);
 }
 
+/** A file that stays on disk after this is none that the server knows: its next start removes it. */
 async function remove(file: FileRow, { files, filePath }: DataFolder): Promise<void> {
   files.delete(file.id);
   await rm(filePath(file), { force: true });
@@ -28,12 +29,11 @@ async function remove(file: FileRow, { files, filePath }: DataFolder): Promise<v
 
 /** Deletes files whose time is over, now and every minute; those that a job still needs when it has ended. Returns what stops it. */
 export function deleteExpired(folder: DataFolder, log: Log): () => Promise<void> {
-  const { files, jobs } = folder;
   let underWay = Promise.resolve();
   const sweep = (): void => {
     underWay = underWay
       .then(async () => {
-        for (const file of files.expired()) if (!jobs.usesFile(file.id)) await remove(file, folder);
+        for (const file of folder.files.expired()) if (!folder.needsFile(file.id)) await remove(file, folder);
       })
       .catch((error: Error) => log.error("file_not_deleted", { reason: error.message }));
   };

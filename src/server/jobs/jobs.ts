@@ -93,7 +93,9 @@ function actions(folder: DataFolder, queue: JobQueue, settings: JobContext): Act
     });
   };
   const add = async (body: JobBody, request: KeyedRequest | null, signal: AbortSignal): Promise<Job> => {
-    const job = jobs.add(await newJob(body, folder, settings, signal), request);
+    const job = await folder.holding([body.training_file, body.validation_file], async () =>
+      jobs.add(await newJob(body, folder, settings, signal), request),
+    );
     events.add(job.id, { message: `Created fine-tuning job: ${job.id}` });
     events.add(job.id, { message: "Files validated, moving job to queued state" });
     queue.wake();

@@ -203,6 +203,20 @@ describe("POST /v1/fine_tuning/jobs", () => {
     expect(jobs.folder.jobs.withStatus("queued")).toEqual([]);
   });
 
+  test("a file stays while a job on it is being made, and no longer where none is", async () => {
+    const { signal } = new AbortController();
+    const make = (training_file: string): Promise<unknown> =>
+      jobs.create({ model: "tiny", training_file }, null, signal);
+    const [good, few] = [await uploaded(rows(12)), await uploaded(rows(2))];
+    const making = [make(good), make(few)];
+    expect(jobs.folder.jobs.usesFile(good)).toBe(false);
+    for (const id of [good, few]) await expect(jobs.deleteFile(id)).rejects.toMatchObject({ status: 409 });
+    await expect(making[1]).rejects.toMatchObject({ code: "invalid_n_examples" });
+    await jobs.deleteFile(few);
+    jobs.cancel(((await making[0]) as { id: string }).id);
+    await jobs.deleteFile(good);
+  });
+
   test("what is wrong in a file has OpenAI's names and its line, and no path of the server", async () => {
     const broken = [
       "{",
