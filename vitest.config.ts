@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { configDefaults, defineConfig, type ViteUserConfig } from "vitest/config";
 
@@ -11,6 +12,8 @@ const config: ViteUserConfig = defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: [...configDefaults.exclude, "test/real-model/**", "test/device/**"],
     setupFiles: ["test/no-network.ts"],
+    // The usual number leaves one core of two unused; tests wait for processes and threads most of the time.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Tests of the command line start processes; on a busy machine with two cores each takes seconds.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -29,7 +29,9 @@ test("an adapter to GGUF, used and merged from there, and back to PEFT", async (
     "a.gguf",
   );
   expect(to.exitCode).toBe(0);
-  expect(to.stderr).toMatch(/^warning: .*adapter: is for tiny-llama; .* cannot be told\n$/);
+  expect(to.stderr).toMatch(
+    /^warning: .*adapter: is for tiny-llama; .* cannot be told\nwarning: .*Modelfile has no TEMPLATE: .*\n$/,
+  );
   expect(to.stdout).toBe("converted LoRA of 14 modules, rank 4; it is in a.gguf\n");
   const generate = (name: string) =>
     run("generate", "list the files", "--adapter", name, "--model", MODEL, "--raw", "--max-tokens", "8");

@@ -159,16 +159,14 @@ describe("members of a group", () => {
     await loadCheckpoint(checkpointPath(lab.path("infinite"), Number(steps.at(-1)?.slice(5))));
   });
 
-  test("told to stop before the first step, all end there", async () => {
-    const stopped = await runTogether(
-      2,
-      () => plain("early"),
-      (rank, event, abort) => {
-        if (rank === 1 && event.type === "progress") abort();
-      },
-    );
-    for (const events of stopped.events)
-      expect(events.at(-1)).toMatchObject({ type: "stopped", reason: "interrupt", step: 0 });
+  test("one is told to stop before anything began: all end there", async () => {
+    const members = localGroup(2).map((group) => {
+      const controller = new AbortController();
+      if (group.rank === 1) controller.abort();
+      return runAll(plain("early"), { group, signal: controller.signal });
+    });
+    for (const events of await Promise.all(members))
+      expect(events).toEqual([{ type: "stopped", reason: "interrupt", step: 0, resumeHint: null }]);
   });
 
   test("other data on a member is an error for all", async () => {
