@@ -15,10 +15,10 @@ export async function asMember(
   cli: Cli,
   work: (group: ProcessGroup, notices: readonly string[]) => Promise<void>,
 ): Promise<void> {
-  const { isLaunched, openProcessGroup } = await import("../parallel/mpi.ts");
+  const { openProcessGroup } = await import("../parallel/mpi.ts");
   const group = await openProcessGroup();
   try {
-    await work(group, isLaunched() ? noticesOf(process.env) : []);
+    await work(group, noticesOf(process.env));
     // A launcher that ends its processes answers them no more: leaving the group would wait for it.
     if (cli.exitCode === 0) group.close();
   } catch (error) {

@@ -38,9 +38,12 @@ export async function anyOf(group: ProcessGroup, isSo: boolean): Promise<boolean
   return group.size === 1 ? isSo : (await group.gather(isSo)).includes(true);
 }
 
-/** Waits for member 0 to come to this. */
-export async function afterFirst(group: ProcessGroup): Promise<void> {
-  await group.broadcast(null);
+/** Work that each member does, the others once member 0 has done it: what it fetched or found out is there then. */
+export async function firstThenOthers<T>(group: ProcessGroup, work: () => Promise<T>): Promise<T> {
+  if (group.rank > 0) await group.broadcast(null);
+  const result = await work();
+  if (group.rank === 0) await group.broadcast(null);
+  return result;
 }
 
 /** What member 0 works out; the others wait for it. */

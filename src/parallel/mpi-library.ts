@@ -92,7 +92,7 @@ function namesFor(environment: NodeJS.ProcessEnv): readonly string[] {
 const STACK_BYTES = 4 * 2 ** 20;
 
 /** Environment variable that names the library, where it has another name. */
-export const LIBRARY_VARIABLE = "LOWRANK_MPI_LIBRARY";
+const LIBRARY_VARIABLE = "LOWRANK_MPI_LIBRARY";
 
 /** Loads the MPI library of the launcher that this process was started by.
  *  @throws LowrankError ("mpi") that says what is missing */

@@ -14,7 +14,7 @@ const SERIALIZED = 2;
 const PIECE = 2 ** 28;
 
 /** Whether a launcher of MPI (mpirun, srun, Kubernetes' MPIJob) started this process. */
-export function isLaunched(environment: NodeJS.ProcessEnv = process.env): boolean {
+function isLaunched(environment: NodeJS.ProcessEnv): boolean {
   return (
     SIZE_VARIABLES.some((name) => environment[name] !== undefined) || environment.PMIX_RANK !== undefined
   );

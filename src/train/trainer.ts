@@ -6,7 +6,7 @@ import { openSpill, type Spill } from "../data/spill.ts";
 import { cacheFolder } from "../io/cache-folder.ts";
 import { storing } from "../io/disk.ts";
 import { openBase } from "../models/base-model.ts";
-import { ALONE, afterFirst, fromFirst, type ProcessGroup } from "../parallel/group.ts";
+import { ALONE, firstThenOthers, fromFirst, type ProcessGroup } from "../parallel/group.ts";
 import { type JointWork, jointWork } from "../parallel/joint.ts";
 import { threadsOf } from "../parallel/threads.ts";
 import { type ChosenDevice, chooseDevice } from "../runtime/check/choose.ts";
@@ -102,9 +102,7 @@ export async function* trainWith(
 
 /** Where all members compute. They check it one after the other, so that those of one machine find the first one's verdict. */
 async function deviceFor(config: TrainConfig, group: ProcessGroup): Promise<ChosenDevice> {
-  if (group.rank > 0) await afterFirst(group);
-  const where = await chooseDevice(config.device);
-  if (group.rank === 0) await afterFirst(group);
+  const where = await firstThenOthers(group, () => chooseDevice(config.device));
   checkSameDevice(await group.gather(where.device));
   return where;
 }
@@ -175,9 +173,9 @@ async function* planning(
   const { model, offline, baseBits, templateArgs, templateDate } = config;
   const access = { offline, baseBits, templateArgs, templateDate, signal };
   // One member fetches the model, others find it in the cache.
-  if (group.rank > 0) await afterFirst(group);
-  const base = yield* withProgress((onProgress) => openBase(model, { ...access, onProgress }));
-  if (group.rank === 0) await afterFirst(group);
+  const base = yield* withProgress((onProgress) =>
+    firstThenOthers(group, () => openBase(model, { ...access, onProgress })),
+  );
   await joint.check();
   const plan = yield* withProgress((onProgress) =>
     planRun(config, base, dataset, { spill, onProgress, signal, ...limits }),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { agreeOnState } from "../../src/train/agreement.ts";
+import { checkSameDevice } from "../../src/train/identity.ts";
 import type { TrainState } from "../../src/train/step.ts";
 import { localGroup } from "./local-group.ts";
 
@@ -57,4 +58,11 @@ describe("agreeOnState", () => {
           message: expect.stringMatching(/^parameters of rank.* have not been trained alike$/),
         });
   });
+});
+
+test("members that would compute on different devices are told which, before anything is trained", () => {
+  expect(() => checkSameDevice(["cpu", "cpu"])).not.toThrow();
+  expect(() => checkSameDevice(["cpu", "webgpu"])).toThrow(
+    "the processes would compute on different devices (rank 0: cpu, rank 1: webgpu); --device names one for all",
+  );
 });

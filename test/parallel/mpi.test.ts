@@ -133,6 +133,20 @@ describe.skipIf(!isThere)("mpirun lowrank train", () => {
     expectClose([...lossesOf(first), ...lossesOf(eventsIn(rest))], alone);
   });
 
+  test("a launcher that sets none of Open MPI's variables, as Slurm's: the library tells what it is", async () => {
+    const file = lab.path("slurm.json");
+    writeFileSync(file, JSON.stringify({ ...plain("slurm"), maxSteps: 1 }));
+    const unset = ["SIZE", "LOCAL_SIZE", "RANK"].flatMap((name) => ["-u", `OMPI_COMM_WORLD_${name}`]);
+    const command = [process.execPath, distFile("cli/main.js"), "train", "--config", file, "--json"];
+    const env = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" };
+    const flags = ["--oversubscribe", "-n", "2"];
+    const ran = await runProgram(LAUNCHER, [...flags, "env", ...unset, ...command], {
+      env: { LOWRANK_CACHE: lab.path("cache"), ...env },
+    });
+    expect(ran.exitCode).toBe(0);
+    expect(eventsOf(eventsIn(ran), "plan").map((e) => e.processes)).toEqual([2]);
+  });
+
   test("what is wrong is said once, and ends all; a launcher that kills early is warned of", async () => {
     const failed = await mpirun(2, { ...plain("wrong"), data: [lab.path("missing.jsonl")] }, {}, []);
     expect(failed.exitCode).toBe(1);
