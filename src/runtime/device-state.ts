@@ -5,7 +5,7 @@ import { createDeviceKept, type DeviceKept, isForDevice } from "./device-kept.ts
 import { createDeviceMoves, type DeviceMoves } from "./device-moves.ts";
 import type { DeviceSpec } from "./devices/spec.ts";
 import { checkRoom, rowTargets } from "./insertion.ts";
-import { fromOrt, keptOutputs } from "./ort-run.ts";
+import { fromOrt, keptOutputs, ortTensors } from "./ort-run.ts";
 import type { OrtPackage } from "./ort-session.ts";
 import type { KeptState } from "./state.ts";
 
@@ -44,8 +44,7 @@ function createDeviceRun(
   moves: DeviceMoves,
   kept: DeviceKept,
 ): KeptState["run"] {
-  const toOrt = ({ dtype, data, shape }: Tensor): ort.Tensor =>
-    new OrtTensor(dtype, data as ort.Tensor.DataTypeMap[ort.Tensor.Type], shape);
+  const toOrt = ortTensors(OrtTensor);
   const toHost = async (x: ort.Tensor): Promise<Tensor> => (isOnDevice(x) ? moves.toHost(x) : fromOrt(x));
 
   /** Inputs of a run; those made for it are added to `own`. */

@@ -29,9 +29,7 @@ function createRun(
   features: Features,
   kept: KeptTensors,
 ): KeptState["run"] {
-  const toOrt = ({ dtype, data, shape }: Tensor): ort.Tensor =>
-    new OrtTensor(dtype, data as ort.Tensor.DataTypeMap[ort.Tensor.Type], shape);
-
+  const toOrt = ortTensors(OrtTensor);
   const inputsOf = (names: readonly string[], feeds: Tensors, { part }: RunOptions) => {
     const inputs: Record<string, ort.Tensor> = {};
     for (const name of names) {
@@ -60,6 +58,12 @@ function createRun(
     keepOutputs(kept, options, outputOf);
     return results;
   };
+}
+
+/** The engine's tensors over the host's, without a copy. */
+export function ortTensors(OrtTensor: OrtPackage["Tensor"]): (tensor: Tensor) => ort.Tensor {
+  return ({ dtype, data, shape }) =>
+    new OrtTensor(dtype, data as ort.Tensor.DataTypeMap[ort.Tensor.Type], shape);
 }
 
 /** A tensor in the host's memory, as it is. */
